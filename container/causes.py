@@ -1,0 +1,84 @@
+"""What killed a process that could not say it itself: one sentence a signal, with what to change.
+
+kills_before = out_of_memory_kills()
+...
+sentence = cause_of_death(signal.SIGKILL, out_of_memory=(out_of_memory_kills() or 0) > (kills_before or 0))
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+
+_NO_LIMIT = 1 << 60
+"""Version 1 writes "no limit" as the largest number of pages."""
+
+_SENTENCES = {
+    signal.SIGKILL: (
+        "Training was killed by SIGKILL, from outside this container or by a kernel that does not say why. If the "
+        "machine was short of memory, use a larger instance type, or lower train_batch_size or max_seq_length."
+    ),
+    signal.SIGILL: (
+        "Training was killed by SIGILL: the processor advertises instructions that it cannot run (seen with AMX in "
+        "virtual machines). Set the job's environment variable ONEDNN_MAX_CPU_ISA to AVX512_CORE, or to AVX2."
+    ),
+    signal.SIGSEGV: (
+        "Training was killed by SIGSEGV, a crash in a native library and not in your settings. The log above may say "
+        "where; please report it with the image's version."
+    ),
+    signal.SIGABRT: (
+        "Training was killed by SIGABRT: a native library gave up. Its own message is in the log, just above; if it "
+        "speaks of memory or threads, use a larger instance type or lower train_batch_size."
+    ),
+    signal.SIGBUS: (
+        "Training was killed by SIGBUS: a file mapped into memory has no room left or was cut short. Give the "
+        "container more shared memory (docker run --shm-size 1g) and check that no disk of the job is full."
+    ),
+    signal.SIGTERM: (
+        "The job was stopped (SIGTERM) before training was ready to save anything. Start it again to train."
+    ),
+}
+
+
+def cause_of_death(signal_number: int, *, out_of_memory: bool) -> str:
+    """Return the sentence for a training process that a signal killed."""
+    if out_of_memory:
+        limit = memory_limit()
+        where = f"at the container's limit of {limit / 2**20:,.0f} MiB" if limit else "as the machine had no more"
+        return (
+            f"Training ran out of memory: the kernel killed it {where}. Use a larger instance type (or docker run "
+            "--memory), or lower train_batch_size or max_seq_length."
+        )
+    try:
+        known = signal.Signals(signal_number)
+    except ValueError:
+        return f"Training was killed by signal {signal_number}. The log above has what came before."
+    return _SENTENCES.get(known, f"Training was killed by {known.name}. The log above has what came before.")
+
+
+def out_of_memory_kills(cgroup: Path = CGROUP) -> int | None:
+    """Return how many processes of this container the kernel has killed for memory; None where it does not tell."""
+    # Version 2 of control groups, then version 1.
+    for file in (cgroup / "memory.events", cgroup / "memory" / "memory.oom_control"):
+        for line in _lines(file):
+            name, _, value = line.partition(" ")
+            if name == "oom_kill" and value.isdecimal():
+                return int(value)
+    return None
+
+
+def memory_limit(cgroup: Path = CGROUP) -> int | None:
+    """Return the container's memory limit in bytes; None if there is none."""
+    for file in (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes"):
+        for line in _lines(file):
+            return int(line) if line.isdecimal() and int(line) < _NO_LIMIT else None
+    return None
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="ascii").split("\n")
+    except (OSError, UnicodeDecodeError):
+        return []

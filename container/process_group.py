@@ -1,0 +1,187 @@
+"""Runs one command as PID 1 should: signals are passed on, every process is waited for, none is left behind.
+
+    ending = run([sys.executable, "prepare.py"], os.environ)
+    sys.exit(ending.exit_code)
+
+Signals are blocked and then waited for (sigtimedwait), as init programs do: PID 1 has no default actions, and a
+handler could run between a check and the wait that follows it. A stop (SIGTERM, or SIGINT from Ctrl-C) reaches every
+process of the command's group as SIGTERM, once; whatever asked for the stop, the command sees the same thing. A
+process whose parent did not outlive the signal becomes this process's child, so that its end is seen here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from failure import SIGNAL_BASE
+
+STOP_GRACE_SECONDS = 110.0
+"""SageMaker kills the container 120 s after SIGTERM; the rest is for saying what happened."""
+
+STRAGGLER_GRACE_SECONDS = 30.0
+"""What a process gets that outlives its command."""
+
+_STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
+_WATCHED = _STOPS | {signal.SIGCHLD}
+_POLL_SECONDS = 1.0
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+class Kill(Enum):
+    """Why the group was ended with SIGKILL."""
+
+    SECOND_SIGNAL = "a second signal asked for it"
+    GRACE_OVER = "it had not ended in the time that a stop allows"
+    STRAGGLER = "it outlived the command that had started it"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command and its process group ended."""
+
+    leader: int
+    """The command's exit code; -N if signal N killed it."""
+    orphan: int | None
+    """The same of the first process that the command left running, None if it left none."""
+    stop_signal: signal.Signals | None
+    """The first stop signal that arrived, if one did."""
+    kill: Kill | None
+
+    @property
+    def exit_code(self) -> int:
+        """The command's exit code as a shell would give it."""
+        return self.leader if self.leader >= 0 else SIGNAL_BASE - self.leader
+
+
+def hold_signals() -> None:
+    """Keep stop signals pending until `run` looks at them; without this, one that comes early is lost to PID 1."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+
+
+def run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    output: int | None = None,
+    stop_grace_seconds: float = STOP_GRACE_SECONDS,
+    straggler_grace_seconds: float = STRAGGLER_GRACE_SECONDS,
+) -> Ending:
+    """Run a command in a session of its own and return when its last process has ended.
+
+    `output` is a file descriptor that replaces the command's stdout and stderr. Raises OSError if the command cannot
+    be started.
+    """
+    hold_signals()
+    _adopt_orphans()
+    redirections = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)] if output is not None else []
+    leader = os.posix_spawn(
+        command[0],
+        list(command),
+        environment,
+        file_actions=redirections,
+        setsid=True,
+        setsigmask=(),
+        # Python ignores SIGPIPE and SIGXFSZ for itself; a command expects the system's defaults.
+        setsigdef=(*_STOPS, signal.SIGPIPE, signal.SIGXFSZ),
+    )
+    return _Watch(leader, stop_grace_seconds, straggler_grace_seconds).until_the_end()
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of the command's orphans where this process is not PID 1 (tests, `docker run --init`)."""
+    if os.getpid() == 1:
+        return
+    import ctypes  # noqa: PLC0415 - the image's PID 1 starts faster without
+
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class _Watch:
+    """The wait for one group: what has arrived so far, and until when it may last."""
+
+    def __init__(self, leader: int, stop_grace_seconds: float, straggler_grace_seconds: float) -> None:
+        self.group = leader
+        self.stop_grace_seconds = stop_grace_seconds
+        self.straggler_grace_seconds = straggler_grace_seconds
+        self.leader: int | None = None
+        self.orphan: int | None = None
+        self.stop_signal: signal.Signals | None = None
+        self.kill: Kill | None = None
+        self.deadline: float | None = None
+
+    def until_the_end(self) -> Ending:
+        while True:
+            self._reap()
+            if self.leader is not None:
+                if not self._signal_group(0):
+                    return Ending(self.leader, self.orphan, self.stop_signal, self.kill)
+                self._ask_stragglers_to_end()
+            received = self._next_signal()
+            if received is not None and received in _STOPS:
+                self._stop(received)
+            elif self.deadline is not None and time.monotonic() >= self.deadline:
+                self._kill(Kill.GRACE_OVER if self.stop_signal else Kill.STRAGGLER)
+
+    def _reap(self) -> None:
+        """Collect every child that has ended; the first orphan after the leader is the one that the leader ran."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            if pid == self.group:
+                self.leader = code
+            elif self.leader is not None and self.orphan is None:
+                self.orphan = code
+
+    def _next_signal(self) -> signal.Signals | None:
+        """Wait for a signal; return None where there is something else to look at."""
+        if self.deadline is None and self.leader is None:
+            return signal.Signals(signal.sigwaitinfo(_WATCHED).si_signo)
+        # The poll is for a group whose last process is somebody else's child: its end sends no SIGCHLD here.
+        remaining = _POLL_SECONDS if self.deadline is None else self.deadline - time.monotonic()
+        received = signal.sigtimedwait(_WATCHED, min(max(remaining, 0.0), _POLL_SECONDS))
+        return signal.Signals(received.si_signo) if received is not None else None
+
+    def _stop(self, received: signal.Signals) -> None:
+        if self.stop_signal is not None:
+            self._kill(Kill.SECOND_SIGNAL)
+            return
+        self.stop_signal = received
+        self.deadline = time.monotonic() + self.stop_grace_seconds
+        _say(f"{received.name} received; waiting up to {self.stop_grace_seconds:.0f} s for an orderly end")
+        self._signal_group(signal.SIGTERM)
+
+    def _ask_stragglers_to_end(self) -> None:
+        if self.deadline is None and self.kill is None:
+            self.deadline = time.monotonic() + self.straggler_grace_seconds
+            self._signal_group(signal.SIGTERM)
+
+    def _kill(self, reason: Kill) -> None:
+        self.kill = self.kill or reason
+        self.deadline = None
+        self._signal_group(signal.SIGKILL)
+
+    def _signal_group(self, signal_number: int) -> bool:
+        """Signal every process of the group; return whether there is one."""
+        try:
+            os.killpg(self.group, signal_number)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()

@@ -1,0 +1,186 @@
+"""Runs training through sagemaker-training, and says how it ended where the toolkit cannot.
+
+    exit_code = train()
+
+The toolkit turns the contract into train.py's arguments and SM_* variables, and starts it. Three things it does not
+do are done here: a stop signal reaches train.py (process_group.py), train.py's own exit code becomes the container's
+(the toolkit's is always 1), and every bad end leaves one sentence in the failure file (causes.py).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import causes
+import process_group
+from contract import ROOT, Configuration, make_output_folders, read_configuration, success_file, toolkit_base
+from failure import SIGNAL_BASE, ContainerError, ExitCode, read_failure, report
+
+HOME = Path(__file__).resolve().parent.parent
+"""/opt/distilbert-trainer in the image."""
+
+PROGRAM_DIR = HOME / "src"
+PROGRAM = "train.py"
+
+EXIT_CODE_FILE_VARIABLE = "TRAINING_EXIT_CODE_FILE"
+"""train.py writes its exit code, in decimal, to the file that this variable names."""
+
+_SCRIPT_FAILED = re.compile(r"\w+:\nExitCode (-?\d+)\n")
+_TOOLKIT_FAILED = re.compile(r"(Framework|SMTrainingCompiler) Error: ?\n")
+"""How the toolkit's own failure files begin; anything else was written by train.py."""
+
+_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception)\b.*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is left to judge a job by, once its processes are gone."""
+
+    ending: process_group.Ending
+    exit_code_file: int | None
+    """What train.py wrote as its exit code."""
+    failure: str
+    """The failure file, "" if there is none."""
+    success: bool
+    """Whether the toolkit left its success file."""
+    out_of_memory: bool
+    hosts: tuple[str, ...]
+
+
+def train(root: Path = ROOT, program_dir: Path = PROGRAM_DIR, output: int | None = None) -> int:
+    """Run one training job below `root` and return the container's exit code.
+
+    `output` is a file descriptor for everything that the job prints; by default it is this process's own stdout and
+    stderr.
+    """
+    try:
+        make_output_folders(root)
+        configuration = read_configuration(root)
+        for default in configuration.defaults:
+            sys.stderr.write(f"{default}\n")
+        with toolkit_base(root, program_dir, configuration) as base:
+            evidence = _run(base, root, configuration, output)
+        exit_code, sentence = judge(evidence)
+        if _TOOLKIT_FAILED.match(evidence.failure):
+            sys.stderr.write(evidence.failure + "\n")
+        if sentence:
+            raise ContainerError(exit_code, sentence)
+    except ContainerError as error:
+        report(error, root)
+        return error.exit_code
+    return exit_code
+
+
+def judge(evidence: Evidence) -> tuple[int, str]:
+    """Return the job's exit code, and a sentence where train.py has not left one ("" where it has, or none is due)."""
+    code = _training_exit_code(evidence)
+    if code == ExitCode.SUCCESS:
+        return code, ""
+    says_itself = bool(evidence.failure) and not _is_the_toolkits(evidence.failure)
+    exit_code = SIGNAL_BASE - code if code < 0 else code
+    return exit_code, "" if says_itself else _sentence(code, evidence)
+
+
+def _run(base: Path, root: Path, configuration: Configuration, output: int | None) -> Evidence:
+    exit_code_file = base / "exit-code"
+    kills_before = causes.out_of_memory_kills() or 0
+    ending = process_group.run(
+        # -P keeps the container's own modules off the path that the toolkit hands to train.py.
+        [sys.executable, "-P", str(Path(__file__).with_name("run_toolkit.py"))],
+        _environment(os.environ, base, exit_code_file, configuration.hosts),
+        output=output,
+    )
+    return Evidence(
+        ending=ending,
+        exit_code_file=_read_exit_code(exit_code_file),
+        failure=read_failure(root),
+        success=success_file(root).exists(),
+        out_of_memory=(causes.out_of_memory_kills() or 0) > kills_before,
+        hosts=tuple(configuration.hosts),
+    )
+
+
+def _environment(environ: Mapping[str, str], base: Path, exit_code_file: Path, hosts: list[str]) -> dict[str, str]:
+    environment = {
+        **environ,
+        "SAGEMAKER_BASE_DIR": str(base),
+        "SAGEMAKER_PROGRAM": PROGRAM,
+        "SAGEMAKER_CONTAINER_LOG_LEVEL": "50",  # read as a number, or the toolkit breaks
+        EXIT_CODE_FILE_VARIABLE: str(exit_code_file),
+        "PYTHONUNBUFFERED": "1",  # a line reaches CloudWatch when it is written
+    }
+    if len(hosts) == 1:
+        # Without it the toolkit asks for the address of the only host, for up to 15 minutes. It changes nothing else.
+        environment["SM_STUDIO_LOCAL_MODE"] = "true"
+    return environment
+
+
+def _read_exit_code(file: Path) -> int | None:
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return int(text) if text.isdecimal() and int(text) <= 255 else None
+
+
+def _training_exit_code(evidence: Evidence) -> int:
+    """Return train.py's exit code, -N if signal N killed it, from the best witness there is."""
+    if evidence.exit_code_file is not None:
+        return evidence.exit_code_file
+    ending = evidence.ending
+    if ending.leader < 0 and ending.stop_signal is not None and ending.orphan is not None:
+        return ending.orphan  # the stop ended the toolkit; train.py was then waited for here
+    script = _SCRIPT_FAILED.match(evidence.failure)
+    if script:
+        return int(script[1])
+    if ending.leader == 0 and not evidence.success:
+        # The toolkit exits with 0 if it cannot write how the script ended.
+        return ExitCode.DISK_FULL
+    if _TOOLKIT_FAILED.match(evidence.failure):
+        return ExitCode.CONFIGURATION if "gaierror" in evidence.failure else ExitCode.BUG
+    return ending.leader
+
+
+def _is_the_toolkits(failure: str) -> bool:
+    return bool(_SCRIPT_FAILED.match(failure) or _TOOLKIT_FAILED.match(failure))
+
+
+def _sentence(code: int, evidence: Evidence) -> str:
+    """Say why the job ended badly; `code` is train.py's exit code or, negative, the signal that killed it."""
+    stopped_by = evidence.ending.stop_signal.name if evidence.ending.stop_signal else "a stop"
+    if evidence.ending.kill is process_group.Kill.SECOND_SIGNAL:
+        return f"The job was ended at once by a second signal, before training had saved its state after {stopped_by}."
+    if evidence.ending.kill is process_group.Kill.GRACE_OVER:
+        return (
+            f"Training did not end within {process_group.STOP_GRACE_SECONDS:.0f} s of {stopped_by} and was killed. "
+            "What the last finished checkpoint holds is safe."
+        )
+    if code < 0:
+        return causes.cause_of_death(-code, out_of_memory=evidence.out_of_memory and -code == signal.SIGKILL)
+    if _TOOLKIT_FAILED.match(evidence.failure):
+        return _toolkit_sentence(evidence)
+    if evidence.ending.leader == 0:
+        return (
+            "How training ended could not be written below output/: the disk is full or read-only. Give the job a "
+            "larger volume (VolumeSizeInGB)."
+        )
+    return f"{PROGRAM} ended with exit code {code} and gave no reason. The log above has its last words."
+
+
+def _toolkit_sentence(evidence: Evidence) -> str:
+    if "gaierror" in evidence.failure:
+        return (
+            f"One of the hosts in resourceconfig.json ({', '.join(evidence.hosts)}) has no address on this network, "
+            "after 15 minutes of asking. Correct the names, or give the containers these host names."
+        )
+    exceptions = _EXCEPTION.findall(evidence.failure) or evidence.failure.strip().splitlines()
+    return (
+        f"sagemaker-training could not start {PROGRAM}: {exceptions[-1][:600]}. The log has the traceback; please "
+        "report it with the image's version."
+    )

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Run every test tier that this machine can run, and say which it cannot, and why. All run, whatever fails; the exit
+# code says whether one did.
+#
+#   make test
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+results=()
+failed=0
+
+run_tier() { # run_tier NAME COMMAND...
+    local begin=$SECONDS result=passed
+    echo
+    echo "=== $1"
+    "${@:2}" || { result=FAILED && failed=1; }
+    results+=("$(printf '%-12s %-9s %4s s' "$1" "$result" $((SECONDS - begin)))")
+}
+
+leave_out() { # leave_out NAME REASON
+    results+=("$(printf '%-12s %-9s %s' "$1" 'left out' "$2")")
+}
+
+pytest=(.venv/bin/python -m pytest --quiet --durations 5)
+
+run_tier python scripts/host_python.sh
+if ((failed)); then
+    echo "nothing can be tested without .venv" >&2
+    exit 1
+fi
+run_tier lint scripts/lint.sh
+run_tier unit "${pytest[@]}" -m 'not slow and not image'
+run_tier slow "${pytest[@]}" -m 'slow and not image'
+if why=$(scripts/engine.sh 2>&1); then
+    run_tier 'image build' scripts/build_image.sh
+    if ((failed)) && [[ ${results[-1]} == *FAILED* ]]; then
+        leave_out image 'there is no image'
+    else
+        run_tier image "${pytest[@]}" -m image
+    fi
+else
+    leave_out image "$why"
+fi
+
+echo
+printf '%s\n' "${results[@]}"
+exit "$failed"

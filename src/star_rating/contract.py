@@ -1,0 +1,66 @@
+"""SageMaker's container contract, read once: where the channels are, where results go, who the hosts are.
+
+    job = Contract.from_environment(os.environ)
+    job.channels["train"]      # PosixPath('/opt/ml/input/data/train')
+
+The toolkit (sagemaker-training) describes the contract to a training script in SM_* variables; without them
+(`python src/train.py` by hand) the folders are looked for below SAGEMAKER_BASE_DIR, by default /opt/ml.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/opt/ml")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One job's folders and hosts."""
+
+    channels: Mapping[str, Path]
+    """Channel name -> its folder."""
+    config_dir: Path
+    """Where SageMaker writes debughookconfig.json and the other config files."""
+    model_dir: Path
+    """Becomes model.tar.gz."""
+    output_dir: Path
+    """Holds the failure file, tensors/ and tensorboard/."""
+    checkpoint_dir: Path
+    """Mirrored to S3 all the time, if the job has a CheckpointConfig."""
+    current_host: str
+    hosts: tuple[str, ...]
+    training_job_name: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Contract:
+        """Read the contract from the toolkit's SM_* variables, or from the folders themselves."""
+        base = Path(environ.get("SAGEMAKER_BASE_DIR", str(ROOT)))
+
+        def folder(variable: str, default: str) -> Path:
+            # The entry point hands the toolkit a folder of links (container/contract.py); messages name the real one.
+            return Path(environ.get(variable, base / default)).resolve()
+
+        data_dir = folder("SM_INPUT_DIR", "input") / "data"
+        if "SM_CHANNELS" in environ:
+            names = json.loads(environ["SM_CHANNELS"])
+            channels = {
+                name: Path(environ.get(f"SM_CHANNEL_{name.upper()}", data_dir / name)).resolve() for name in names
+            }
+        else:
+            channels = {path.name: path for path in sorted(data_dir.glob("*")) if path.is_dir()}
+        current_host = environ.get("SM_CURRENT_HOST", "algo-1")
+        hosts: tuple[str, ...] = tuple(json.loads(environ["SM_HOSTS"])) if "SM_HOSTS" in environ else (current_host,)
+        return cls(
+            channels=channels,
+            config_dir=folder("SM_INPUT_CONFIG_DIR", "input/config"),
+            model_dir=folder("SM_MODEL_DIR", "model"),
+            output_dir=folder("SM_OUTPUT_DIR", "output"),
+            checkpoint_dir=(base / "checkpoints").resolve(),
+            current_host=current_host,
+            hosts=hosts,
+            training_job_name=environ.get("TRAINING_JOB_NAME", "local"),
+        )

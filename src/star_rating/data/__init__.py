@@ -1,0 +1,1 @@
+"""Reviews to TFRecord channels, and channels to batches."""

@@ -1,0 +1,243 @@
+"""A channel of TFRecords, checked whole before training reads it.
+
+    channel = open_channel("train", Path("/opt/ml/input/data/train"), max_seq_length=64, vocabulary_size=30522)
+
+A file that `prepare` made is checked against its manifest's hash. Every other file (TFRecords made elsewhere have no
+manifest) is parsed record by record: what is wrong is said with its file and record before a step is paid for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from star_rating.data.manifest import Manifest, read_manifests
+from star_rating.failures import DataError
+
+log = logging.getLogger(__name__)
+
+NUMBER_OF_CLASSES = 5
+SEQUENCE_FEATURES = ("input_ids", "input_mask", "segment_ids")
+RECORDS_A_CHECK = 4096
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A checked channel."""
+
+    name: str
+    files: tuple[Path, ...]
+    """Sorted by path, so that the order of reading never depends on the file system."""
+    records: int
+    label_histogram: tuple[int, ...]
+    """Records per class, from one star to five."""
+    sha256: str
+    """Of the files' own hashes, in order."""
+
+    @property
+    def stars(self) -> dict[str, int]:
+        """Return records per star rating, as run.json and the log show them."""
+        return {str(stars): count for stars, count in enumerate(self.label_histogram, start=1)}
+
+
+def open_channel(
+    name: str,
+    folder: Path | None,
+    *,
+    max_seq_length: int,
+    vocabulary_size: int,
+    tokenizer_sha256: str | None = None,
+    all_hosts_see_it: bool = True,
+) -> Channel:
+    """Check every record of a channel; raise DataError that names the file, the record and the remedy.
+
+    With `all_hosts_see_it` False (ShardedByS3Key deals files to hosts) a manifest may name files that are elsewhere.
+    """
+    if folder is None or not folder.is_dir():
+        raise DataError(
+            f"The job has no channel {name!r}. Add it to InputDataConfig, or mount it as input/data/{name}."
+        )
+    files = tuple(sorted(path for path in folder.rglob("*.tfrecord") if _is_visible(path, folder) and path.is_file()))
+    if not files:
+        raise DataError(
+            f"Channel {name!r} ({folder}) holds no *.tfrecord file. Point it at the folder that `prepare` wrote for it."
+        )
+    manifests = read_manifests(folder)
+    _check_manifests(name, manifests, max_seq_length, tokenizer_sha256)
+    promised = {file.name: file for manifest in manifests for file in manifest.files}
+    if all_hosts_see_it:
+        _check_nothing_missing(name, folder, promised.keys() - {path.name for path in files})
+
+    histogram = np.zeros(NUMBER_OF_CLASSES, dtype=np.int64)
+    hashes = hashlib.sha256()
+    vouched_for: set[str] = set()
+    for path in files:
+        digest = _sha256(path)
+        hashes.update(digest.encode())
+        if path.name in promised:
+            if digest != promised[path.name].sha256:
+                raise DataError(
+                    f"{path} is not the file that its manifest describes: it was cut off or changed. "
+                    "Run `prepare` again."
+                )
+            vouched_for.add(path.name)
+        else:
+            histogram += _check_records(path, max_seq_length, vocabulary_size)
+    histogram += _promised_labels(manifests, vouched_for, files, max_seq_length, vocabulary_size)
+    records = int(histogram.sum())
+    if records == 0:
+        raise DataError(f"Channel {name!r} ({folder}) holds no record: its *.tfrecord files are empty.")
+    return Channel(name, files, records, tuple(int(count) for count in histogram), hashes.hexdigest())
+
+
+def require_several_classes(channel: Channel) -> None:
+    """Raise DataError if all of a training channel's records carry one label."""
+    present = [stars for stars, count in enumerate(channel.label_histogram, start=1) if count]
+    if len(present) == 1:
+        raise DataError(
+            f"All {channel.records} records of channel {channel.name!r} have {present[0]} star(s): there is nothing to "
+            "learn. Check the star_rating column that `prepare` read."
+        )
+
+
+def _is_visible(path: Path, folder: Path) -> bool:
+    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _check_manifests(name: str, manifests: list[Manifest], max_seq_length: int, tokenizer_sha256: str | None) -> None:
+    for manifest in manifests:
+        if manifest.max_seq_length != max_seq_length:
+            raise DataError(
+                f"Channel {name!r} was prepared with max_seq_length {manifest.max_seq_length}, the job says "
+                f"{max_seq_length}. Set max_seq_length={manifest.max_seq_length}, or run `prepare` again."
+            )
+        if tokenizer_sha256 and manifest.tokenizer.sha256 != tokenizer_sha256:
+            raise DataError(
+                f"Channel {name!r} was prepared with the tokenizer of {manifest.tokenizer.name}, which is not that of "
+                "the pretrained weights: its ids mean other words. Run `prepare` with the weights that you train."
+            )
+
+
+def _check_nothing_missing(name: str, folder: Path, missing: set[str]) -> None:
+    if missing:
+        raise DataError(
+            f"Channel {name!r} ({folder}) lacks {len(missing)} file(s) of its manifest, for example {min(missing)}. "
+            "Upload the whole folder again, or run `prepare` again."
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _promised_labels(
+    manifests: list[Manifest], vouched_for: set[str], files: tuple[Path, ...], max_seq_length: int, vocabulary_size: int
+) -> npt.NDArray[np.int64]:
+    """Return the labels of the files whose hash matched; a manifest counts labels for all of its files together."""
+    histogram = np.zeros(NUMBER_OF_CLASSES, dtype=np.int64)
+    for manifest in manifests:
+        here = {file.name for file in manifest.files} & vouched_for
+        if len(here) == len(manifest.files):
+            histogram += np.array([manifest.label_histogram[str(stars)] for stars in range(1, NUMBER_OF_CLASSES + 1)])
+        else:
+            for path in files:
+                if path.name in here:
+                    histogram += _check_records(path, max_seq_length, vocabulary_size)
+    return histogram
+
+
+def _check_records(path: Path, max_seq_length: int, vocabulary_size: int) -> npt.NDArray[np.int64]:
+    """Parse a whole file and return its label counts; raise DataError at the first record that training cannot use."""
+    histogram = np.zeros(NUMBER_OF_CLASSES, dtype=np.int64)
+    first = 0
+    for parsed in _parsed_chunks(path):
+        for feature in SEQUENCE_FEATURES:
+            _check_lengths(path, first, feature, parsed[feature], max_seq_length)
+        _check_lengths(path, first, "label_ids", parsed["label_ids"], 1)
+        labels = parsed["label_ids"].values.numpy()
+        _check_range(path, first, "label_ids", labels, NUMBER_OF_CLASSES, "star_rating - 1, from 0 to 4")
+        ids = parsed["input_ids"].values.numpy().reshape(-1, max_seq_length)
+        _check_range(path, first, "input_ids", ids, vocabulary_size, "the weights' vocabulary; was another one used?")
+        _check_range(
+            path, first, "input_mask", parsed["input_mask"].values.numpy().reshape(-1, max_seq_length), 2, "0, 1"
+        )
+        histogram += np.bincount(labels, minlength=NUMBER_OF_CLASSES)
+        first += len(labels)
+    return histogram
+
+
+def _parsed_chunks(path: Path) -> Iterator[dict[str, tf.RaggedTensor]]:
+    specification = {name: tf.io.RaggedFeature(tf.int64) for name in (*SEQUENCE_FEATURES, "label_ids")}
+    chunks = iter(tf.data.TFRecordDataset(str(path)).batch(RECORDS_A_CHECK))
+    read = 0
+    while True:
+        try:
+            serialized = next(chunks)
+        except StopIteration:
+            return
+        except tf.errors.DataLossError as error:
+            raise _damaged(path, str(error), read) from None
+        try:
+            yield tf.io.parse_example(serialized, specification)
+        except tf.errors.InvalidArgumentError:
+            raise _unparsable(path, serialized, specification, read) from None
+        read += int(serialized.shape[0])
+
+
+def _damaged(path: Path, reason: str, read: int) -> DataError:
+    if read == 0 and "corrupted record at 0" in reason:
+        return DataError(
+            f"{path} is not a TFRecord file: its first record has no valid checksum. Make it with `prepare`."
+        )
+    what = "ends in the middle of a record" if "truncated" in reason else "has a record whose checksum is wrong"
+    return DataError(f"{path} {what} (after at least {read} whole ones). Copy it again, or run `prepare` again.")
+
+
+def _unparsable(path: Path, serialized: tf.Tensor, specification: dict[str, object], read: int) -> DataError:
+    for index, record in enumerate(serialized):
+        try:
+            tf.io.parse_example(record[tf.newaxis], specification)
+        except tf.errors.InvalidArgumentError:
+            return DataError(
+                f"{path}, record {read + index}: not a tf.train.Example whose features input_ids, input_mask, "
+                "segment_ids and label_ids are int64. Write the features as Int64List."
+            )
+    return DataError(
+        f"{path}: a record between {read} and {read + len(serialized)} cannot be parsed. Run `prepare` again."
+    )
+
+
+def _check_lengths(path: Path, first: int, feature: str, values: tf.RaggedTensor, expected: int) -> None:
+    lengths = values.row_lengths().numpy()
+    wrong = np.flatnonzero(lengths != expected)
+    if not wrong.size:
+        return
+    where = f"{path}, record {first + wrong[0]}"
+    if lengths[wrong[0]] == 0:
+        raise DataError(
+            f"{where}: feature {feature} is missing. Training needs input_ids, input_mask, segment_ids, label_ids."
+        )
+    if feature == "label_ids":
+        raise DataError(f"{where}: label_ids holds {lengths[wrong[0]]} values, one is needed (star_rating - 1).")
+    raise DataError(
+        f"{where}: {feature} holds {lengths[wrong[0]]} values, max_seq_length is {expected}. "
+        f"Set max_seq_length={lengths[wrong[0]]}, or run `prepare` with {expected}."
+    )
+
+
+def _check_range(path: Path, first: int, feature: str, values: npt.NDArray[np.int64], limit: int, allowed: str) -> None:
+    outside = (values < 0) | (values >= limit)
+    if outside.any():
+        record = int(np.argwhere(outside)[0][0])
+        value = int(values[outside][0])
+        raise DataError(
+            f"{path}, record {first + record}: {feature} is {value}; allowed are {allowed} (below {limit})."
+        )

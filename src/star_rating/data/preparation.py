@@ -1,0 +1,232 @@
+"""Raw reviews to TFRecord channels, from the first look at the input to the manifests.
+
+    prepare(Settings(inputs=(Path("data"),), output=Path("channels"), weights=Path("weights")))
+
+The input is read twice (survey.py says why): once to learn which rows are usable and to decide the split, once to
+tokenise and write. Files come into being in a hidden folder beside their place and are renamed into it at the end, so
+that a run that fails leaves no records.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from star_rating.data.manifest import STARS, Manifest, Scalar, TokenizerIdentity
+from star_rating.data.parts import SplitTally, write_parts
+from star_rating.data.reviews import Columns
+from star_rating.data.sources import Source, find_sources, no_sources
+from star_rating.data.split import LEFT_OUT, SPLITS, Assignment, assign_splits, balance
+from star_rating.data.survey import Survey, check_rows, survey
+from star_rating.data.tokenization import ReviewTokenizer, load_tokenizer
+from star_rating.failures import UsageError
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+SHARE_TOLERANCE = 0.01
+"""A split that misses its share by more than this is worth a warning."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run of `prepare`; the defaults are the notebook's."""
+
+    inputs: tuple[Path, ...]
+    output: Path
+    weights: Path
+    """A folder with the tokenizer.json of the weights that will be trained."""
+    review_format: str | None = None
+    """tsv, csv, jsonl or parquet for all files; None: by their names."""
+    columns: Columns = Columns()
+    max_seq_length: int = 64
+    shares: tuple[float, float, float] = (0.90, 0.05, 0.05)
+    """Of train, validation and test; they add up to 1."""
+    seed: int = 42
+    balance: bool = False
+    max_broken_share: float = 0.01
+    overwrite: bool = False
+    host: str = "algo-1"
+    hosts: tuple[str, ...] = ("algo-1",)
+    shard_by_host: bool = False
+    """Whether every host sees all files, and this one is to write only its share of them."""
+
+
+def prepare(settings: Settings) -> tuple[Manifest, ...]:
+    """Write the channels of this host and return their manifests, in the order of SPLITS.
+
+    Raise DataError on unusable input, WeightsError on an unusable tokenizer, UsageError on an output that may not be
+    written. On a host without files (more hosts than files) nothing is written.
+    """
+    folders = {split: settings.output / SPLITS[split] for split, share in enumerate(settings.shares) if share > 0}
+    if not settings.overwrite:
+        _refuse_records(settings.output)
+    sources = _find_sources(settings)
+    tokenizer = load_tokenizer(settings.weights, settings.max_seq_length)
+    if not sources:
+        return ()
+    plan = _plan(sources, settings)
+    mine = _my_share(_with_places(sources, plan.surveyed), settings)
+    if not mine:
+        return ()
+    with _staged(folders, settings.host) as staging:
+        tallies = write_parts(
+            mine,
+            plan.surveyed,
+            plan.assignment,
+            tokenizer,
+            settings.columns,
+            folders=staging,
+            host=settings.host,
+        )
+        dropped = {split: sum(plan.dropped(split, place) for _, place in mine) for split in folders}
+        manifests = [
+            _manifest(split, tally, dropped[split], plan, tokenizer, settings) for split, tally in tallies.items()
+        ]
+        for folder, manifest in zip(staging.values(), manifests, strict=True):
+            (folder / manifest.file_name).write_text(manifest.to_json(), encoding="utf-8")
+        _publish(staging, folders, settings.output)
+    return tuple(manifests)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the first pass decided."""
+
+    surveyed: Survey
+    dealt: Assignment
+    assignment: Assignment
+    """`dealt`, less what balancing leaves out."""
+
+    def dropped(self, split: int, place: slice) -> int:
+        """Count the reviews in one place of the survey that balancing left out of a split."""
+        return int(((self.dealt[place] == split) & (self.assignment[place] == LEFT_OUT)).sum())
+
+
+def _plan(sources: Sequence[Source], settings: Settings) -> _Plan:
+    log.info("Surveying %d file(s)", len(sources))
+    surveyed = survey(sources, settings.columns, settings.seed)
+    check_rows(surveyed, settings.max_broken_share)
+    dealt = assign_splits(surveyed.labels, surveyed.text_hashes, surveyed.group_hashes, settings.shares)
+    _warn_of_missed_shares(dealt, settings.shares)
+    assignment = balance(dealt, surveyed.labels, surveyed.text_hashes) if settings.balance else dealt
+    return _Plan(surveyed, dealt, assignment)
+
+
+def _find_sources(settings: Settings) -> list[Source]:
+    """Return the files that this host sees; none is an error only where there is no other host."""
+    sources = find_sources(settings.inputs, settings.review_format)
+    if len(settings.hosts) == 1 and not sources:
+        raise no_sources(settings.inputs)
+    if len(settings.hosts) > 1 and not settings.shard_by_host:
+        log.info(
+            "%d hosts: this one splits what it sees. If the input is FullyReplicated, add --shard-by-host; that also "
+            "keeps a text that two hosts have on one side.",
+            len(settings.hosts),
+        )
+    return sources
+
+
+def _manifest(
+    split: int, tally: SplitTally, dropped: int, plan: _Plan, tokenizer: ReviewTokenizer, settings: Settings
+) -> Manifest:
+    return Manifest(
+        split=SPLITS[split],
+        host=settings.host,
+        records=int(tally.histogram.sum()),
+        label_histogram=dict(zip(STARS, tally.histogram.tolist(), strict=True)),
+        truncated=tally.truncated,
+        dropped_by_balancing=dropped,
+        max_seq_length=settings.max_seq_length,
+        tokenizer=TokenizerIdentity(tokenizer.name, tokenizer.sha256),
+        seed=settings.seed,
+        files=tuple(tally.files),
+        sources=tuple(_my_share(plan.surveyed.sources, settings)),
+        settings=_recorded(settings),
+    )
+
+
+def _with_places(sources: Sequence[Source], surveyed: Survey) -> list[tuple[Source, slice]]:
+    """Return each source with the slice of the survey that its reviews take."""
+    ends = np.cumsum([0] + [source.kept for source in surveyed.sources]).tolist()
+    return [(source, slice(*ends[index : index + 2])) for index, source in enumerate(sources)]
+
+
+def _my_share(of_sources: Sequence[_T], settings: Settings) -> Sequence[_T]:
+    """Return what belongs to this host of a sequence with one item a source."""
+    if not settings.shard_by_host:
+        return of_sources
+    return of_sources[settings.hosts.index(settings.host) :: len(settings.hosts)]
+
+
+def _warn_of_missed_shares(assignment: Assignment, shares: Sequence[float]) -> None:
+    reached = np.bincount(assignment, minlength=len(SPLITS)) / assignment.size
+    for name, share, is_share in zip(SPLITS, shares, reached.tolist(), strict=True):
+        if abs(is_share - share) > SHARE_TOLERANCE:
+            log.warning(
+                "%s gets %.1f %% of the reviews instead of %.1f %%: those with one review_id or one text stay together",
+                name,
+                100 * is_share,
+                100 * share,
+            )
+
+
+def _recorded(settings: Settings) -> Mapping[str, Scalar]:
+    return {
+        "split": ",".join(f"{100 * share:g}" for share in settings.shares),
+        "balance": settings.balance,
+        "max_broken_share": settings.max_broken_share,
+        "review_body_column": settings.columns.review_body,
+        "star_rating_column": settings.columns.star_rating,
+        "review_id_column": settings.columns.review_id,
+        "shard_by_host": settings.shard_by_host,
+        "hosts": len(settings.hosts),
+    }
+
+
+def _records_in(output: Path) -> list[Path]:
+    """Return the records and manifests of earlier runs, whatever host wrote them."""
+    patterns = ("*.tfrecord", "manifest-*.json")
+    return sorted(path for name in SPLITS for pattern in patterns for path in (output / name).glob(pattern))
+
+
+def _refuse_records(output: Path) -> None:
+    if earlier := _records_in(output):
+        raise UsageError(
+            f"{output} already holds {len(earlier)} file(s) of an earlier run, for example {earlier[0]}. Name another "
+            "--output, or add --overwrite to replace them."
+        )
+
+
+@contextmanager
+def _staged(folders: Mapping[int, Path], host: str) -> Iterator[dict[int, Path]]:
+    """Make a hidden folder inside each split's folder (a rename needs one file system) and remove it at the end."""
+    staging = {split: folder / f".prepare-{host}" for split, folder in folders.items()}
+    try:
+        for folder in staging.values():
+            shutil.rmtree(folder, ignore_errors=True)  # what a killed run of this host may have left
+            try:
+                folder.mkdir(parents=True)
+            except (FileExistsError, NotADirectoryError, PermissionError) as error:
+                raise UsageError(f"--output cannot be written: {error.strerror}: {error.filename}.") from error
+        yield staging
+    finally:
+        for folder in staging.values():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(staging: Mapping[int, Path], folders: Mapping[int, Path], output: Path) -> None:
+    """Replace what an earlier run left by what this one wrote, each manifest after its records."""
+    for earlier in _records_in(output):
+        earlier.unlink()
+    for split, folder in staging.items():
+        for path in sorted(folder.iterdir(), key=lambda path: path.suffix == ".json"):
+            path.rename(folders[split] / path.name)

@@ -1,0 +1,51 @@
+"""What `prepare` did, as a table for people.
+
+print(summary(prepare(settings)))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from star_rating.data.manifest import STARS, Manifest
+
+
+def summary(manifests: Sequence[Manifest]) -> str:
+    """Return reviews per split and per star rating, how many were cut, and what became of the rows."""
+    if not manifests:
+        return "This host has no review file: it wrote nothing."
+    total = sum(manifest.records for manifest in manifests)
+    header = ["", "reviews", "share", *(f"{stars} star" + "s" * (stars != "1") for stars in STARS), "cut"]
+    rows = [header, *(_cells(manifest, total) for manifest in manifests)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    table = [
+        "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(pairs))
+        for pairs in (list(zip(row, widths, strict=True)) for row in rows)
+    ]
+    return "\n".join([*table, *_notes(manifests)])
+
+
+def _cells(manifest: Manifest, total: int) -> list[str]:
+    records = manifest.records
+    return [
+        manifest.split,
+        f"{records:,}",
+        _percent(records, total),
+        *(_percent(manifest.label_histogram[stars], records) for stars in STARS),
+        _percent(manifest.truncated, records),
+    ]
+
+
+def _notes(manifests: Sequence[Manifest]) -> list[str]:
+    sources = manifests[0].sources
+    rows, empty, broken = (sum(getattr(source, name) for source in sources) for name in ("rows", "empty", "broken"))
+    dropped = sum(manifest.dropped_by_balancing for manifest in manifests)
+    read = f"{rows:,} rows read from {len(sources)} file(s): {empty:,} empty, {broken:,} broken"
+    return [
+        f"{read}, {dropped:,} left out to balance the classes." if dropped else f"{read}.",
+        f"Cut: longer than max_seq_length {manifests[0].max_seq_length}. Tokenizer: {manifests[0].tokenizer.name}.",
+    ]
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "-"

@@ -1,0 +1,184 @@
+"""The training job's hyperparameters: one typed, range-checked value each, read once from the command line.
+
+    hyperparameters = Hyperparameters.from_arguments(["--epochs", "3", "--use_xla", "true"])
+
+The names and meanings are the notebook's; what the notebook did not have is in the second group. SageMaker's SDKs
+send a boolean as `True`, `true` or `"true"`, a number as `1e-05` or `"1e-05"`, a text bare or in quotes: all are read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from star_rating.failures import HyperparameterError, nearest_name
+
+Switch = Literal["True", "False", "auto"]
+SWITCH = ("True", "False", "auto")
+
+SENT_BY_SDKS = frozenset({"model_dir"})
+"""SageMaker's TensorFlow estimator adds `model_dir` to every job; results go to /opt/ml/model all the same."""
+
+
+def _integer(default: int, minimum: int, maximum: int, meaning: str) -> Any:  # noqa: ANN401 - as dataclasses.field
+    return dataclasses.field(
+        default=default, metadata={"kind": "integer", "minimum": minimum, "maximum": maximum, "meaning": meaning}
+    )
+
+
+def _number(default: float, minimum: float, maximum: float, meaning: str) -> Any:  # noqa: ANN401
+    return dataclasses.field(
+        default=default, metadata={"kind": "number", "minimum": minimum, "maximum": maximum, "meaning": meaning}
+    )
+
+
+def _boolean(*, default: bool, meaning: str) -> Any:  # noqa: ANN401
+    return dataclasses.field(default=default, metadata={"kind": "boolean", "meaning": meaning})
+
+
+def _choice(default: str, choices: tuple[str, ...], meaning: str) -> Any:  # noqa: ANN401
+    return dataclasses.field(default=default, metadata={"kind": "choice", "choices": choices, "meaning": meaning})
+
+
+def _text(default: str, meaning: str) -> Any:  # noqa: ANN401
+    return dataclasses.field(default=default, metadata={"kind": "text", "meaning": meaning})
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Everything that a training job can set; the defaults train a usable model on a whole pass of the data."""
+
+    # The notebook's nineteen.
+    epochs: int = _integer(3, 1, 1000, "passes over the train channel")
+    learning_rate: float = _number(5e-5, 0.0, 1e7, "Adam's learning rate; the peak of a schedule")
+    epsilon: float = _number(1e-8, 1e-12, 1.0, "Adam's epsilon")
+    train_batch_size: int = _integer(32, 1, 8192, "reviews a training step")
+    validation_batch_size: int = _integer(128, 1, 8192, "reviews a validation step")
+    test_batch_size: int = _integer(128, 1, 8192, "reviews a test step")
+    train_steps_per_epoch: int = _integer(0, 0, 10**9, "steps an epoch, starting over when the data ends; 0: one pass")
+    validation_steps: int = _integer(0, 0, 10**9, "validation batches, from the first; 0: all")
+    test_steps: int = _integer(0, 0, 10**9, "test batches, from the first; 0: all")
+    use_xla: Switch = _choice("auto", SWITCH, "compile the training step with XLA")
+    use_amp: Switch = _choice("auto", SWITCH, "compute in bfloat16 (CPU) or float16 (GPU)")
+    max_seq_length: int = _integer(64, 2, 512, "tokens of a record; must be what `prepare` was given")
+    freeze_bert_layer: bool = _boolean(default=False, meaning="train the classification head alone")
+    enable_sagemaker_debugger: bool = _boolean(default=True, meaning="save tensors with SMDebug's hook")
+    enable_checkpointing: bool = _boolean(default=False, meaning="write and resume from /opt/ml/checkpoints")
+    enable_tensorboard: bool = _boolean(default=False, meaning="write TensorBoard scalars")
+    run_validation: bool = _boolean(default=True, meaning="evaluate the validation channel after each epoch")
+    run_test: bool = _boolean(default=True, meaning="evaluate the test channel at the end")
+    run_sample_predictions: bool = _boolean(default=True, meaning="log predictions for three sentences")
+
+    # What the notebook could not say.
+    seed: int = _integer(42, 0, 2**31 - 1, "of the head's initial weights, the shuffling and the dropout")
+    model: str = _text("auto", "auto (the weights in the image, or a `model` channel), a hub id, or a folder")
+    learning_rate_schedule: str = _choice("constant", ("constant", "linear"), "linear: warm up, then decay to zero")
+    warmup_ratio: float = _number(0.1, 0.0, 1.0, "share of all steps that the linear schedule warms up")
+    weight_decay: float = _number(0.0, 0.0, 1.0, "decoupled (AdamW), not on biases and layer norms")
+    gradient_clip_norm: float = _number(0.0, 0.0, 1e6, "largest global gradient norm; 0: no clipping")
+    log_every_steps: int = _integer(10, 1, 10**6, "training steps between two log lines")
+    tensorboard_in_model: bool = _boolean(default=False, meaning="put the TensorBoard files into model.tar.gz")
+
+    @classmethod
+    def from_arguments(cls, arguments: Sequence[str]) -> Hyperparameters:
+        """Read `--name value` pairs as sagemaker-training passes them; raises what `from_texts` does."""
+        return cls.from_texts(_pairs(arguments))
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str]) -> Hyperparameters:
+        """Read name -> text; raise HyperparameterError that names every bad one."""
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        values: dict[str, Any] = {}
+        problems = []
+        for name, text in texts.items():
+            if name in SENT_BY_SDKS:
+                continue
+            if name not in fields:
+                problems.append(_unknown(name, text, fields))
+                continue
+            try:
+                values[name] = _read(text, fields[name].metadata)
+            except ValueError as problem:
+                problems.append(f"Hyperparameter {name} is {text!r}: {problem}.")
+        if problems:
+            raise HyperparameterError(" ".join(problems))
+        return cls(**values)
+
+    def as_dict(self) -> dict[str, bool | int | float | str]:
+        """Return name -> value, in the order of the class."""
+        return dataclasses.asdict(self)
+
+
+def _pairs(arguments: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    remaining = list(arguments)
+    while remaining:
+        name = remaining.pop(0)
+        if not name.startswith("-") or not name.lstrip("-"):
+            raise HyperparameterError(
+                f"The argument {name!r} is not a hyperparameter's name; write --name value, for example --epochs 3."
+            )
+        name = name.lstrip("-")
+        if not remaining:
+            raise HyperparameterError(f"Hyperparameter {name} has no value; write --{name} value.")
+        pairs[name] = remaining.pop(0)
+    return pairs
+
+
+def _unknown(name: str, text: str, known: Mapping[str, object]) -> str:
+    nearest = nearest_name(name, known)
+    advice = f"Did you mean {nearest}?" if nearest else f"Known are: {', '.join(sorted(known))}."
+    return f"Hyperparameter {name} (value {text[:40]!r}) does not exist. {advice}"
+
+
+def _read(text: str, field: Mapping[str, Any]) -> bool | int | float | str:
+    """Turn one hyperparameter's text into its value; raise ValueError with what is allowed instead."""
+    bare = _unquoted(text).strip()
+    if bare in ("", "null", "None"):
+        raise ValueError("it has no value; leave it out to use the default")
+    match field["kind"]:
+        case "boolean":
+            return _read_choice(bare, ("True", "False")) == "True"
+        case "choice":
+            return _read_choice(bare, field["choices"])
+        case "integer":
+            return int(_read_number(bare, field, "a whole number"))
+        case "number":
+            return _read_number(bare, field, "a number")
+        case _:
+            return bare
+
+
+def _unquoted(text: str) -> str:
+    """Remove the JSON quotes that SageMaker's framework estimators put around values."""
+    if text.startswith('"'):
+        try:
+            return str(json.loads(text))
+        except ValueError:
+            return text
+    return text
+
+
+def _read_choice(text: str, choices: tuple[str, ...]) -> str:
+    for choice in choices:
+        if text.lower() == choice.lower():
+            return choice
+    raise ValueError(f"allowed are {', '.join(choices)}")
+
+
+def _read_number(text: str, field: Mapping[str, Any], what: str) -> float:
+    minimum, maximum = field["minimum"], field["maximum"]
+    allowed = f"{what} from {minimum:g} to {maximum:g} is needed"
+    try:
+        # int() first: float() would round whole numbers beyond 2**53.
+        number: float = int(text) if text.lstrip("+-").isdecimal() else float(text)
+    except ValueError:
+        raise ValueError(allowed) from None
+    whole = field["kind"] == "integer"
+    if not math.isfinite(number) or not minimum <= number <= maximum or (whole and number != int(number)):
+        raise ValueError(allowed)
+    return number

@@ -1,0 +1,1 @@
+"""DistilBERT, and where its weights come from and go to."""

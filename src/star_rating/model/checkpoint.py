@@ -1,0 +1,209 @@
+"""transformers' checkpoint folders, read into our DistilBERT and written from it, without transformers or PyTorch.
+
+    checkpoint = load(folder)
+    model = DistilBertClassifier(checkpoint.config)
+    head_loaded = load_into(model, checkpoint)
+    save(model, exported, tokenizer_folder=folder, id2label=STAR_LABELS)
+
+A folder holds config.json, model.safetensors with PyTorch's names and layouts (a kernel is [out, in]), and the
+tokenizer's files. transformers' AutoModelForSequenceClassification and TFDistilBertForSequenceClassification load what
+`save` writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as serialize
+
+from star_rating.failures import WeightsError
+from star_rating.model.config import DistilBertConfig
+
+if TYPE_CHECKING:  # TensorFlow takes seconds to import, and checking a folder does not need it
+    import tensorflow as tf
+    import tf_keras
+
+    from star_rating.model.distilbert import DistilBertClassifier
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+STAR_LABELS: Mapping[int, str] = {star - 1: str(star) for star in range(1, 6)}
+"""Class -> star rating, as in the TFRecords' label_ids."""
+
+BODY_PREFIX = "distilbert."
+HEAD_LAYERS = ("pre_classifier", "classifier")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint folder's content, in memory."""
+
+    folder: Path
+    config: DistilBertConfig
+    tensors: Mapping[str, npt.NDArray[np.float32]]
+    """float32 by name, the body's with the `distilbert.` prefix, PyTorch's layouts."""
+    sha256: str
+    """Of model.safetensors."""
+
+
+def load(folder: Path) -> Checkpoint:
+    """Read a folder; a WeightsError says what is wrong with it and what to do."""
+    config, path = read_config(folder), find_weights(folder)
+    return Checkpoint(folder, config, _read_tensors(path), file_sha256(path))
+
+
+def read_config(folder: Path) -> DistilBertConfig:
+    """Read and check config.json."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise WeightsError(
+            f"{folder} has no {CONFIG_FILE}. Give a folder as save_pretrained of transformers writes it."
+        )
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read as JSON: {error}. Copy the checkpoint again.") from error
+    if not isinstance(document, dict):
+        raise WeightsError(f"{path} holds no JSON object. Copy the checkpoint again.")
+    return DistilBertConfig.from_json(document, path)
+
+
+def find_weights(folder: Path) -> Path:
+    """Return the path of model.safetensors; where another format lies instead, the WeightsError says how to convert."""
+    path = folder / WEIGHTS_FILE
+    if path.is_file():
+        return path
+    convert = (
+        "Convert it once where transformers is installed: DistilBertModel.from_pretrained(folder{option})"
+        ".save_pretrained(folder, safe_serialization=True)."
+    )
+    if (folder / "pytorch_model.bin").is_file():
+        raise WeightsError(f"{folder} has pytorch_model.bin but no {WEIGHTS_FILE}. {convert.format(option='')}")
+    if (folder / "tf_model.h5").is_file():
+        raise WeightsError(f"{folder} has tf_model.h5 but no {WEIGHTS_FILE}. {convert.format(option=', from_tf=True')}")
+    raise WeightsError(f"{folder} has no {WEIGHTS_FILE}. Give a folder as save_pretrained of transformers writes it.")
+
+
+def load_into(model: DistilBertClassifier, checkpoint: Checkpoint) -> bool:
+    """Set the model's body and, if the checkpoint has one for as many classes, its head.
+
+    Returns whether the head was set; otherwise it keeps its fresh weights. A WeightsError names a missing tensor, or
+    one of another shape; then nothing has been set.
+    """
+    tensors = checkpoint.tensors
+    classes = tensors["classifier.weight"].shape[0] if "classifier.weight" in tensors else None
+    head_loaded = classes == model.number_of_classes
+    assignments = []
+    for name, variable, is_kernel in _named_variables(model):
+        if name.partition(".")[0] in HEAD_LAYERS and not head_loaded:
+            continue
+        if name not in tensors:
+            raise WeightsError(
+                f"{checkpoint.folder / WEIGHTS_FILE} has no tensor {name}. "
+                "It must hold a whole DistilBERT of the geometry in config.json."
+            )
+        value = tensors[name].T if is_kernel else tensors[name]
+        if value.shape != tuple(variable.shape):
+            expected = tuple(reversed(variable.shape)) if is_kernel else tuple(variable.shape)
+            raise WeightsError(
+                f"{checkpoint.folder / WEIGHTS_FILE}: tensor {name} has shape {tensors[name].shape}, "
+                f"but config.json makes it {expected}. The two files must be of one checkpoint."
+            )
+        assignments.append((variable, value))
+    for variable, value in assignments:
+        variable.assign(value)
+    return head_loaded
+
+
+def save(
+    model: DistilBertClassifier, folder: Path, tokenizer_folder: Path, id2label: Mapping[int, str] = STAR_LABELS
+) -> None:
+    """Write config.json, model.safetensors and the tokenizer's files to `folder`, made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {
+        "architectures": ["DistilBertForSequenceClassification"],
+        **model.config.to_json(),
+        "dtype": "float32",
+        "problem_type": "single_label_classification",
+        "id2label": {str(index): label for index, label in id2label.items()},
+        "label2id": {label: index for index, label in id2label.items()},
+        "transformers_version": version("transformers"),
+    }
+    (folder / CONFIG_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    tensors = {
+        name: np.ascontiguousarray(variable.numpy().T if is_kernel else variable.numpy(), dtype=np.float32)
+        for name, variable, is_kernel in _named_variables(model)
+    }
+    # transformers refuses a file that does not say whose names and layouts it has. Written here, not by safetensors'
+    # save_file, which makes files that their owner alone can read.
+    (folder / WEIGHTS_FILE).write_bytes(serialize(tensors, metadata={"format": "pt"}))
+    for name in TOKENIZER_FILES:
+        if (tokenizer_folder / name).is_file():
+            shutil.copyfile(tokenizer_folder / name, folder / name)
+
+
+def file_sha256(path: Path) -> str:
+    """Return a file's SHA-256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_tensors(path: Path) -> dict[str, npt.NDArray[np.float32]]:
+    try:
+        with safe_open(path, framework="np") as file:
+            if (file.metadata() or {}).get("format") == "tf":
+                raise WeightsError(
+                    f"{path} was written by a TensorFlow class of transformers, with other names and layouts. Save the "
+                    "model with a PyTorch class: DistilBertModel.from_pretrained(folder, from_tf=True)."
+                )
+            return {_full_name(name): file.get_tensor(name).astype(np.float32, copy=False) for name in file.keys()}  # noqa: SIM118 (no iterator)
+    except (SafetensorError, OSError, TypeError) as error:
+        raise WeightsError(f"{path} is damaged or not a safetensors file ({error}). Copy it again.") from error
+
+
+def _full_name(name: str) -> str:
+    """Give a body's tensor its prefix; AutoModel, which has no head, saves without it."""
+    return f"{BODY_PREFIX}{name}" if name.startswith(("embeddings.", "transformer.")) else name
+
+
+def _named_variables(model: DistilBertClassifier) -> Iterator[tuple[str, tf.Variable, bool]]:
+    """Yield PyTorch's name, our variable, and whether it is a kernel, which PyTorch keeps transposed."""
+    for prefix, layer in _named_layers(model):
+        for attribute, suffix in (
+            ("embeddings", "weight"),
+            ("kernel", "weight"),
+            ("gamma", "weight"),
+            ("beta", "bias"),
+            ("bias", "bias"),
+        ):
+            if hasattr(layer, attribute):
+                yield f"{prefix}.{suffix}", getattr(layer, attribute), attribute == "kernel"
+
+
+def _named_layers(model: DistilBertClassifier) -> Iterator[tuple[str, tf_keras.layers.Layer]]:
+    embeddings = model.distilbert.embeddings
+    yield "distilbert.embeddings.word_embeddings", embeddings.word_embeddings
+    yield "distilbert.embeddings.position_embeddings", embeddings.position_embeddings
+    yield "distilbert.embeddings.LayerNorm", embeddings.layer_norm
+    for index, block in enumerate(model.distilbert.blocks):
+        prefix = f"distilbert.transformer.layer.{index}"
+        for name in ("q_lin", "k_lin", "v_lin", "out_lin"):
+            yield f"{prefix}.attention.{name}", getattr(block.attention, name)
+        yield f"{prefix}.sa_layer_norm", block.sa_layer_norm
+        yield f"{prefix}.ffn.lin1", block.lin1
+        yield f"{prefix}.ffn.lin2", block.lin2
+        yield f"{prefix}.output_layer_norm", block.output_layer_norm
+    for name in HEAD_LAYERS:
+        yield name, getattr(model, name)

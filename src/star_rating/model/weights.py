@@ -1,0 +1,162 @@
+"""Which pretrained weights a job starts from.
+
+    weights = resolve("auto", job.channels, os.environ)
+    weights.folder      # a checkpoint folder: config.json, model.safetensors, tokenizer.json
+
+The hyperparameter `model` is one of:
+
+- `auto` (the default): the weights baked into the image. It never touches the network: whether a hub answers must not
+  decide what a job trains, or the same job gives two results.
+- a hub id: `distilbert-base-uncased` (pinned to a commit here), `owner/name`, or either with `@revision`.
+- a path, which starts with `/`, `./` or `../`.
+
+A channel named `model` wins over all of these: whoever mounts weights means them.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from star_rating.failures import WeightsError
+from star_rating.model import checkpoint
+
+AUTO = "auto"
+CHANNEL = "model"
+BAKED_VARIABLE = "DISTILBERT_WEIGHTS"
+BAKED_FOLDER = "/opt/distilbert-trainer/weights"
+
+PINNED_REVISIONS = {
+    "distilbert-base-uncased": "12040accade4e8a0f71eabdb258fecc2e7e948be",
+    "distilbert/distilbert-base-uncased": "12040accade4e8a0f71eabdb258fecc2e7e948be",
+}
+HUB_ID = re.compile(r"(?P<repository>[\w-][\w.-]*(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
+HUB_TIMEOUT_SECONDS = 10
+HUB_FILES = (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE, *checkpoint.TOKENIZER_FILES)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The checkpoint folder that a job starts from, as the run record names it."""
+
+    folder: Path
+    name: str
+    """What they are: a hub id with its commit, the name in the folder's weights.json, or the folder's own."""
+    source: str
+    """Where they came from: `baked`, `channel`, `path` or `hub`."""
+    sha256: str
+    """Of model.safetensors."""
+    tokenizer_sha256: str
+    """Of tokenizer.json."""
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the fields as JSON takes them."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+
+def resolve(model: str, channels: Mapping[str, Path], environ: Mapping[str, str]) -> Weights:
+    """Find the weights that the hyperparameter `model`, the job's channels and the image come to; log which.
+
+    Raises WeightsError if the folder lacks a file that training or the export needs, or if the hub has no answer.
+    """
+    name = None
+    if CHANNEL in channels:
+        source, folder = "channel", channels[CHANNEL]
+    elif model == AUTO:
+        source, folder = "baked", Path(environ.get(BAKED_VARIABLE, BAKED_FOLDER))
+    elif model.startswith(("/", "./", "../")):
+        source, folder = "path", Path(model)
+    else:
+        repository, revision = _parse_hub_id(model)
+        folder, commit = _download(repository, revision)
+        source, name = "hub", f"{repository}@{commit}"
+    _check(folder, source)
+    weights = Weights(
+        folder=folder,
+        name=name or _own_name(folder),
+        source=source,
+        sha256=checkpoint.file_sha256(folder / checkpoint.WEIGHTS_FILE),
+        tokenizer_sha256=checkpoint.file_sha256(folder / checkpoint.TOKENIZER_FILE),
+    )
+    logger.info(
+        "weights: %s (source %s, folder %s, sha256 %s)", weights.name, weights.source, weights.folder, weights.sha256
+    )
+    return weights
+
+
+def _check(folder: Path, source: str) -> None:
+    """Find out now what would otherwise fail after minutes of training."""
+    if not folder.is_dir():
+        advice = {
+            "baked": f"Set {BAKED_VARIABLE} to the image's weights, or give the job a '{CHANNEL}' channel.",
+            "path": f"Correct the hyperparameter model, or set it to '{AUTO}'.",
+        }.get(source, f"Give the '{CHANNEL}' channel a checkpoint folder.")
+        raise WeightsError(f"The weights folder {folder} ({source}) does not exist. {advice}")
+    if source == "channel" and (folder / "model.tar.gz").is_file():
+        raise WeightsError(
+            f"The '{CHANNEL}' channel holds model.tar.gz. Unpack it, and give the channel the prefix of the folder "
+            "with config.json (transformers/fine-tuned/ in an archive of this image)."
+        )
+    checkpoint.read_config(folder)
+    checkpoint.find_weights(folder)
+    if not (folder / checkpoint.TOKENIZER_FILE).is_file():
+        raise WeightsError(
+            f"{folder} has no {checkpoint.TOKENIZER_FILE}. Write it once where transformers is installed: "
+            "DistilBertTokenizerFast.from_pretrained(folder).save_pretrained(folder)."
+        )
+
+
+def _parse_hub_id(model: str) -> tuple[str, str]:
+    """Split `repository[@revision]`; a repository that is not pinned here is read at `main`."""
+    match = HUB_ID.fullmatch(model)
+    if match is None:
+        raise WeightsError(
+            f"model is {model!r}; allowed are '{AUTO}', a hub id like 'distilbert-base-uncased' or "
+            "'owner/name@revision', and a path that starts with '/', './' or '../'."
+        )
+    repository = match["repository"]
+    return repository, match["revision"] or PINNED_REVISIONS.get(repository, "main")
+
+
+def _download(repository: str, revision: str) -> tuple[Path, str]:
+    """Fetch the files that we read into the hub's cache; return their folder and the commit."""
+    import huggingface_hub as hub  # half a second, and most jobs need no hub
+    from huggingface_hub import errors
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    try:
+        # Asked first, because it takes a timeout and does not retry: the download itself waits without limit where
+        # packets are dropped.
+        commit = hub.model_info(repository, revision=revision, timeout=HUB_TIMEOUT_SECONDS).sha
+        folder = hub.snapshot_download(repository, revision=commit, allow_patterns=list(HUB_FILES))
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+        raise WeightsError(
+            f"The hub has no public model {repository!r} at revision {revision!r}. Correct the hyperparameter model."
+        ) from error
+    except OSError as error:
+        # The hub's and requests' exceptions are OSErrors, as is a full disk.
+        if error.errno == errno.ENOSPC:
+            raise
+        raise WeightsError(
+            f"The hub did not give {repository!r} ({type(error).__name__}). A job with network isolation or without a "
+            f"route to the internet cannot reach it: give the job a '{CHANNEL}' channel with the checkpoint's files, "
+            f"or set model={AUTO} for the weights in the image."
+        ) from error
+    return Path(folder), str(commit)
+
+
+def _own_name(folder: Path) -> str:
+    """Return the name in weights.json, which container/convert_minilm.py writes, or else the folder's."""
+    try:
+        name = json.loads((folder / "weights.json").read_text(encoding="utf-8"))["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return folder.resolve().name
+    return str(name)

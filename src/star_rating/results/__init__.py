@@ -1,0 +1,1 @@
+"""What a run leaves: evaluation, figures, exports, the run record."""

@@ -1,0 +1,73 @@
+"""Everything below /opt/ml/model except run.json: exports, metrics, figures, sample predictions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from star_rating.data.channel import Channel
+from star_rating.data.pipeline import evaluation_batches
+from star_rating.hyperparameters import Hyperparameters
+from star_rating.results import export, figures, predictions
+from star_rating.results.evaluation import Evaluation, evaluate
+from star_rating.training.fit import Fit
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """What was found while the artifacts were written."""
+
+    test: Evaluation | None
+    samples: list[tuple[str, int, float]]
+    """Sentence, predicted stars, probability."""
+    largest_export_difference: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what run.json keeps."""
+        return {
+            "test": self.test.as_dict()["metrics"] if self.test else None,
+            "samples": [
+                {"sentence": text, "stars": stars, "probability": share} for text, stars, share in self.samples
+            ],
+            "largest_export_difference": self.largest_export_difference,
+        }
+
+
+def write_artifacts(
+    hyperparameters: Hyperparameters, fit: Fit, data: Mapping[str, Channel], weights_folder: Path, model_dir: Path
+) -> Artifacts:
+    """Export and verify the model, evaluate the test channel if the job has one, and log what is worth reading."""
+    length = hyperparameters.max_seq_length
+    export.export_model(fit.model, weights_folder, model_dir, length)
+    difference = export.verify_exports(fit.model, model_dir, length)
+    figures.draw_training_curves(fit.history, model_dir / "metrics" / "training_curves.png")
+    test = None
+    if "test" in data:
+        batches = evaluation_batches(
+            data["test"], hyperparameters.test_batch_size, length, steps=hyperparameters.test_steps
+        )
+        test = _evaluate_test(fit, batches, model_dir / "metrics")
+    samples = []
+    if hyperparameters.run_sample_predictions:
+        tokenizer_file = weights_folder / "tokenizer.json"
+        samples = predictions.predict_sentences(fit.model, tokenizer_file, predictions.SAMPLES, length)
+        for sentence, stars, share in samples:
+            log.info("sample prediction: %d star(s) with probability %.2f for %r", stars, share, sentence)
+    return Artifacts(test, samples, difference)
+
+
+def _evaluate_test(fit: Fit, batches: Any, metrics_dir: Path) -> Evaluation:  # noqa: ANN401 - TensorFlow is untyped
+    labels, logits = predictions.predict_channel(fit.model, batches)
+    test = evaluate(labels, logits)
+    test.write(metrics_dir / "evaluation.json")
+    predictions.write_predictions(metrics_dir / "predictions.csv", labels, logits)
+    figures.draw_confusion_matrix(test, metrics_dir / "confusion_matrix.png", f"{test.records:,} test reviews")
+    log.info("test %s", test.log_line())
+    for line in test.table():
+        log.info("test %s", line)
+    return test

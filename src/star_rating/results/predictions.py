@@ -1,0 +1,62 @@
+"""Predictions of a whole channel, and of sentences of our own for the eye.
+
+predictions.csv holds no review text: model.tar.gz travels further than the data may.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tokenizers import Tokenizer
+
+from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.results.evaluation import Floats, Integers, probabilities
+
+SAMPLES = (
+    "This is the best purchase I have made in years, it works perfectly!",
+    "It does what it says, nothing more.",
+    "It broke after two days and nobody answers my mails. Avoid it.",
+)
+
+
+def predict_channel(model: DistilBertClassifier, batches: tf.data.Dataset) -> tuple[Integers, Floats]:
+    """Return the labels [records] and logits [records, classes] of a channel, in its order."""
+    predict = tf.function(lambda features: model(features, training=False), reduce_retracing=True)
+    labels, logits = [], []
+    for features, batch_labels in batches:
+        labels.append(batch_labels.numpy())
+        logits.append(predict(features).numpy())
+    return np.concatenate(labels).astype(np.int64), np.concatenate(logits).astype(np.float64)
+
+
+def predict_sentences(
+    model: DistilBertClassifier, tokenizer_file: Path, sentences: Sequence[str], max_seq_length: int
+) -> list[tuple[str, int, float]]:
+    """Return (sentence, stars, probability) for each."""
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer.enable_truncation(max_seq_length)
+    tokenizer.enable_padding(length=max_seq_length)
+    encodings = tokenizer.encode_batch(list(sentences))
+    logits = model(
+        {
+            "input_ids": tf.constant([encoding.ids for encoding in encodings], tf.int32),
+            "input_mask": tf.constant([encoding.attention_mask for encoding in encodings], tf.int32),
+        },
+        training=False,
+    )
+    shares = probabilities(np.asarray(logits, dtype=np.float64))
+    return [(text, int(row.argmax()) + 1, float(row.max())) for text, row in zip(sentences, shares, strict=True)]
+
+
+def write_predictions(path: Path, labels: Integers, logits: Floats) -> None:
+    """Write one row a record, in the channel's order: true stars, predicted stars, probability of each class."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["record", "star_rating", "predicted", *(f"p{stars + 1}" for stars in range(logits.shape[1]))])
+        for record, (label, row) in enumerate(zip(labels, probabilities(logits), strict=True)):
+            writer.writerow([record, label + 1, int(row.argmax()) + 1, *(f"{share:.4f}" for share in row)])

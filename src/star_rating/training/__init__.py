@@ -1,0 +1,1 @@
+"""One fit: optimizer, acceleration, checkpoints, debugger, log lines."""

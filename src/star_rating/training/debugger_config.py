@@ -1,0 +1,145 @@
+"""What the debugger's hook shall save: SageMaker's config files, or this image's defaults in the same shape.
+
+    settings = read_settings(contract, on_sagemaker=True)     # None: the job has no DebugHookConfig
+
+SageMaker writes debughookconfig.json from CreateTrainingJob's DebugHookConfig, with texts for values, and
+tensorboardoutputconfig.json from its TensorBoardOutputConfig.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from star_rating.contract import Contract
+from star_rating.failures import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+DEFAULT_SAVE_INTERVAL = 10
+"""Steps, in a bare `docker run`; the notebook's setting. smdebug's own default is 500."""
+
+ON_SAGEMAKER = "TRAINING_JOB_NAME"
+"""The variable by which smdebug itself tells a SageMaker job."""
+
+SMDEBUG_COLLECTIONS = frozenset(
+    {"all", "default", "weights", "biases", "gradients", "losses", "metrics", "inputs", "outputs", "layers"}
+    | {"sm_metrics", "optimizer_variables"}
+)
+"""Collections that smdebug fills by itself; any other needs an include_regex."""
+
+_MODE = r"(?:(?:train|eval|predict|global)\.)?"
+_WHOLE_NUMBER = re.compile(_MODE + r"(?:save_interval|start_step|end_step)$")
+
+
+def read_settings(contract: Contract, *, on_sagemaker: bool) -> dict[str, Any] | None:
+    """Return the hook's settings in debughookconfig.json's shape; None if the job asks for no tensors.
+
+    A damaged file raises ConfigurationError. Outside SageMaker there is a default.
+    """
+    path = contract.config_dir / "debughookconfig.json"
+    if path.exists():
+        settings = _checked(_read_object(path), path)
+    elif on_sagemaker:
+        return None
+    else:
+        settings = {"HookParameters": {"save_interval": str(DEFAULT_SAVE_INTERVAL)}}
+    settings["LocalPath"] = settings.get("LocalPath") or str(contract.output_dir / "tensors")
+    _place_tensorboard(settings, contract, on_sagemaker=on_sagemaker)
+    return settings
+
+
+def tensorboard_config(contract: Contract) -> Path:
+    """Return where SageMaker writes tensorboardoutputconfig.json."""
+    return contract.config_dir / "tensorboardoutputconfig.json"
+
+
+def _place_tensorboard(settings: dict[str, Any], contract: Contract, *, on_sagemaker: bool) -> None:
+    """Make the export work outside SageMaker as inside; say which setting SageMaker ignores."""
+    parameters = settings["HookParameters"]
+    path = tensorboard_config(contract)
+    output = _read_object(path) if path.exists() else None
+    if on_sagemaker:
+        if output is None and {"export_tensorboard", "tensorboard_dir"} & parameters.keys():
+            log.warning(
+                "debugger: HookParameters' export_tensorboard and tensorboard_dir do nothing on SageMaker unless the "
+                "job has a TensorBoardOutputConfig"
+            )
+        return
+    if output is not None:
+        parameters.setdefault("tensorboard_dir", output.get("LocalPath") or "tensorboard")
+    if "tensorboard_dir" in parameters:
+        # A relative path would be below the container's working directory, which nobody mounts.
+        parameters["tensorboard_dir"] = str(contract.output_dir / parameters["tensorboard_dir"])
+
+
+def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Check what smdebug would fail on later, or misread; return a copy with every part that may be missing."""
+    local_path = settings.get("LocalPath")
+    if local_path is not None and not (isinstance(local_path, str) and local_path.startswith("/")):
+        raise ConfigurationError(f"{path}: LocalPath is {local_path!r}; a folder of the container is needed, from /.")
+    parameters = _parameters(settings.get("HookParameters"), f"{path}: HookParameters")
+    collections = settings.get("CollectionConfigurations") or []
+    if not isinstance(collections, list):
+        raise ConfigurationError(f"{path}: CollectionConfigurations is not a list.")
+    return {
+        "LocalPath": local_path,
+        "HookParameters": parameters,
+        "CollectionConfigurations": [
+            _collection(entry, f"{path}: CollectionConfigurations[{index}]") for index, entry in enumerate(collections)
+        ],
+    }
+
+
+def _collection(entry: object, where: str) -> dict[str, Any]:
+    name = entry.get("CollectionName") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(name, str) or not name:
+        raise ConfigurationError(f"{where} has no CollectionName.")
+    parameters = _parameters(entry.get("CollectionParameters"), f"{where} ({name})")
+    if name not in SMDEBUG_COLLECTIONS and not parameters.get("include_regex"):
+        raise ConfigurationError(
+            f"{where}: {name!r} is not one of smdebug's collections ({', '.join(sorted(SMDEBUG_COLLECTIONS))}); "
+            "give it an include_regex in its CollectionParameters."
+        )
+    return {"CollectionName": name, "CollectionParameters": parameters}
+
+
+def _parameters(value: object, where: str) -> dict[str, str]:
+    """Return parameters as texts, which is how SageMaker sends them."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or any(isinstance(item, dict | list) for item in value.values()):
+        raise ConfigurationError(f"{where} must be an object of name and text.")
+    parameters = {name: str(item) for name, item in value.items() if item is not None}
+    for name, text in parameters.items():
+        _check_parameter(name, text, where)
+    return parameters
+
+
+def _check_parameter(name: str, text: str, where: str) -> None:
+    if _WHOLE_NUMBER.match(name):
+        least = 1 if name.endswith("interval") else 0
+        if not text.strip().isdecimal() or int(text) < least:
+            raise ConfigurationError(f"{where}: {name} is {text!r}; a whole number from {least} is needed.")
+    elif name.endswith("save_steps"):
+        if not all(step.strip().isdecimal() for step in text.split(",")):
+            raise ConfigurationError(f"{where}: {name} is {text!r}; write steps with commas between, as in '0,10'.")
+    elif name == "include_regex":
+        for pattern in text.split(","):
+            try:
+                re.compile(pattern.strip())
+            except re.error as error:
+                raise ConfigurationError(f"{where}: include_regex {pattern!r} does not compile: {error}.") from None
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigurationError(f"{path} is not JSON ({error}). SageMaker writes it; restore or remove it.") from None
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{path} holds no JSON object. SageMaker writes it; restore or remove it.")
+    return value

@@ -1,0 +1,192 @@
+"""Find out which vector instructions really work here, and keep oneDNN to those; before TensorFlow is loaded.
+
+    instruction_set = choose(os.environ)      # sets ONEDNN_MAX_CPU_ISA if the processor lies
+
+Some virtual machines advertise AMX and kill the process with SIGILL at its first use, which is the first bfloat16
+matrix product. So each instruction that the processor advertises is run once, in a child process that may die of it.
+Takes about 25 ms. oneDNN reads ONEDNN_MAX_CPU_ISA once; its names and their order are those of its developer guide,
+"CPU Dispatcher Control".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import MutableMapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+VARIABLE = "ONEDNN_MAX_CPU_ISA"
+
+ASCENDING = (
+    "SSE41",
+    "AVX",
+    "AVX2",
+    "AVX2_VNNI",
+    "AVX2_VNNI_2",
+    "AVX512_CORE",
+    "AVX512_CORE_VNNI",
+    "AVX512_CORE_BF16",
+    "AVX512_CORE_FP16",
+    "AVX512_CORE_AMX",
+    "AVX512_CORE_AMX_FP16",
+)
+"""oneDNN's names, each including those before it."""
+
+PROBE_SECONDS = 10.0
+"""Far more than the probe takes; a child that hangs must not hang the job."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One instruction set: what advertises it, and an instruction of it to try."""
+
+    name: str
+    """oneDNN's name."""
+    flags: frozenset[str]
+    """What /proc/cpuinfo must list, all of it."""
+    code: str
+    """Machine code in hexadecimal, run as a C function f(tile_configuration)."""
+    tiles: bool = False
+    """Whether the kernel must be asked for AMX's tile registers first."""
+
+
+_END = "c5f877c3"  # vzeroupper; ret
+# ldtilecfg (%rdi); tilezero %tmm0; tilezero %tmm1; tilezero %tmm2
+_LOAD_TILES = "c4e2784907" + "c4e27b49c0" + "c4e27b49c8" + "c4e27b49d0"
+_DROP_TILES = "c4e27849c0" + _END  # tilerelease
+
+LADDER = (
+    Rung("SSE41", frozenset({"sse4_1"}), "660f3840c0" + "c3"),  # pmulld %xmm0, %xmm0; ret
+    Rung("AVX2", frozenset({"avx2"}), "c5fdefc0" + _END),  # vpxor %ymm0, %ymm0, %ymm0
+    Rung(
+        "AVX512_CORE",
+        frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"}),
+        "62f17c4858c0" + _END,  # vaddps %zmm0, %zmm0, %zmm0
+    ),
+    Rung("AVX512_CORE_VNNI", frozenset({"avx512_vnni"}), "62f27d4850c0" + _END),  # vpdpbusd %zmm0, %zmm0, %zmm0
+    Rung("AVX512_CORE_BF16", frozenset({"avx512_bf16"}), "62f27e4852c0" + _END),  # vdpbf16ps %zmm0, %zmm0, %zmm0
+    Rung("AVX512_CORE_FP16", frozenset({"avx512_fp16"}), "62f57c4858c0" + _END),  # vaddph %zmm0, %zmm0, %zmm0
+    Rung(
+        "AVX512_CORE_AMX",
+        frozenset({"amx_tile", "amx_bf16", "amx_int8"}),
+        _LOAD_TILES + "c4e26a5cc1" + "c4e26b5ec1" + _DROP_TILES,  # tdpbf16ps, tdpbssd of %tmm2, %tmm1, %tmm0
+        tiles=True,
+    ),
+    Rung(
+        "AVX512_CORE_AMX_FP16",
+        frozenset({"amx_fp16"}),
+        _LOAD_TILES + "c4e26b5cc1" + _DROP_TILES,  # tdpfp16ps %tmm2, %tmm1, %tmm0
+        tiles=True,
+    ),
+)
+
+UNTESTED_MAXIMUM = "AVX512_CORE"
+"""What oneDNN may use of a processor with AMX where the probe cannot run; float32 loses nothing by it."""
+
+
+@dataclass(frozen=True)
+class InstructionSet:
+    """What was found, and what oneDNN is allowed."""
+
+    best: str | None = None
+    """The highest rung that is advertised and works; None where nothing was tried (not x86-64)."""
+    trapped: str | None = None
+    """The rung that is advertised and does not work."""
+    problem: str | None = None
+    """How the trapped rung failed, or why the probe could not run."""
+    limit: str | None = None
+    """The value of ONEDNN_MAX_CPU_ISA in force; None: oneDNN chooses by what the processor advertises."""
+
+    @property
+    def has_amx(self) -> bool:
+        """Whether oneDNN can use AMX: bfloat16 products at several times the float32 rate."""
+        return min(_height(self.best or "SSE41"), _height(self.limit)) >= _height("AVX512_CORE_AMX")
+
+    def record(self) -> dict[str, str | None]:
+        """Return what run.json keeps."""
+        return asdict(self)
+
+
+def choose(environ: MutableMapping[str, str], ladder: Sequence[Rung] = LADDER) -> InstructionSet:
+    """Probe the processor, and set ONEDNN_MAX_CPU_ISA in `environ` if it advertises what does not work.
+
+    A limit that the user has set stays, unless it allows what was seen to trap.
+    """
+    found = probe(ladder, processor_flags())
+    wanted = environ.get(VARIABLE)
+    if found.best is None or found.trapped is None or _height(wanted) <= _height(found.best):
+        return replace(found, limit=wanted)
+    environ[VARIABLE] = found.best
+    log.warning(
+        "this processor advertises %s, which %s; oneDNN is limited to %s%s",
+        found.trapped,
+        found.problem,
+        found.best,
+        f" ({VARIABLE}={wanted} would not have avoided it)" if wanted else "",
+    )
+    return replace(found, limit=found.best)
+
+
+def probe(ladder: Sequence[Rung], flags: frozenset[str]) -> InstructionSet:
+    """Run each advertised rung's instruction, lowest first, in one child process, until one fails."""
+    advertised = [rung for rung in ladder if rung.flags <= flags]
+    if not advertised or platform.machine() != "x86_64":
+        return InstructionSet()
+    request = json.dumps([[rung.code, rung.tiles] for rung in advertised])
+    try:
+        # -I -S: the child needs neither site-packages nor the job's environment, and starts in a few milliseconds.
+        child = subprocess.run(  # noqa: S603 - our own file, run by our own interpreter
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("instruction_probe.py")), request],
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=PROBE_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return _untested(advertised, str(error))
+    return _verdict(advertised, child)
+
+
+def _verdict(advertised: Sequence[Rung], child: subprocess.CompletedProcess[str]) -> InstructionSet:
+    """Read the child's answers: a line a rung, `works` or `refused`; a signal's death answers for the next rung."""
+    answers = child.stdout.split()
+    if child.returncode > 0 or not answers:
+        return _untested(advertised, (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1])
+    working = [rung.name for rung, answer in zip(advertised, answers, strict=False) if answer == "works"]
+    best = working[-1]
+    if child.returncode == 0:
+        return InstructionSet(best)
+    ended = f"ends a process by {signal.Signals(-child.returncode).name}"
+    return InstructionSet(best, trapped=advertised[len(answers)].name, problem=ended)
+
+
+def _untested(advertised: Sequence[Rung], problem: str) -> InstructionSet:
+    """Trust the processor, but for AMX: that is what is known to be advertised without working."""
+    rungs = [rung for rung in advertised if not rung.tiles]
+    if len(rungs) == len(advertised):
+        return InstructionSet(advertised[-1].name, problem=f"could not be tried here ({problem})")
+    tiles = next(rung.name for rung in advertised if rung.tiles)
+    return InstructionSet(UNTESTED_MAXIMUM, trapped=tiles, problem=f"could not be tried here ({problem})")
+
+
+def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return what the first processor advertises, by the kernel's names; nothing where the kernel does not say."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    first = next((line for line in lines if line.startswith("flags")), "")
+    return frozenset(first.partition(":")[2].split())
+
+
+def _height(name: str | None) -> int:
+    """Return how much a value of ONEDNN_MAX_CPU_ISA allows: oneDNN ignores case, and values that it does not know."""
+    upper = (name or "").upper()
+    return ASCENDING.index(upper) if upper in ASCENDING else len(ASCENDING)

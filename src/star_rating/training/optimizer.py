@@ -1,0 +1,61 @@
+"""Adam as the hyperparameters ask for it: schedule, decoupled weight decay, gradient clipping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from star_rating.hyperparameters import Hyperparameters
+
+NOT_DECAYED = ("bias", "layer_norm", "LayerNorm")
+"""Parts of variable names that weight decay leaves alone, as in BERT's own training."""
+
+
+class WarmUpThenLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
+    """Rises from zero to the peak in the first steps, then falls to zero at the last: BERT's schedule."""
+
+    def __init__(self, peak: float, warm_up_steps: int, total_steps: int) -> None:
+        self.peak = peak
+        self.warm_up_steps = warm_up_steps
+        self.total_steps = total_steps
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Return the learning rate of a step, counted from zero."""
+        done = tf.cast(step, tf.float32)
+        # Step 0 trains too: its rate is one step's share of the peak, not zero.
+        rising = (done + 1.0) / max(self.warm_up_steps, 1)
+        falling = (self.total_steps - done) / max(self.total_steps - self.warm_up_steps, 1)
+        return self.peak * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"peak": self.peak, "warm_up_steps": self.warm_up_steps, "total_steps": self.total_steps}
+
+
+def build_optimizer(hyperparameters: Hyperparameters, total_steps: int) -> tf_keras.optimizers.Optimizer:
+    """Return the optimizer for a run of `total_steps` steps."""
+    learning_rate: float | WarmUpThenLinearDecay = hyperparameters.learning_rate
+    if hyperparameters.learning_rate_schedule == "linear":
+        warm_up_steps = round(hyperparameters.warmup_ratio * total_steps)
+        learning_rate = WarmUpThenLinearDecay(hyperparameters.learning_rate, warm_up_steps, total_steps)
+    common = {
+        "learning_rate": learning_rate,
+        "epsilon": hyperparameters.epsilon,
+        "global_clipnorm": hyperparameters.gradient_clip_norm or None,
+    }
+    if not hyperparameters.weight_decay:
+        return tf_keras.optimizers.Adam(**common)
+    optimizer = tf_keras.optimizers.AdamW(weight_decay=hyperparameters.weight_decay, **common)
+    optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
+    return optimizer
+
+
+def current_learning_rate(optimizer: tf_keras.optimizers.Optimizer) -> float:
+    """Return the rate that the next step will use; under mixed precision the optimizer is a wrapper around Adam."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    schedule = inner._learning_rate  # noqa: SLF001 - `learning_rate` holds the value of the step before
+    if callable(schedule):
+        return float(schedule(inner.iterations))
+    return float(inner.learning_rate)

@@ -1,0 +1,121 @@
+"""A channel is checked whole before training: each way to be wrong is named with file, record and remedy."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from training_job import examples, write_records
+
+from star_rating.data.channel import Channel, open_channel, require_several_classes
+from star_rating.failures import DataError
+
+LENGTH = 16
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def check(folder: Path | None, **options: Any) -> Channel:
+    return open_channel("train", folder, **({"max_seq_length": LENGTH, "vocabulary_size": 100} | options))
+
+
+def broken(tmp_path: Path, change: Change) -> Path:
+    """Write a file whose record 7 has been changed."""
+
+    def changed() -> Iterator[dict[str, list[int]]]:
+        for index, features in enumerate(examples(10, LENGTH, seed=0)):
+            if index == 7:
+                change(features)
+            yield features
+
+    write_records(tmp_path / "a.tfrecord", changed())
+    return tmp_path
+
+
+def test_a_good_channel_is_counted(tmp_path: Path) -> None:
+    write_records(tmp_path / "nested" / "b.tfrecord", examples(7, LENGTH, seed=0))
+    write_records(tmp_path / "a.tfrecord", examples(5, LENGTH, seed=1))
+    (tmp_path / ".hidden.tfrecord").write_text("left by a tool")
+    (tmp_path / "empty.tfrecord").touch()
+    channel = check(tmp_path)
+    assert channel.records == 12
+    assert channel.label_histogram == (3, 3, 2, 2, 2)
+
+
+def test_its_hash_follows_its_content(tmp_path: Path) -> None:
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        write_records(tmp_path / folder / "x.tfrecord", examples(5, LENGTH, seed=seed))
+    hashes = [check(tmp_path / folder).sha256 for folder in "abc"]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+CHANGES: dict[str, Change] = {
+    "label_ids is 5; allowed are star_rating - 1, from 0 to 4": lambda record: record.update(label_ids=[5]),
+    "label_ids is -1": lambda record: record.update(label_ids=[-1]),
+    "label_ids holds 2 values": lambda record: record.update(label_ids=[1, 2]),
+    "feature segment_ids is missing": lambda record: record.pop("segment_ids"),
+    "feature label_ids is missing": lambda record: record.pop("label_ids"),
+    "input_ids holds 3 values, max_seq_length is 16": lambda record: record.update(input_ids=[1, 2, 3]),
+    "input_ids is 100; allowed are the weights' vocabulary": lambda record: record.update(input_ids=[100] * LENGTH),
+    "input_mask is 2": lambda record: record.update(input_mask=[2] * LENGTH),
+    "int64": lambda record: record.update(label_ids=[1.0]),
+}
+
+
+@pytest.mark.parametrize("said", CHANGES)
+def test_a_bad_record_is_named_with_its_file_and_number(tmp_path: Path, said: str) -> None:
+    with pytest.raises(DataError, match=rf"a\.tfrecord, record 7.*{re.escape(said)}"):
+        check(broken(tmp_path, CHANGES[said]))
+
+
+def test_a_missing_channel(tmp_path: Path) -> None:
+    for folder in (None, tmp_path / "absent"):
+        with pytest.raises(DataError, match=r"no channel 'train'\. Add it to InputDataConfig"):
+            check(folder)
+
+
+def test_a_channel_without_tfrecords(tmp_path: Path) -> None:
+    (tmp_path / "reviews.tsv").write_text("star_rating\treview_body\n")
+    with pytest.raises(DataError, match=r"holds no \*.tfrecord file"):
+        check(tmp_path)
+
+
+def test_a_channel_of_empty_files(tmp_path: Path) -> None:
+    (tmp_path / "a.tfrecord").touch()
+    with pytest.raises(DataError, match="holds no record"):
+        check(tmp_path)
+
+
+def test_a_file_that_is_no_tfrecord(tmp_path: Path) -> None:
+    (tmp_path / "a.tfrecord").write_bytes(gzip.compress(b"star_rating\treview_body\n" * 100))
+    with pytest.raises(DataError, match="is not a TFRecord file"):
+        check(tmp_path)
+
+
+@pytest.mark.parametrize("missing_bytes", [1, 4, 30])
+def test_a_truncated_file(tmp_path: Path, missing_bytes: int) -> None:
+    write_records(tmp_path / "a.tfrecord", examples(10, LENGTH, seed=0))
+    whole = (tmp_path / "a.tfrecord").read_bytes()
+    (tmp_path / "a.tfrecord").write_bytes(whole[:-missing_bytes])
+    with pytest.raises(DataError, match=r"a\.tfrecord ends in the middle of a record"):
+        check(tmp_path)
+
+
+def test_a_flipped_bit(tmp_path: Path) -> None:
+    write_records(tmp_path / "a.tfrecord", examples(10, LENGTH, seed=0))
+    content = bytearray((tmp_path / "a.tfrecord").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "a.tfrecord").write_bytes(content)
+    with pytest.raises(DataError, match="checksum is wrong"):
+        check(tmp_path)
+
+
+def test_one_class_alone_cannot_be_learned(tmp_path: Path) -> None:
+    same = ({**features, "label_ids": [4]} for features in examples(10, LENGTH, seed=0))
+    write_records(tmp_path / "a.tfrecord", same)
+    with pytest.raises(DataError, match=r"All 10 records of channel 'train' have 5 star\(s\)"):
+        require_several_classes(check(tmp_path))

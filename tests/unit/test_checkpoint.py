@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+from safetensors.numpy import load_file, save_file
+from tiny_model import tiny_weights
+from transformers import AutoConfig, AutoTokenizer
+from transformers_reference import load_reference
+
+from star_rating.failures import WeightsError
+from star_rating.model import checkpoint
+from star_rating.model.distilbert import DistilBertClassifier
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny_weights(tmp_path / "weights")
+
+
+def classifier(folder: Path, number_of_classes: int = 5) -> DistilBertClassifier:
+    loaded = checkpoint.load(folder)
+    model = DistilBertClassifier(loaded.config, number_of_classes, seed=1)
+    checkpoint.load_into(model, loaded)
+    return model
+
+
+def rewrite_config(folder: Path, **values: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def rewrite_tensors(folder: Path, change: Callable[[Tensors], object]) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+class TestSave:
+    def test_writes_the_very_tensors_that_were_loaded(self, folder: Path, tmp_path: Path) -> None:
+        checkpoint.save(classifier(folder), tmp_path / "saved", folder)
+        original, saved = load_file(folder / "model.safetensors"), load_file(tmp_path / "saved/model.safetensors")
+        assert saved.keys() - original.keys() == {
+            "pre_classifier.weight",
+            "pre_classifier.bias",
+            "classifier.weight",
+            "classifier.bias",
+        }
+        for name, tensor in original.items():
+            np.testing.assert_array_equal(saved[name], tensor, err_msg=name)
+
+    def test_what_is_saved_loads_with_its_head(self, folder: Path, tmp_path: Path) -> None:
+        model = classifier(folder)
+        checkpoint.save(model, tmp_path / "saved", folder)
+        loaded = checkpoint.load(tmp_path / "saved")
+        restored = DistilBertClassifier(loaded.config, 5, seed=2)
+        assert checkpoint.load_into(restored, loaded) is True
+        batch = {"input_ids": tf.constant([[2, 9, 30, 3]]), "input_mask": tf.ones([1, 4], tf.int32)}
+        np.testing.assert_array_equal(restored(batch), model(batch))
+
+    def test_transformers_reads_config_tokenizer_and_logits(self, folder: Path, tmp_path: Path) -> None:
+        model = classifier(folder)
+        checkpoint.save(model, tmp_path / "saved", folder)
+        reference = load_reference(tmp_path / "saved")
+        config = AutoConfig.from_pretrained(tmp_path / "saved")
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path / "saved")  # type: ignore[no-untyped-call]
+        encoded = tokenizer(["The battery broke!", "great"], padding=True, return_tensors="np")
+
+        assert config.id2label == {0: "1", 1: "2", 2: "3", 3: "4", 4: "5"}
+        assert config.label2id == {"1": 0, "2": 1, "3": 2, "4": 3, "5": 4}
+        assert config.architectures == ["DistilBertForSequenceClassification"]
+        assert config.problem_type == "single_label_classification"
+        assert type(tokenizer).__name__ == "DistilBertTokenizerFast"
+        assert tokenizer.tokenize("The battery broke!") == ["the", "battery", "broke", "!"]
+        ours = model({"input_ids": encoded["input_ids"], "input_mask": encoded["attention_mask"]})
+        theirs = reference(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]).logits
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+    def test_takes_the_tokenizers_files_along(self, folder: Path, tmp_path: Path) -> None:
+        checkpoint.save(classifier(folder), tmp_path / "saved", folder)
+        for name in checkpoint.TOKENIZER_FILES:
+            assert (tmp_path / "saved" / name).read_bytes() == (folder / name).read_bytes()
+
+    def test_others_than_the_owner_can_read_the_files(self, folder: Path, tmp_path: Path) -> None:
+        checkpoint.save(classifier(folder), tmp_path / "saved", folder)
+        for path in (tmp_path / "saved").iterdir():
+            assert path.stat().st_mode & stat.S_IROTH, path
+
+
+class TestLoad:
+    def test_names_without_the_prefix_are_understood(self, folder: Path) -> None:
+        expected = checkpoint.load(folder).tensors
+
+        def strip(tensors: Tensors) -> None:
+            for name in list(tensors):
+                tensors[name.removeprefix("distilbert.")] = tensors.pop(name)
+
+        rewrite_tensors(folder, strip)
+        loaded = checkpoint.load(folder).tensors
+        assert loaded.keys() == expected.keys()
+
+    def test_half_precision_is_widened(self, folder: Path) -> None:
+        rewrite_tensors(
+            folder, lambda tensors: tensors.update({name: t.astype(np.float16) for name, t in tensors.items()})
+        )
+        assert {tensor.dtype for tensor in checkpoint.load(folder).tensors.values()} == {np.dtype(np.float32)}
+
+    def test_a_body_alone_leaves_the_head_fresh(self, folder: Path) -> None:
+        loaded = checkpoint.load(folder)
+        model = DistilBertClassifier(loaded.config, 5, seed=1)
+        head = model.classifier.kernel.numpy()
+        assert checkpoint.load_into(model, loaded) is False
+        np.testing.assert_array_equal(model.classifier.kernel, head)
+
+    def test_a_head_for_other_classes_is_left_alone(self, folder: Path, tmp_path: Path) -> None:
+        checkpoint.save(classifier(folder, number_of_classes=2), tmp_path / "two", folder, {0: "bad", 1: "good"})
+        loaded = checkpoint.load(tmp_path / "two")
+        assert checkpoint.load_into(DistilBertClassifier(loaded.config, 5), loaded) is False
+
+
+class TestBadFolder:
+    @pytest.mark.parametrize(
+        ("spoil", "message"),
+        [
+            (lambda folder: (folder / "config.json").unlink(), r"has no config\.json"),
+            (lambda folder: (folder / "config.json").write_text("{"), r"config\.json cannot be read as JSON"),
+            (lambda folder: (folder / "config.json").write_text("[]"), r"config\.json holds no JSON object"),
+            (lambda folder: rewrite_config(folder, model_type="bert"), r"model_type 'bert'.*Bring a DistilBERT"),
+            (lambda folder: rewrite_config(folder, activation="relu"), r"activation is 'relu'; only 'gelu'"),
+            (lambda folder: rewrite_config(folder, n_layers="6"), r"n_layers is '6'; it must be a positive whole"),
+            (lambda folder: rewrite_config(folder, dropout=1.5), r"dropout is 1\.5; it must be a share"),
+            (lambda folder: rewrite_config(folder, initializer_range=0), r"initializer_range is 0; it must be a pos"),
+            (lambda folder: rewrite_config(folder, n_heads=5), r"dim 32 is not a multiple of n_heads 5"),
+            (lambda folder: (folder / "model.safetensors").unlink(), r"has no model\.safetensors"),
+        ],
+    )
+    def test_is_named_with_what_is_wrong(self, folder: Path, spoil: Callable[[Path], object], message: str) -> None:
+        spoil(folder)
+        with pytest.raises(WeightsError, match=message):
+            checkpoint.load(folder)
+
+    @pytest.mark.parametrize(("name", "option"), [("pytorch_model.bin", "folder"), ("tf_model.h5", "from_tf=True")])
+    def test_with_another_format_says_how_to_convert(self, folder: Path, name: str, option: str) -> None:
+        (folder / "model.safetensors").rename(folder / name)
+        with pytest.raises(WeightsError, match=f"has {name} but no model.safetensors.*{option}.*save_pretrained"):
+            checkpoint.load(folder)
+
+    @pytest.mark.parametrize("kept", [0, 4, 5000])
+    def test_with_truncated_weights_is_damaged(self, folder: Path, kept: int) -> None:
+        path = folder / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:kept])
+        with pytest.raises(WeightsError, match=r"model\.safetensors is damaged.*Copy it again"):
+            checkpoint.load(folder)
+
+    def test_written_by_tensorflow_classes_is_refused(self, folder: Path) -> None:
+        path = folder / "model.safetensors"
+        save_file(load_file(path), path, metadata={"format": "tf"})
+        with pytest.raises(WeightsError, match="TensorFlow class of transformers"):
+            checkpoint.load(folder)
+
+    def test_without_a_tensor_names_it(self, folder: Path) -> None:
+        rewrite_tensors(folder, lambda tensors: tensors.pop("distilbert.transformer.layer.1.ffn.lin2.bias"))
+        with pytest.raises(WeightsError, match=r"has no tensor distilbert\.transformer\.layer\.1\.ffn\.lin2\.bias"):
+            classifier(folder)
+
+    def test_of_another_geometry_names_the_tensor_and_both_shapes_and_sets_nothing(self, folder: Path) -> None:
+        rewrite_config(folder, hidden_dim=48)
+        loaded = checkpoint.load(folder)
+        model = DistilBertClassifier(loaded.config, 5, seed=1)
+        before = model.distilbert.embeddings.word_embeddings.embeddings.numpy()
+        with pytest.raises(WeightsError, match=r"layer\.0\.ffn\.lin1\.weight has shape \(64, 32\).*\(48, 32\)"):
+            checkpoint.load_into(model, loaded)
+        np.testing.assert_array_equal(model.distilbert.embeddings.word_embeddings.embeddings, before)

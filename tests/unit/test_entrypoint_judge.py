@@ -1,0 +1,168 @@
+"""How a job is judged once its processes are gone: exit code and sentence for every way to end."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import causes
+import failure
+import pytest
+import toolkit
+from process_group import Ending, Kill
+
+from star_rating import failures
+
+OF_THE_SCRIPT = 'ExecuteUserScriptError:\nExitCode {}\nErrorMessage ""\nCommand "python train.py --model secret"'
+OF_THE_TOOLKIT = "Framework Error: \nTraceback (most recent call last):\n  File x\n{}\n\n{}"
+
+
+def judge(leader: int = 0, orphan: int | None = None, **changes: Any) -> tuple[int, str]:
+    evidence = {
+        "exit_code_file": None,
+        "failure": "",
+        "success": leader == 0,
+        "out_of_memory": False,
+        "hosts": ("algo-1",),
+        "ending": Ending(leader, orphan, changes.pop("stop_signal", None), changes.pop("kill", None)),
+        **changes,
+    }
+    return toolkit.judge(toolkit.Evidence(**evidence))
+
+
+def test_success_is_code_0_and_no_sentence() -> None:
+    assert judge(0) == (0, "")
+
+
+def test_the_programs_own_code_and_sentence_stand() -> None:
+    assert judge(1, exit_code_file=11, failure="The train channel is empty.") == (11, "")
+
+
+def test_a_program_that_says_nothing_is_spoken_for() -> None:
+    code, sentence = judge(1, failure=OF_THE_SCRIPT.format(3))
+    assert code == 3
+    assert sentence == "train.py ended with exit code 3 and gave no reason. The log above has its last words."
+
+
+def test_a_code_without_a_sentence_is_spoken_for() -> None:
+    assert judge(1, exit_code_file=15, failure=OF_THE_SCRIPT.format(15))[0] == 15
+    assert "exit code 15 and gave no reason" in judge(1, exit_code_file=15)[1]
+
+
+@pytest.mark.parametrize(
+    ("killer", "code", "words"),
+    [
+        (signal.SIGILL, 132, "ONEDNN_MAX_CPU_ISA"),
+        (signal.SIGABRT, 134, "native library gave up"),
+        (signal.SIGBUS, 135, "--shm-size"),
+        (signal.SIGFPE, 136, "killed by SIGFPE"),
+        (signal.SIGKILL, 137, "killed by SIGKILL"),
+        (signal.SIGSEGV, 139, "SIGSEGV, a crash in a native library"),
+        (signal.SIGTERM, 143, "before training was ready to save"),
+    ],
+)
+def test_what_killed_the_program_is_said(killer: int, code: int, words: str) -> None:
+    exit_code, sentence = judge(1, failure=OF_THE_SCRIPT.format(-killer))
+    assert exit_code == code
+    assert words in sentence
+
+
+def test_sigkill_by_the_kernel_is_out_of_memory() -> None:
+    code, sentence = judge(1, failure=OF_THE_SCRIPT.format(-9), out_of_memory=True)
+    assert code == 137
+    assert sentence.startswith("Training ran out of memory")
+    assert "train_batch_size" in sentence
+
+
+def test_another_signal_is_not_called_out_of_memory() -> None:
+    assert "SIGSEGV" in judge(1, failure=OF_THE_SCRIPT.format(-11), out_of_memory=True)[1]
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_after_a_stop_the_code_of_the_program_counts_not_the_toolkits(code: int) -> None:
+    exit_code, _ = judge(-15, code, stop_signal=signal.SIGTERM)
+    assert exit_code == code
+
+
+def test_training_that_lost_its_toolkit_to_a_signal_is_no_success() -> None:
+    assert judge(-9, 0)[0] == 137
+
+
+def test_a_stop_that_comes_after_the_program_said_success_does_not_undo_it() -> None:
+    assert judge(-15, exit_code_file=0, stop_signal=signal.SIGTERM) == (0, "")
+
+
+def test_a_stop_before_the_program_started_is_said() -> None:
+    code, sentence = judge(-15, stop_signal=signal.SIGTERM)
+    assert code == 143
+    assert "before training was ready" in sentence
+
+
+def test_a_second_signal_is_said() -> None:
+    code, sentence = judge(-15, -9, stop_signal=signal.SIGINT, kill=Kill.SECOND_SIGNAL)
+    assert code == 137
+    assert "at once by a second signal, before training had saved its state after SIGINT" in sentence
+
+
+def test_a_stop_that_took_too_long_is_said() -> None:
+    code, sentence = judge(-15, -9, stop_signal=signal.SIGTERM, kill=Kill.GRACE_OVER)
+    assert code == 137
+    assert "did not end within 110 s of SIGTERM" in sentence
+
+
+def test_an_end_that_the_toolkit_could_not_write_is_no_success() -> None:
+    code, sentence = judge(0, success=False)
+    assert code == 14
+    assert "the disk is full or read-only" in sentence
+
+
+def test_a_crash_of_the_toolkit_is_one_sentence() -> None:
+    code, sentence = judge(1, failure=OF_THE_TOOLKIT.format("KeyError: 'hosts'", "'hosts'"))
+    assert code == 1
+    assert sentence.startswith("sagemaker-training could not start train.py: KeyError: 'hosts'.")
+    assert "Traceback" not in sentence
+
+
+def test_hosts_without_an_address_are_named() -> None:
+    failed = OF_THE_TOOLKIT.format("socket.gaierror: [Errno -2] Name or service not known", "[Errno -2]")
+    code, sentence = judge(254, failure=failed, hosts=("algo-1", "algo-2"))
+    assert code == 13
+    assert "(algo-1, algo-2) has no address on this network" in sentence
+
+
+def test_no_sentence_repeats_the_command_line() -> None:
+    for code in (1, 3, -9, -11, -15):
+        assert "secret" not in judge(1, failure=OF_THE_SCRIPT.format(code))[1]
+
+
+def test_the_codes_are_those_of_the_program() -> None:
+    for code in failure.ExitCode:
+        assert failures.ExitCode[code.name].value == code.value
+    assert failure.FAILURE_MAX_CHARACTERS == failures.FAILURE_MAX_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("memory.events", "low 0\noom 3\noom_kill 2\n"),
+        ("memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"),
+    ],
+)
+def test_both_versions_of_control_groups_tell_of_kills(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(content)
+    assert causes.out_of_memory_kills(tmp_path) == 2
+
+
+@pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
+@pytest.mark.parametrize(("content", "limit"), [("536870912\n", 2**29), ("max\n", None), ("9223372036854771712", None)])
+def test_both_versions_of_control_groups_tell_the_limit(
+    tmp_path: Path, name: str, content: str, limit: int | None
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(content)
+    assert causes.memory_limit(tmp_path) == limit
+
+
+def test_without_control_groups_nothing_is_claimed(tmp_path: Path) -> None:
+    assert causes.out_of_memory_kills(tmp_path) is None
+    assert causes.memory_limit(tmp_path) is None
