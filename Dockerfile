@@ -77,7 +77,7 @@ RUN rm -r \
 # Compiled once here, because a job may not be able to write here; unchecked, because nothing changes any more. Left out:
 # Keras 3 and the model families that the image does not load, 60 MB.
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
-        -x '^\./keras/|/transformers/models/(?!(auto|bert|distilbert)/)' .
+        -x '^\./keras/|/transformers/models/(?!(auto|bert|distilbert)/)[^/]+/' .
 
 
 FROM build AS weights

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from star_rating import quiet_tensorflow
 from star_rating.failures import ConfigurationError, DataError, ExitCode, Failure
 
 
@@ -72,7 +72,7 @@ def _read_json(path: Path) -> Any:  # noqa: ANN401 - JSON
 
 
 def _scores(evaluation: Mapping[str, Any], channels: Path, max_seq_length: int) -> Iterator[str]:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_tensorflow.load()
     from star_rating.results import baseline
 
     train = baseline.read_channel(channels / "train", max_seq_length)

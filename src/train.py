@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from star_rating import logs
+from star_rating import logs, quiet_tensorflow
 from star_rating.contract import Contract
 from star_rating.failures import ExitCode, as_failure, write_failure
 from star_rating.hyperparameters import Hyperparameters
@@ -43,6 +43,7 @@ def train_and_evaluate(hyperparameters: Hyperparameters, contract: Contract) -> 
     # TensorFlow reads its environment when it is imported: the instruction set has to be chosen before that, and a
     # mistyped hyperparameter should not wait for an import of several seconds. Hence the imports in here.
     instructions = instruction_set.choose(os.environ)
+    quiet_tensorflow.load()
     import tf_keras
 
     from star_rating.data.channel import open_channel, require_several_classes

@@ -32,7 +32,6 @@ class ExitCode(IntEnum):
     DISK_FULL = 14
     LOSS_NOT_FINITE = 15
     EXPORT = 16
-    DEBUGGER = 17
 
 
 class Failure(Exception):  # noqa: N818 - a job that fails has not always erred
@@ -78,7 +77,7 @@ class DiskFullError(Failure):
 
 
 class LossNotFiniteError(Failure):
-    """The training loss became NaN or infinite."""
+    """The training loss or the weights became NaN or infinite."""
 
     exit_code = ExitCode.LOSS_NOT_FINITE
 
@@ -87,12 +86,6 @@ class ExportError(Failure):
     """An export, loaded again, does not give the trained model's logits."""
 
     exit_code = ExitCode.EXPORT
-
-
-class DebuggerError(Failure):
-    """SageMaker Debugger was asked for and cannot save its tensors."""
-
-    exit_code = ExitCode.DEBUGGER
 
 
 def as_failure(error: BaseException) -> Failure:

@@ -172,7 +172,7 @@ def _read_choice(text: str, choices: tuple[str, ...]) -> str:
 
 def _read_number(text: str, field: Mapping[str, Any], what: str) -> float:
     minimum, maximum = field["minimum"], field["maximum"]
-    allowed = f"{what} from {minimum:g} to {maximum:g} is needed"
+    allowed = f"{what} from {minimum:.10g} to {maximum:.10g} is needed"
     try:
         # int() first: float() would round whole numbers beyond 2**53.
         number: float = int(text) if text.lstrip("+-").isdecimal() else float(text)

@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import tensorflow as tf
 import tf_keras
 
 from star_rating.contract import Contract
-from star_rating.failures import ConfigurationError, DebuggerError
+from star_rating.failures import ConfigurationError
 from star_rating.training import debugger, smdebug_messages
 from star_rating.training.debugger_config import read_settings
 
@@ -49,14 +50,14 @@ def contract(tmp_path: Path) -> Contract:
 
 @pytest.fixture(autouse=True)
 def fresh_smdebug() -> Iterator[None]:
-    """Give back what smdebug keeps for the whole process: variables, and whether it has turned itself off."""
+    """Give back what is the whole process's: variables, hooks, Keras's policy, and whether smdebug is off."""
     policy = tf_keras.mixed_precision.global_policy()
-    with mock.patch.dict(os.environ):
+    with mock.patch.dict(os.environ), mock.patch.object(threading, "excepthook", threading.excepthook):
         os.environ.pop("TRAINING_JOB_NAME", None)
         yield
     tf_keras.mixed_precision.set_global_policy(policy)
     if "smdebug.core.utils" in sys.modules:
-        sys.modules["smdebug.core.utils"].error_handling_agent.disable_smdebug = False  # type: ignore[attr-defined]
+        sys.modules["smdebug.core.utils"].error_handling_agent.disable_smdebug = False
 
 
 class TwoInputs(tf_keras.Model):
@@ -146,7 +147,7 @@ def test_smdebugs_events_are_tensorflows_on_the_wire() -> None:
 
 def test_a_module_without_its_descriptor_is_named(tmp_path: Path) -> None:
     (tmp_path / "event_pb2.py").write_text("DESCRIPTOR = None\n")
-    with pytest.raises(DebuggerError, match=r"event_pb2\.py has no serialized_pb"):
+    with pytest.raises(RuntimeError, match=r"event_pb2\.py has no serialized_pb"):
         smdebug_messages._file_descriptors(tmp_path)
 
 

@@ -79,15 +79,15 @@ def decide(use_xla: Switch, use_amp: Switch, instruction_set: InstructionSet, *,
 
 
 def _auto_xla() -> tuple[bool, str]:
-    return False, "auto: a compiled step was 1.3 to 2 times slower than oneDNN's, and compiling it takes longer"
+    return False, "auto: a compiled step was 1.3 to 2 times slower than oneDNN's, and compiling took 20 s and more"
 
 
 def _auto_amp(instruction_set: InstructionSet, *, gpu: bool) -> tuple[bool, str]:
     if gpu:
         return False, "auto: not measured on a GPU; set use_amp=True for float16"
     if instruction_set.has_amx:
-        return False, "auto: this processor has AMX; use_amp=True may be faster, and rounds more"
-    return False, "auto: bfloat16 is slower than float32 on a processor without AMX"
+        return False, "auto: bfloat16 rounds more; with AMX, as here, use_amp=True was 1.1 to 1.4 times faster"
+    return False, "auto: without AMX, a step in bfloat16 was 1.7 to 2.4 times slower"
 
 
 def has_gpu() -> bool:

@@ -64,7 +64,7 @@ class Debugger:
         from star_rating.training import smdebug_hook
 
         try:
-            smdebug_hook.finish(self._hook)
+            self._hook.finish()
         except Exception as error:  # noqa: BLE001 - a trained model is worth more than its tensors
             self._disabled_reason = f"{type(error).__name__}: {error}"
         steps_saved = count_steps(Path(self._hook.out_dir))

@@ -21,8 +21,6 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # 
 from google.protobuf.descriptor import FileDescriptor  # type: ignore[import-untyped]
 from google.protobuf.internal import enum_type_wrapper  # type: ignore[import-untyped]
 
-from star_rating.failures import DebuggerError
-
 PACKAGE = "smdebug.core.tfevent.proto"
 
 
@@ -46,7 +44,7 @@ def install() -> None:
 def _folder() -> Path:
     spec = importlib.util.find_spec("smdebug")  # finds without importing
     if spec is None or not spec.submodule_search_locations:
-        raise DebuggerError("smdebug is not installed; set enable_sagemaker_debugger=False, or use the image as built.")
+        raise RuntimeError("smdebug is not installed; set enable_sagemaker_debugger=False, or use the image as built.")
     return Path(spec.submodule_search_locations[0], *PACKAGE.split(".")[1:])
 
 
@@ -63,7 +61,7 @@ def _serialized(path: Path) -> bytes:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.keyword) and node.arg == "serialized_pb":
             return bytes(ast.literal_eval(node.value))
-    raise DebuggerError(f"{path} has no serialized_pb; this image needs smdebug 1.0.34 as published.")
+    raise RuntimeError(f"{path} has no serialized_pb; this image needs smdebug 1.0.34 as published.")
 
 
 def _in_dependency_order(

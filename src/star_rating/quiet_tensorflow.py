@@ -1,0 +1,34 @@
+"""Imports TensorFlow without the lines that it prints before it reads any log level.
+
+    quiet_tensorflow.load()      # then `import tensorflow` anywhere
+
+Each library of it says on stderr, on every start, that oneDNN is on. Everything else that it writes passes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+CHATTER = (
+    b"All log messages before absl::InitializeLog() is called are written to STDERR",
+    b"oneDNN custom operations are on.",
+)
+
+
+def load() -> None:
+    """Import TensorFlow; TF_CPP_MIN_LOG_LEVEL does not reach these lines, so stderr is held back meanwhile."""
+    sys.stderr.flush()
+    held, stderr = os.memfd_create("stderr"), os.dup(2)
+    os.dup2(held, 2)
+    try:
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        with os.fdopen(held, "rb") as lines:
+            lines.seek(0)
+            for line in lines:
+                if not any(words in line for words in CHATTER):
+                    os.write(2, line)

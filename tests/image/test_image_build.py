@@ -1,0 +1,141 @@
+"""What the build puts into the image, and what it must not."""
+
+import json
+import re
+import subprocess
+import tarfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, cast
+
+import pytest
+from containers import Containers, docker
+
+pytestmark = pytest.mark.image
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def config(image: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", json.loads(docker("image", "inspect", image))[0])
+
+
+def python(containers: Containers, program: str, *options: str) -> str:
+    result = containers.run(["-c", program], ["--entrypoint", "python", *options])
+    assert result.exit_code == 0, result.log
+    return result.log
+
+
+def files_of_every_layer(image: str) -> Iterator[str]:
+    """Yield each file's path, those that a later layer deletes too."""
+    with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as save:
+        with tarfile.open(fileobj=cast("IO[bytes]", save.stdout), mode="r|") as archive:
+            for member in archive:
+                content = archive.extractfile(member)
+                if content is None or not _is_layer(member.name):
+                    continue
+                with tarfile.open(fileobj=content, mode="r|*") as layer:
+                    yield from (entry.name for entry in layer)
+        assert save.wait() == 0
+
+
+def _is_layer(name: str) -> bool:
+    return name.endswith("/layer.tar") or (name.startswith("blobs/") and not name.endswith(".json"))
+
+
+def test_is_small_enough_to_be_pulled_often(containers: Containers) -> None:
+    assert config(containers.image)["Size"] <= 2.2e9
+
+
+def test_holds_nothing_of_the_machine_that_built_it(containers: Containers) -> None:
+    paths = list(files_of_every_layer(containers.image))
+    assert any(path.endswith("site-packages/tensorflow/__init__.py") for path in paths)
+    private = re.compile(
+        r"""^build/ | (^|/)\.?(netrc|pypirc|pip\.conf|ca\.crt)$ | (^|/)\.(aws|docker|ssh|git|cache)/
+        | ^etc/ssl/certs/. | ^usr/local/share/ca-certificates/. | ^(var/cache/apt|var/lib/apt/lists)/.*\.(bin|deb|lz4)$
+        | ^usr/bin/.*(gcc|g\+\+|cc1)(-[0-9]+)?$""",
+        re.VERBOSE,
+    )
+    assert [path for path in paths if private.search(path)] == []
+
+
+def test_its_record_names_no_index_and_no_proxy(containers: Containers) -> None:
+    history = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", containers.image)
+    told = history + json.dumps(config(containers.image)["Config"]["Env"])
+    assert re.findall(r"(?i)\bpip_|index.url|proxy|password|token", told) == []
+
+
+def test_says_which_version_and_revision_it_is(containers: Containers) -> None:
+    image = config(containers.image)["Config"]
+    labels = {name.removeprefix("org.opencontainers.image."): text for name, text in image["Labels"].items()}
+    with (REPOSITORY / "pyproject.toml").open("rb") as file:
+        assert labels["version"] == tomllib.load(file)["project"]["version"]
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", labels["revision"])
+    assert {"title", "description", "source"} <= labels.keys()
+    assert f"IMAGE_REVISION={labels['revision']}" in image["Env"]
+
+
+def test_is_what_sagemaker_runs(containers: Containers) -> None:
+    image = config(containers.image)
+    assert (image["Os"], image["Architecture"]) == ("linux", "amd64")
+    assert image["Config"]["Entrypoint"][0] == "python"  # exec form: no shell between SageMaker's SIGTERM and us
+    assert image["Config"]["StopSignal"] == "SIGTERM"
+
+
+def test_has_every_package_that_the_lock_names_in_its_version(containers: Containers) -> None:
+    lock = (REPOSITORY / "container" / "requirements.txt").read_text(encoding="utf-8")
+    locked = dict(re.findall(r"^([a-z0-9.-]+)==([^ ]+)", lock, re.MULTILINE))
+    listing = python(
+        containers,
+        "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))",
+    )
+    installed = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in json.loads(listing).items()}
+    assert installed == locked
+
+
+def test_what_was_trimmed_away_is_missed_by_nothing(containers: Containers) -> None:
+    python(
+        containers,
+        "import io, pandas, pyarrow.csv, pyarrow.dataset, pyarrow.json, pyarrow.parquet, numpy.testing, scipy.stats;"
+        "import matplotlib.pyplot, sagemaker_training.entry_point, tf_keras, transformers;"
+        "from transformers import TFDistilBertForSequenceClassification;"
+        "pandas.read_parquet(io.BytesIO(pandas.DataFrame({'a': ['b']}).to_parquet()))",
+    )
+
+
+def test_imports_are_compiled_already(containers: Containers) -> None:
+    program = """
+import sys, tensorflow, tf_keras, transformers.models.distilbert.modeling_tf_distilbert
+from importlib.util import cache_from_source
+from pathlib import Path
+sources = [getattr(module, "__file__", None) or "" for module in sys.modules.values()]
+ours = [source for source in sources if source.startswith("/opt/venv") and source.endswith(".py")]
+assert len(ours) > 1000
+print([source for source in ours if not Path(cache_from_source(source)).exists()])
+"""
+    missing = python(containers, program)
+    assert missing.splitlines()[-1] == "[]"
+
+
+def test_any_user_can_write_where_sagemaker_mounts(containers: Containers) -> None:
+    folders = "checkpoints input/config input/data model output/data"
+    python(
+        containers,
+        f"import pathlib; [(pathlib.Path('/opt/ml') / f / 'x').touch() for f in '{folders}'.split()];"
+        "(pathlib.Path.home() / 'x').touch()",
+        "--user",
+        "12345:0",
+    )
+
+
+def test_a_second_build_is_the_same_image_within_a_minute(containers: Containers) -> None:
+    image = f"{containers.image}-again"
+    build = [str(REPOSITORY / "scripts" / "build_image.sh"), image]
+    try:
+        subprocess.run(build, check=True, capture_output=True)
+        first = config(image)["Id"]
+        subprocess.run(build, check=True, capture_output=True, timeout=60)
+        assert config(image)["Id"] == first
+    finally:
+        docker("image", "rm", image)

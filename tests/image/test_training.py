@@ -1,0 +1,166 @@
+"""The real training in the real image, on TFRecords made elsewhere: what it leaves, who can read it, how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from containers import Containers, Result
+from training_job import examples, write_records
+
+pytestmark = pytest.mark.image
+
+RECORDS = {"train": 64, "validation": 20, "test": 30}
+
+
+class RealJob:
+    """A job's folder whose TFRecords TensorFlow wrote, without a manifest."""
+
+    def __init__(self, containers: Containers, folder: Path, length: int = 64) -> None:
+        self.containers = containers
+        self.root = folder / "ml"
+        for seed, (channel, records) in enumerate(RECORDS.items()):
+            write_records(
+                self.root / "input" / "data" / channel / "made-elsewhere.tfrecord", examples(records, length, seed)
+            )
+        self.configure(epochs="1", train_batch_size="16", max_seq_length=str(length), learning_rate="1e-4")
+
+    def configure(self, **hyperparameters: str) -> None:
+        file = self.root / "input" / "config" / "hyperparameters.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        known = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps(known | hyperparameters))
+
+    def run(self, *options: str) -> Result:
+        return self.containers.run(["train"], ["--volume", f"{self.root}:/opt/ml", *options], timeout=300)
+
+    def inside(self, *command: str) -> Result:
+        entry = ["--entrypoint", command[0], "--volume", f"{self.root}:/opt/ml:ro"]
+        return self.containers.run(command[1:], entry, timeout=300)
+
+    @property
+    def failure(self) -> str:
+        file = self.root / "output" / "failure"
+        return file.read_text() if file.exists() else ""
+
+
+@pytest.fixture(scope="module", params=[64, 128])
+def trained(
+    request: pytest.FixtureRequest, containers: Containers, tmp_path_factory: pytest.TempPathFactory
+) -> RealJob:
+    job = RealJob(containers, tmp_path_factory.mktemp("trained"), request.param)
+    result = job.run()
+    assert result.exit_code == 0, result.log
+    (job.root / "log").write_text(result.log)
+    return job
+
+
+def test_everything_that_it_leaves_belongs_to_the_caller(trained: RealJob) -> None:
+    owners = {path.stat().st_uid for folder in ("model", "output") for path in (trained.root / folder).rglob("*")}
+    assert owners == {os.getuid()}
+
+
+def test_its_log_is_plain_lines_with_measurements_and_no_noise(trained: RealJob) -> None:
+    lines = (trained.root / "log").read_text().splitlines()
+    assert [
+        line for line in lines if not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING) |train: |no ", line)
+    ] == []
+    assert any(re.search(r" train:loss=\S+ ", line) for line in lines)
+    assert any(re.search(r" test:accuracy=\S+ ", line) for line in lines)
+
+
+def test_the_commands_own_metric_definitions_read_its_log(trained: RealJob) -> None:
+    definitions = json.loads(trained.containers.run(["metrics"]).log)
+    log = (trained.root / "log").read_text()
+    unread = [entry["Name"] for entry in definitions if not re.search(entry["Regex"], log, re.MULTILINE)]
+    assert unread == []
+
+
+def test_saved_model_cli_shows_and_runs_the_model(trained: RealJob) -> None:
+    folder = "/opt/ml/model/tensorflow/saved_model/0"
+    shown = trained.inside("saved_model_cli", "show", "--all", "--dir", folder)
+    assert shown.exit_code == 0, shown.log
+    assert all(name in shown.log for name in ("serving_default", "input_ids", "input_mask", "logits", "probabilities"))
+    signature = ("--tag_set", "serve", "--signature_def", "serving_default")
+    inputs = "input_ids=np.ones((2,7),dtype=np.int32);input_mask=np.ones((2,7),dtype=np.int32)"
+    ran = trained.inside("saved_model_cli", "run", "--dir", folder, *signature, "--input_exprs", inputs)
+    assert ran.exit_code == 0, ran.log
+    assert "Result for output key probabilities" in ran.log
+
+
+AGREE = """
+import numpy as np, tensorflow as tf
+from transformers import AutoTokenizer, TFDistilBertForSequenceClassification
+model = "/opt/ml/model/"
+tokenizer = AutoTokenizer.from_pretrained(model + "transformers/fine-tuned")
+words = dict(tokenizer(["It broke.", "The best that I ever had, really"], padding=True, return_tensors="np"))
+classifier = TFDistilBertForSequenceClassification.from_pretrained(model + "transformers/fine-tuned")
+theirs = classifier(**words).logits.numpy()
+serve = tf.saved_model.load(model + "tensorflow/saved_model/0").signatures["serving_default"]
+ids, mask = (tf.constant(words[name], tf.int32) for name in ("input_ids", "attention_mask"))
+ours = serve(input_ids=ids, input_mask=mask)["logits"].numpy()
+print("difference", np.abs(theirs - ours).max(), classifier.config.id2label)
+assert np.abs(theirs - ours).max() < 1e-4
+"""
+
+
+def test_transformers_loads_the_export_and_agrees_with_the_saved_model(trained: RealJob) -> None:
+    result = trained.inside("python", "-c", AGREE)
+    assert result.exit_code == 0, result.log
+    assert "{0: '1', 1: '2', 2: '3', 3: '4', 4: '5'}" in result.log
+
+
+def missing_channel(job: RealJob) -> list[str]:
+    (job.root / "input" / "data" / "test").rename(job.root / "input" / "data" / "tset")
+    return []
+
+
+def other_length(job: RealJob) -> list[str]:
+    job.configure(max_seq_length="32")
+    return []
+
+
+def bad_hyperparameter(job: RealJob) -> list[str]:
+    job.configure(learning_rat="1e-5")
+    return []
+
+
+def unreadable_weights(job: RealJob) -> list[str]:
+    weights = job.root / "input" / "data" / "model"
+    weights.mkdir()
+    (weights / "config.json").write_text("{")
+    return []
+
+
+def full_disk(job: RealJob) -> list[str]:
+    (job.root / "model").mkdir()
+    return ["--tmpfs", f"/opt/ml/model:size=4m,uid={os.getuid()}"]
+
+
+BAD_INPUTS: dict[Callable[[RealJob], list[str]], tuple[int, str]] = {
+    missing_channel: (11, "no channel 'test'"),
+    other_length: (11, "input_ids holds 64 values, max_seq_length is 32"),
+    bad_hyperparameter: (10, "Did you mean learning_rate?"),
+    unreadable_weights: (12, "config.json"),
+    full_disk: (14, "The disk is full"),
+}
+
+
+@pytest.mark.parametrize("spoil", BAD_INPUTS, ids=lambda spoil: spoil.__name__)
+def test_a_bad_input_ends_the_container_with_its_code_and_one_sentence(
+    containers: Containers, tmp_path: Path, spoil: Callable[[RealJob], list[str]]
+) -> None:
+    job = RealJob(containers, tmp_path)
+    options = spoil(job)
+    result = job.run(*options)
+    exit_code, said = BAD_INPUTS[spoil]
+    assert result.exit_code == exit_code, result.log
+    assert said in job.failure
+    assert len(job.failure) <= 1024
+    assert result.log.splitlines()[-1] == f"error: {job.failure}"
+    assert result.log.count(job.failure) == 1
+    assert "Traceback" not in result.log
