@@ -7,8 +7,8 @@
 # Stages: base (Debian and Python) -> build (the packages) -> weights (the offline default)
 #         base -> code -> runtime (the image)
 
-# Debian 12: its Python is 3.11, the newest that smdebug runs on. scripts/base_image.sh makes an equal base from Debian's
-# packages where no registry answers.
+# Debian 12: its Python is 3.11, the newest that smdebug runs on. scripts/base_image.sh makes an equal base from
+# Debian's packages where no registry answers.
 ARG BASE_IMAGE=debian:bookworm-slim
 
 
@@ -74,8 +74,8 @@ RUN rm -r \
         pyarrow/tests \
  && find scipy -type d -name tests -prune -exec rm -r {} +
 
-# Compiled once here, because a job may not be able to write here; unchecked, because nothing changes any more. Left out:
-# Keras 3 and the model families that the image does not load, 60 MB.
+# Compiled once here, because a job may not be able to write here; unchecked, because nothing changes any more.
+# Left out: Keras 3 and the model families that the image does not load, 60 MB.
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -x '^\./keras/|/transformers/models/(?!(auto|bert|distilbert)/)[^/]+/' .
 
@@ -106,8 +106,8 @@ COPY --from=build /opt/venv /opt/venv
 COPY --from=weights /opt/distilbert-trainer/weights /opt/distilbert-trainer/weights
 COPY --from=code /opt/distilbert-trainer /opt/distilbert-trainer
 
-# HOME: a user without an entry in /etc/passwd has none. TF_USE_LEGACY_KERAS: smdebug's hook and transformers' TensorFlow
-# classes are of Keras 2 (tf-keras), and the switch is read when TensorFlow is imported.
+# HOME: a user without an entry in /etc/passwd has none. TF_USE_LEGACY_KERAS: smdebug's hook and transformers'
+# TensorFlow classes are of Keras 2 (tf-keras), and the switch is read when TensorFlow is imported.
 ENV DISTILBERT_WEIGHTS=/opt/distilbert-trainer/weights \
     HF_HUB_DISABLE_TELEMETRY=1 \
     HOME=/tmp \
@@ -132,7 +132,7 @@ ARG SOURCE=unknown
 ENV IMAGE_VERSION=${VERSION} \
     IMAGE_REVISION=${REVISION}
 LABEL org.opencontainers.image.title="distilbert-trainer" \
-      org.opencontainers.image.description="Fine-tunes DistilBERT to predict the star rating of a review, on SageMaker and on Docker" \
+      org.opencontainers.image.description="Fine-tunes DistilBERT to predict the star rating of a review" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}"

@@ -25,7 +25,8 @@ make_from_packages() {
     work=$(mktemp --directory)
     # Without what Debian leaves out of its own slim images, and without this machine's name and name server.
     # shellcheck disable=SC2016  # $1 is for the hook's shell: the root folder of the new system
-    if ! mmdebstrap --quiet --variant=minbase --hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr \
+    if ! mmdebstrap --quiet --architectures=amd64 --variant=minbase \
+        --hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-include=/usr/share/doc/*/copyright' \
         --dpkgopt='path-exclude=/usr/share/info/*' \
@@ -47,7 +48,8 @@ if is_here "$official"; then
 elif is_here "$own"; then
     say "$own is here"
     echo "$own"
-elif say "pulling $official" && timeout 300 docker pull --quiet "$official" > /dev/null 2>&1; then
+elif say "pulling $official" \
+    && timeout 300 docker pull --quiet --platform linux/amd64 "$official" > /dev/null 2>&1; then
     echo "$official"
 else
     say "no registry answers; making $own from Debian's packages"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# See to it that a Docker engine answers: use the one that is there, else (as root, on Debian or Ubuntu) install Debian's
-# and start it; else say what to do.
+# See to it that a Docker engine answers: use the one that is there, else (as root, on Debian or Ubuntu) install
+# Debian's and start it, else say what to do.
 #
 #   scripts/engine.sh
 set -euo pipefail
@@ -41,15 +41,18 @@ if [[ -n ${DOCKER_HOST:-} ]]; then
     fail "DOCKER_HOST is $DOCKER_HOST, and no engine answers there: start it, or unset DOCKER_HOST"
 fi
 if [[ $(docker info 2>&1) == *'permission denied'* ]]; then
-    fail "this user may not use the Docker engine: add it to the group docker ('sudo usermod -aG docker $USER', then log in again), or use sudo"
+    fail "this user may not use the Docker engine: use sudo, or join the group docker" \
+        "('sudo usermod -aG docker $(id -un)', then log in again)"
 fi
 if ! command -v dockerd > /dev/null; then
     echo "engine: none answers; installing docker.io"
     "${0%/*}/apt_install.sh" docker.io \
-        || fail "no Docker engine: install one (https://docs.docker.com/engine/install/), or run this as root on Debian or Ubuntu, which installs it"
+        || fail "no Docker engine: install one (https://docs.docker.com/engine/install/), or run this as root on" \
+            "Debian or Ubuntu, which installs it"
 fi
 if [[ $EUID -ne 0 ]]; then
-    fail "the Docker engine is installed but does not run: start it ('sudo systemctl start docker'), or run this as root, which starts it"
+    fail "the Docker engine is installed but does not run: start it ('sudo systemctl start docker'), or run this" \
+        "as root, which starts it"
 fi
 if ! answers; then
     echo "engine: starting dockerd"

@@ -15,7 +15,7 @@ find_python() {
             return
         fi
     done
-    echo "python: Python 3.11 is needed (smdebug runs on no newer one); install it and see that python3.11 is in PATH" >&2
+    echo "python: Python 3.11 is needed (smdebug runs on no newer one): put python3.11 into PATH" >&2
     return 1
 }
 

@@ -9,7 +9,8 @@ image=${1:-distilbert-trainer:local}
 echo
 echo "layers of $image"
 docker history --no-trunc --format '{{.Size}}\t{{.CreatedBy}}' "$image" | grep -v '^0B' \
-    | sed -E 's,\t(.*(#\(nop\)|-c)) +,\t,; s,(dir|multi):[0-9a-f]+ in ,,; s, +, ,g; s,\t$,\tthe base image,' | cut -c1-100
+    | sed -E 's,\t(.*(#\(nop\)|-c)) +,\t,; s,(dir|multi):[0-9a-f]+ in ,,; s, +, ,g; s,\t$,\tthe base image,' \
+    | cut -c1-100
 
 echo
 echo "its biggest packages (MB)"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Resolve the image's and the machine's requirements anew, into lock files with hashes. Needs the network and .venv
-# (scripts/host_python.sh). What the resolver overrules, and why: container/overrides.txt, requirements-dev-overrides.txt.
+# (scripts/host_python.sh). container/overrides.txt and requirements-dev-overrides.txt say what the resolver overrules,
+# and why.
 #
 #   make lock
 set -euo pipefail

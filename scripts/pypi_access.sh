@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Write .build/: how this machine's pip reaches its package index, for pip in `docker build`. That is the CA bundle, which
-# a proxy that intercepts TLS needs, and the index. The Dockerfile copies it into the stages that install packages; it
-# is in no layer of the image.
+# Write .build/: how this machine's pip reaches its package index, for pip in `docker build`. That is the CA bundle,
+# without which nothing passes a proxy that intercepts TLS, and the index. The Dockerfile copies it into the stages that
+# install packages; it is in no layer of the image.
 #
 #   scripts/pypi_access.sh
 set -euo pipefail

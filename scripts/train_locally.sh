@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From a bare machine to a trained model: a Docker engine, the image, TFRecord channels of the shipped reviews, and a run
-# of the image as SageMaker would run it. What is there already is not made again; the training is.
+# From a bare machine to a trained model: a Docker engine, the image, TFRecord channels of the shipped reviews, and a
+# run of the image as SageMaker would run it. What is there already is not made again; the training is.
 #
 #   make train                  out/job is the container's /opt/ml; out/model.tar.gz is what SageMaker would upload
 set -euo pipefail

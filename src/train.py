@@ -50,6 +50,7 @@ def train_and_evaluate(hyperparameters: Hyperparameters, contract: Contract) -> 
     from star_rating.model import checkpoint, weights
     from star_rating.results import run_record
     from star_rating.results.artifacts import write_artifacts
+    from star_rating.results.export import require_space
     from star_rating.training import acceleration
     from star_rating.training.fit import fit
 
@@ -68,6 +69,7 @@ def train_and_evaluate(hyperparameters: Hyperparameters, contract: Contract) -> 
         for name in needed_channels(hyperparameters)
     }
     require_several_classes(data["train"])
+    require_space(contract.model_dir, pretrained)
     for name, channel in data.items():
         log.info(
             "channel %s: %d reviews in %d file(s), stars %s", name, channel.records, len(channel.files), channel.stars
@@ -113,8 +115,8 @@ def needed_channels(hyperparameters: Hyperparameters) -> list[str]:
 def report_failure(error: Exception, output_dir: Path) -> int:
     """Say once what went wrong, and return the exit code; the traceback of a defect goes to the log alone."""
     failure = as_failure(error)
-    if failure is not error:
-        log.error("traceback of the failure below", exc_info=error)
+    if failure.exit_code == ExitCode.BUG:
+        log.error("traceback of the defect below", exc_info=error)
     write_failure(failure, output_dir)
     print(f"error: {failure}", file=sys.stderr, flush=True)  # noqa: T201 - beside the log, where `docker run` shows it
     leave_exit_code(failure.exit_code)

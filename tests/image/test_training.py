@@ -86,7 +86,7 @@ def test_saved_model_cli_shows_and_runs_the_model(trained: RealJob) -> None:
     assert shown.exit_code == 0, shown.log
     assert all(name in shown.log for name in ("serving_default", "input_ids", "input_mask", "logits", "probabilities"))
     signature = ("--tag_set", "serve", "--signature_def", "serving_default")
-    inputs = "input_ids=np.ones((2,7),dtype=np.int32);input_mask=np.ones((2,7),dtype=np.int32)"
+    inputs = "input_ids=[[101, 2009, 3631, 102]];input_mask=[[1, 1, 1, 1]]"
     ran = trained.inside("saved_model_cli", "run", "--dir", folder, *signature, "--input_exprs", inputs)
     assert ran.exit_code == 0, ran.log
     assert "Result for output key probabilities" in ran.log
@@ -141,12 +141,19 @@ def full_disk(job: RealJob) -> list[str]:
     return ["--tmpfs", f"/opt/ml/model:size=4m,uid={os.getuid()}"]
 
 
+def disk_that_fills_up(job: RealJob) -> list[str]:
+    """Large enough for the weights of both exports (180.6 MB), but not for what else they need."""
+    (job.root / "model").mkdir()
+    return ["--tmpfs", f"/opt/ml/model:size=181000000,uid={os.getuid()}"]
+
+
 BAD_INPUTS: dict[Callable[[RealJob], list[str]], tuple[int, str]] = {
     missing_channel: (11, "no channel 'test'"),
     other_length: (11, "input_ids holds 64 values, max_seq_length is 32"),
     bad_hyperparameter: (10, "Did you mean learning_rate?"),
     unreadable_weights: (12, "config.json"),
-    full_disk: (14, "The disk is full"),
+    full_disk: (14, "/opt/ml/model has 4 MB free, the exports need 181 MB"),
+    disk_that_fills_up: (14, "The disk is full"),
 }
 
 

@@ -18,8 +18,9 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
-from star_rating.failures import ExportError
+from star_rating.failures import DiskFullError, ExportError
 from star_rating.model import checkpoint
+from star_rating.model.checkpoint import Checkpoint
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.results import inference
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 SAVED_MODEL = Path("tensorflow/saved_model/0")
 FINE_TUNED = Path("transformers/fine-tuned")
+NUMBER_OF_EXPORTS = 2
+"""SavedModel and transformers: each holds the weights."""
 LARGEST_DIFFERENCE = 1e-4
 """Between the logits of an export and of the model in memory; float32 through another implementation."""
 
@@ -49,6 +52,18 @@ def serving_module(classifier: DistilBertClassifier) -> tf.Module:
     module.model_variables = classifier.variables
     module.serve = serve
     return module
+
+
+def require_space(model_dir: Path, weights: Checkpoint) -> None:
+    """Raise DiskFullError now if the exports of these weights will not fit later, after hours of training."""
+    model_dir.mkdir(parents=True, exist_ok=True)
+    needed = NUMBER_OF_EXPORTS * sum(tensor.nbytes for tensor in weights.tensors.values())
+    free = shutil.disk_usage(model_dir).free
+    if free < needed:
+        raise DiskFullError(
+            f"{model_dir} has {free / 1e6:,.0f} MB free, the exports need {needed / 1e6:,.0f} MB. "
+            "Give the job a larger volume (VolumeSizeInGB)."
+        )
 
 
 def export_model(model: DistilBertClassifier, weights_folder: Path, model_dir: Path, max_seq_length: int) -> None:
