@@ -11,9 +11,13 @@ settings=scripts/local_job # the config files of the job, as SageMaker would wri
 reviews=data/reviews.tsv
 job=out/job
 
-# Under sudo the caller is somebody else; the engine's root is nobody's choice.
+# Under sudo the caller is somebody else, and what is left here is to be theirs.
 user=${SUDO_UID:-$(id -u)}:${SUDO_GID:-$(id -g)}
-trap 'if [[ -n ${SUDO_UID:-} ]]; then chown -R "$user" out .build .cache; fi' EXIT
+give_back() {
+    mkdir -p out .build .cache
+    if [[ -n ${SUDO_UID:-} ]]; then chown -R "$user" out .build .cache; fi
+}
+trap give_back EXIT
 
 run() { # run [DOCKER OPTION...] COMMAND [OPTION...]: the image as the caller, without a network
     docker run --rm --label distilbert-trainer=run --network none --user "$container_user" "$@"
@@ -39,8 +43,8 @@ make_channels() {
 scripts/engine.sh
 scripts/build_image.sh "$image"
 
-mkdir -p "$job/input/config" .cache
-if [[ -n ${SUDO_UID:-} ]]; then chown -R "$user" out; fi
+mkdir -p "$job/input/config"
+give_back
 container_user=$user
 # A rootless engine maps its root, and only that, to the caller.
 if [[ $(docker info --format '{{.SecurityOptions}}') == *rootless* ]]; then container_user=0:0; fi

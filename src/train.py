@@ -16,7 +16,7 @@ from pathlib import Path
 
 from star_rating import logs, quiet_tensorflow
 from star_rating.contract import Contract
-from star_rating.failures import ExitCode, as_failure, write_failure
+from star_rating.failures import ConfigurationError, ExitCode, as_failure, write_failure
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.training import instruction_set
 
@@ -39,6 +39,11 @@ def main() -> int:
 def train_and_evaluate(hyperparameters: Hyperparameters, contract: Contract) -> None:
     """Run one job."""
     started = time.monotonic()
+    if len(contract.hosts) > 1:
+        raise ConfigurationError(
+            f"The job has {len(contract.hosts)} hosts, and this image trains on one: several would train several "
+            "unrelated models. Set instance_count=1."
+        )
 
     # TensorFlow reads its environment when it is imported: the instruction set has to be chosen before that, and a
     # mistyped hyperparameter should not wait for an import of several seconds. Hence the imports in here.
@@ -64,7 +69,6 @@ def train_and_evaluate(hyperparameters: Hyperparameters, contract: Contract) -> 
             max_seq_length=hyperparameters.max_seq_length,
             vocabulary_size=pretrained.config.vocab_size,
             tokenizer_sha256=source.tokenizer_sha256,
-            all_hosts_see_it=len(contract.hosts) == 1,
         )
         for name in needed_channels(hyperparameters)
     }

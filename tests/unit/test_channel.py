@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gzip
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prepare_fixtures import make_weights, random_reviews, write_tsv
 from training_job import examples, write_records
 
 from star_rating.data.channel import Channel, open_channel, require_several_classes
+from star_rating.data.preparation import Settings, prepare
 from star_rating.failures import DataError
 
 LENGTH = 16
@@ -119,3 +122,57 @@ def test_one_class_alone_cannot_be_learned(tmp_path: Path) -> None:
     write_records(tmp_path / "a.tfrecord", same)
     with pytest.raises(DataError, match=r"All 10 records of channel 'train' have 5 star\(s\)"):
         require_several_classes(check(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def made_by_prepare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    for name in ("a", "b"):
+        write_tsv(folder / "reviews" / f"{name}.tsv", random_reviews(60, seed=ord(name)))
+    weights = make_weights(folder / "weights")
+    prepare(Settings((folder / "reviews",), folder / "channels", weights, max_seq_length=LENGTH))
+    return folder / "channels" / "train"
+
+
+def copied(made_by_prepare: Path, tmp_path: Path) -> tuple[Path, list[Path]]:
+    folder = shutil.copytree(made_by_prepare, tmp_path / "train")
+    return folder, sorted(folder.glob("*.tfrecord"))
+
+
+def test_a_manifest_says_the_same_as_the_records(made_by_prepare: Path, tmp_path: Path) -> None:
+    folder, _ = copied(made_by_prepare, tmp_path)
+    by_manifest = check(folder, vocabulary_size=1000)
+    next(folder.glob("manifest-*.json")).unlink()
+    assert check(folder, vocabulary_size=1000) == by_manifest
+    assert by_manifest.records > 100
+
+
+def test_a_file_that_was_changed_after_prepare(made_by_prepare: Path, tmp_path: Path) -> None:
+    folder, files = copied(made_by_prepare, tmp_path)
+    files[0].write_bytes(files[0].read_bytes()[:-1])
+    with pytest.raises(DataError, match="not the file that its manifest describes"):
+        check(folder, vocabulary_size=1000)
+
+
+def test_a_file_that_was_lost_after_prepare(made_by_prepare: Path, tmp_path: Path) -> None:
+    folder, files = copied(made_by_prepare, tmp_path)
+    files[0].unlink()
+    with pytest.raises(DataError, match=rf"lacks 1 file\(s\) of its manifest, for example {files[0].name}"):
+        check(folder, vocabulary_size=1000)
+
+
+def test_a_file_that_is_there_twice_is_counted_twice(made_by_prepare: Path, tmp_path: Path) -> None:
+    folder, files = copied(made_by_prepare, tmp_path)
+    records = check(folder, vocabulary_size=1000).records
+    shutil.copy(files[0], folder / "again.tfrecord")
+    assert records < check(folder, vocabulary_size=1000).records < 2 * records
+
+
+def test_another_length_than_prepares(made_by_prepare: Path) -> None:
+    with pytest.raises(DataError, match="prepared with max_seq_length 16, the job says 64"):
+        check(made_by_prepare, max_seq_length=64, vocabulary_size=1000)
+
+
+def test_another_tokenizer_than_the_weights(made_by_prepare: Path) -> None:
+    with pytest.raises(DataError, match=r"prepared with the tokenizer of .*its ids mean other words"):
+        check(made_by_prepare, vocabulary_size=1000, tokenizer_sha256="0" * 64)

@@ -125,7 +125,7 @@ def test_the_same_seed_gives_the_same_losses_to_the_last_digit_and_another_seed_
 
 @pytest.mark.slow
 def test_a_model_that_has_diverged_is_still_exported(tmp_path: Path) -> None:
-    assert TrainingJob(tmp_path).run(learning_rate="1e7", epochs="3").exit_code == 0
+    assert TrainingJob(tmp_path).run(learning_rate="10", epochs="3").exit_code == 0
 
 
 @pytest.mark.slow
@@ -232,6 +232,13 @@ def test_a_bad_hyperparameter_ends_the_job_before_data_is_read(
     assert said in outcome.failure
     assert outcome.stderr == f"error: {outcome.failure}\n"
     assert "channel train" not in outcome.log
+
+
+def test_several_hosts_are_refused(job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SM_HOSTS", '["algo-1", "algo-2"]')
+    outcome = job.run()
+    assert outcome.exit_code == ExitCode.CONFIGURATION
+    assert "Set instance_count=1" in outcome.failure
 
 
 def test_weights_that_are_not_finite_end_the_job_though_the_loss_is(tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ NUMBER_OF_CLASSES = 5
 SEQUENCE_FEATURES = ("input_ids", "input_mask", "segment_ids")
 RECORDS_A_CHECK = 4096
 
+Labels = npt.NDArray[np.int64]
+"""Records per class."""
+
 
 @dataclass(frozen=True)
 class Channel:
@@ -54,12 +57,8 @@ def open_channel(
     max_seq_length: int,
     vocabulary_size: int,
     tokenizer_sha256: str | None = None,
-    all_hosts_see_it: bool = True,
 ) -> Channel:
-    """Check every record of a channel; raise DataError that names the file, the record and the remedy.
-
-    With `all_hosts_see_it` False (ShardedByS3Key deals files to hosts) a manifest may name files that are elsewhere.
-    """
+    """Check every record of a channel; raise DataError that names the file, the record and the remedy."""
     if folder is None or not folder.is_dir():
         raise DataError(
             f"The job has no channel {name!r}. Add it to InputDataConfig, or mount it as input/data/{name}."
@@ -71,30 +70,23 @@ def open_channel(
         )
     manifests = read_manifests(folder)
     _check_manifests(name, manifests, max_seq_length, tokenizer_sha256)
-    promised = {file.name: file for manifest in manifests for file in manifest.files}
-    if all_hosts_see_it:
-        _check_nothing_missing(name, folder, promised.keys() - {path.name for path in files})
-
-    histogram = np.zeros(NUMBER_OF_CLASSES, dtype=np.int64)
-    hashes = hashlib.sha256()
-    vouched_for: set[str] = set()
-    for path in files:
-        digest = _sha256(path)
-        hashes.update(digest.encode())
-        if path.name in promised:
-            if digest != promised[path.name].sha256:
-                raise DataError(
-                    f"{path} is not the file that its manifest describes: it was cut off or changed. "
-                    "Run `prepare` again."
-                )
-            vouched_for.add(path.name)
-        else:
-            histogram += _check_records(path, max_seq_length, vocabulary_size)
-    histogram += _promised_labels(manifests, vouched_for, files, max_seq_length, vocabulary_size)
+    _check_nothing_missing(name, folder, manifests, files)
+    digests = {path: _sha256(path) for path in files}
+    histogram, vouched_for = _promised_labels(manifests, list(digests.values()))
+    promised = {file.name: file.sha256 for manifest in manifests for file in manifest.files}
+    for path, digest in digests.items():
+        if digest in vouched_for:
+            continue
+        if path.name in promised and digest not in promised.values():
+            raise DataError(
+                f"{path} is not the file that its manifest describes: it was cut off or changed. Run `prepare` again."
+            )
+        histogram += _check_records(path, max_seq_length, vocabulary_size)
     records = int(histogram.sum())
     if records == 0:
         raise DataError(f"Channel {name!r} ({folder}) holds no record: its *.tfrecord files are empty.")
-    return Channel(name, files, records, tuple(int(count) for count in histogram), hashes.hexdigest())
+    together = hashlib.sha256("".join(digests.values()).encode()).hexdigest()
+    return Channel(name, files, records, tuple(int(count) for count in histogram), together)
 
 
 def require_several_classes(channel: Channel) -> None:
@@ -125,7 +117,8 @@ def _check_manifests(name: str, manifests: list[Manifest], max_seq_length: int, 
             )
 
 
-def _check_nothing_missing(name: str, folder: Path, missing: set[str]) -> None:
+def _check_nothing_missing(name: str, folder: Path, manifests: list[Manifest], files: tuple[Path, ...]) -> None:
+    missing = {file.name for manifest in manifests for file in manifest.files} - {path.name for path in files}
     if missing:
         raise DataError(
             f"Channel {name!r} ({folder}) lacks {len(missing)} file(s) of its manifest, for example {min(missing)}. "
@@ -138,23 +131,19 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _promised_labels(
-    manifests: list[Manifest], vouched_for: set[str], files: tuple[Path, ...], max_seq_length: int, vocabulary_size: int
-) -> npt.NDArray[np.int64]:
-    """Return the labels of the files whose hash matched; a manifest counts labels for all of its files together."""
+def _promised_labels(manifests: list[Manifest], digests: list[str]) -> tuple[Labels, set[str]]:
+    """Add up the labels of the manifests whose files are all here, once each; return their files' hashes too."""
     histogram = np.zeros(NUMBER_OF_CLASSES, dtype=np.int64)
+    vouched_for: set[str] = set()
     for manifest in manifests:
-        here = {file.name for file in manifest.files} & vouched_for
-        if len(here) == len(manifest.files):
-            histogram += np.array([manifest.label_histogram[str(stars)] for stars in range(1, NUMBER_OF_CLASSES + 1)])
-        else:
-            for path in files:
-                if path.name in here:
-                    histogram += _check_records(path, max_seq_length, vocabulary_size)
-    return histogram
+        hashes = {file.sha256 for file in manifest.files}
+        if len(hashes) == len(manifest.files) and all(digests.count(digest) == 1 for digest in hashes):
+            histogram += [manifest.label_histogram[str(stars)] for stars in range(1, NUMBER_OF_CLASSES + 1)]
+            vouched_for |= hashes
+    return histogram, vouched_for
 
 
-def _check_records(path: Path, max_seq_length: int, vocabulary_size: int) -> npt.NDArray[np.int64]:
+def _check_records(path: Path, max_seq_length: int, vocabulary_size: int) -> Labels:
     """Parse a whole file and return its label counts; raise DataError at the first record that training cannot use."""
     histogram = np.zeros(NUMBER_OF_CLASSES, dtype=np.int64)
     first = 0
