@@ -20,8 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from star_rating.data.parts import BATCH_REVIEWS
-from star_rating.data.tokenization import ReviewTokenizer, load_tokenizer
+from star_rating.preparation.parts import BATCH_REVIEWS
+from star_rating.preparation.tokenization import ReviewTokenizer, load_tokenizer
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHIPPED_REVIEWS = PROJECT / "data" / "reviews.tsv"

@@ -3,7 +3,7 @@
     python src/prepare.py --input data --output channels --weights weights
 
 As a SageMaker Processing job it needs no --input and no --output: it reads /opt/ml/processing/input and writes
-/opt/ml/processing/output/{train,validation,test}. star_rating/data/preparation.py has the steps.
+/opt/ml/processing/output/{train,validation,test}. star_rating/preparation/prepare.py has the steps.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from star_rating import logs
-from star_rating.data.preparation import Settings, prepare
-from star_rating.data.processing_job import ProcessingJob, base_dir, leave_message
-from star_rating.data.reviews import READERS, Columns
-from star_rating.data.summary import summary
 from star_rating.failures import ExitCode, UsageError, as_failure, nearest_name
+from star_rating.preparation.prepare import Settings, prepare
+from star_rating.preparation.processing_job import ProcessingJob, base_dir, leave_message
+from star_rating.preparation.reviews import READERS, Columns
+from star_rating.preparation.summary import summary
 
 _T = TypeVar("_T")
 

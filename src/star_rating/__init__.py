@@ -1,5 +1,5 @@
 """What runs inside the image: from reviews to a model that predicts their star rating.
 
-The folders follow the data's way: `data` (reviews -> TFRecord channels -> batches), `model` (DistilBERT and
-its weights), `training` (one fit), `results` (evaluation, figures, exports, the run record).
+The folders follow the data's way: `preparation` (reviews -> TFRecord channels), `data` (channels -> batches), `model`
+(DistilBERT and its weights), `training` (one fit), `results` (evaluation, figures, exports, the run record).
 """

@@ -14,8 +14,8 @@ from prepare_fixtures import make_weights, random_reviews, write_tsv
 from training_job import examples, write_records
 
 from star_rating.data.channel import Channel, open_channel, require_several_classes
-from star_rating.data.preparation import Settings, prepare
 from star_rating.failures import DataError
+from star_rating.preparation.prepare import Settings, prepare
 
 LENGTH = 16
 

@@ -13,14 +13,14 @@ import pytest
 from prepare_fixtures import MAX_SEQ_LENGTH, decoded, make_weights, random_reviews, read_records, write_tsv
 from tokenizers import Tokenizer
 
-from star_rating.data import preparation
 from star_rating.data.manifest import read_manifests
-from star_rating.data.preparation import Settings, prepare
-from star_rating.data.reviews import Columns
-from star_rating.data.split import SPLITS
-from star_rating.data.summary import summary
-from star_rating.data.survey import Survey, survey
 from star_rating.failures import DataError, UsageError, WeightsError
+from star_rating.preparation import prepare as preparation
+from star_rating.preparation.prepare import Settings, prepare
+from star_rating.preparation.reviews import Columns
+from star_rating.preparation.split import SPLITS
+from star_rating.preparation.summary import summary
+from star_rating.preparation.survey import Survey, survey
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from prepare_fixtures import make_weights, random_reviews, write_tsv
 
 import prepare
 from star_rating.data.manifest import read_manifests
-from star_rating.data.preparation import Settings
-from star_rating.data.processing_job import ProcessingJob, leave_message
-from star_rating.data.reviews import Columns
 from star_rating.failures import ConfigurationError, DataError, UsageError
+from star_rating.preparation.prepare import Settings
+from star_rating.preparation.processing_job import ProcessingJob, leave_message
+from star_rating.preparation.reviews import Columns
 
 BARE = ProcessingJob(None, None, "algo-1", ("algo-1",))
 NEEDED = ["--input", "in", "--output", "out", "--weights", "weights"]

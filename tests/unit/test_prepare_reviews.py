@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from star_rating.data.reviews import EMPTY, Columns, Row, read_reviews
 from star_rating.failures import DataError
+from star_rating.preparation.reviews import EMPTY, Columns, Row, read_reviews
 
 REVIEWS = [("R1", 5, 'A 5" screen, "great"'), ("R2", 1, "broke, naïve 日本"), ("R3", 3, "it's fine")]
 EXPECTED = [(stars, review_id, body) for review_id, stars, body in REVIEWS]

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from star_rating.data.split import LEFT_OUT, SPLITS, assign_splits, balance, merge_groups_that_share_a_text
 from star_rating.failures import DataError
+from star_rating.preparation.split import LEFT_OUT, SPLITS, assign_splits, balance, merge_groups_that_share_a_text
 
 SHARES = (0.90, 0.05, 0.05)
 Array = npt.NDArray[Any]

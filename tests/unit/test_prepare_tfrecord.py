@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from star_rating.data.tfrecord import ExampleSerializer, frame, varint
+from star_rating.preparation.tfrecord import ExampleSerializer, frame, varint
 
 VOCABULARY = 30_522
 

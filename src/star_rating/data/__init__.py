@@ -1,1 +1,1 @@
-"""Reviews to TFRecord channels, and channels to batches."""
+"""TFRecord channels: what their manifests say, how they are checked, and the batches that come of them."""

@@ -20,13 +20,13 @@ from typing import TypeVar
 import numpy as np
 
 from star_rating.data.manifest import STARS, Manifest, Scalar, TokenizerIdentity
-from star_rating.data.parts import SplitTally, write_parts
-from star_rating.data.reviews import Columns
-from star_rating.data.sources import Source, find_sources, no_sources
-from star_rating.data.split import LEFT_OUT, SPLITS, Assignment, assign_splits, balance
-from star_rating.data.survey import Survey, check_rows, survey
-from star_rating.data.tokenization import ReviewTokenizer, load_tokenizer
 from star_rating.failures import UsageError
+from star_rating.preparation.parts import SplitTally, write_parts
+from star_rating.preparation.reviews import Columns
+from star_rating.preparation.sources import Source, find_sources, no_sources
+from star_rating.preparation.split import LEFT_OUT, SPLITS, Assignment, assign_splits, balance
+from star_rating.preparation.survey import Survey, check_rows, survey
+from star_rating.preparation.tokenization import ReviewTokenizer, load_tokenizer
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from star_rating.data.reviews import READERS
 from star_rating.failures import DataError
+from star_rating.preparation.reviews import READERS
 
 log = logging.getLogger(__name__)
 

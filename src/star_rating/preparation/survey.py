@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from star_rating.data import manifest
-from star_rating.data.reviews import EMPTY, Columns, read_reviews
-from star_rating.data.sources import Source
-from star_rating.data.throughput import Throughput
 from star_rating.failures import DataError
+from star_rating.preparation.reviews import EMPTY, Columns, read_reviews
+from star_rating.preparation.sources import Source
+from star_rating.preparation.throughput import Throughput
 
 log = logging.getLogger(__name__)
 

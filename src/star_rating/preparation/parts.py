@@ -20,14 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from star_rating.data.manifest import PartFile
-from star_rating.data.reviews import Columns, read_reviews
-from star_rating.data.sources import Source
-from star_rating.data.split import CLASSES, LEFT_OUT, Assignment
-from star_rating.data.survey import Survey
-from star_rating.data.tfrecord import ExampleSerializer, frame
-from star_rating.data.throughput import Throughput
-from star_rating.data.tokenization import ReviewTokenizer, TokenizedBatch
 from star_rating.failures import DataError
+from star_rating.preparation.reviews import Columns, read_reviews
+from star_rating.preparation.sources import Source
+from star_rating.preparation.split import CLASSES, LEFT_OUT, Assignment
+from star_rating.preparation.survey import Survey
+from star_rating.preparation.tfrecord import ExampleSerializer, frame
+from star_rating.preparation.throughput import Throughput
+from star_rating.preparation.tokenization import ReviewTokenizer, TokenizedBatch
 
 BATCH_REVIEWS = 2048
 """Large enough for all cores (256 is a fifth slower), small enough for some ten megabytes of encodings."""

@@ -1,0 +1,1 @@
+"""From raw reviews to TFRecord channels: read, split, tokenise, write. Needs no TensorFlow."""
