@@ -106,10 +106,12 @@ COPY --from=build /opt/venv /opt/venv
 COPY --from=weights /opt/distilbert-trainer/weights /opt/distilbert-trainer/weights
 COPY --from=code /opt/distilbert-trainer /opt/distilbert-trainer
 
+# HF_HUB_DISABLE_XET: the hub's transfer client has retries of its own, on top of our time limit.
 # HOME: a user without an entry in /etc/passwd has none. TF_USE_LEGACY_KERAS: smdebug's hook and transformers'
 # TensorFlow classes are of Keras 2 (tf-keras), and the switch is read when TensorFlow is imported.
 ENV DISTILBERT_WEIGHTS=/opt/distilbert-trainer/weights \
     HF_HUB_DISABLE_TELEMETRY=1 \
+    HF_HUB_DISABLE_XET=1 \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib \
     PATH=/opt/venv/bin:$PATH \
@@ -130,9 +132,11 @@ ARG VERSION=unknown
 ARG REVISION=unknown
 ARG SOURCE=unknown
 ENV IMAGE_VERSION=${VERSION} \
-    IMAGE_REVISION=${REVISION}
+    IMAGE_REVISION=${REVISION} \
+    IMAGE_SOURCE=${SOURCE}
 LABEL org.opencontainers.image.title="distilbert-trainer" \
       org.opencontainers.image.description="Fine-tunes DistilBERT to predict the star rating of a review" \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}"

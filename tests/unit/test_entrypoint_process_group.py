@@ -29,11 +29,11 @@ print(json.dumps([ending.leader, ending.orphan, stop, kill, ending.exit_code]))
 """
 
 SAVES_ON_SIGTERM = """
-import signal, sys, time
-def save(*_):
-    print("saving", flush=True)
+import os, signal, sys, time
+def save(*_):  # os.write: print is not reentrant, and the signal may come while "ready" is being printed
+    os.write(1, b"saving\\n")
     time.sleep(0.3)
-    print("saved", flush=True)
+    os.write(1, b"saved\\n")
     sys.exit(7)
 signal.signal(signal.SIGTERM, save)
 print("ready", flush=True)
@@ -67,7 +67,9 @@ class Supervised:
 
     def ending(self) -> list[Any]:
         """Return leader, orphan, stop signal, kill and exit code."""
-        output, errors = self.process.communicate(timeout=30)
+        # Not communicate(): it does not see what readline() has read ahead.
+        output = self.stdout.read()
+        _, errors = self.process.communicate(timeout=30)
         assert self.process.returncode == 0, errors
         result: list[Any] = json.loads(output.splitlines()[-1])
         return result
