@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         failure = as_failure(error)
         if failure.exit_code == ExitCode.BUG:
             logging.getLogger("star_rating").exception("A defect")
-        sys.stderr.write(f"prepare: {failure}\n")
+        sys.stderr.write(f"error: {failure}\n")
         leave_message(failure, base)
         return failure.exit_code
     return ExitCode.SUCCESS

@@ -69,7 +69,7 @@ def test_a_user_error_is_one_sentence_everywhere(tmp_path: Path) -> None:
     assert done.returncode == 11
     message = (base / "output" / "message").read_text(encoding="utf-8")
     assert "1 of 1 rows are broken" in message
-    assert done.stderr == f"prepare: {message}\n"
+    assert done.stderr == f"error: {message}\n"
     assert (base / "output" / "failure").read_text(encoding="utf-8") == message
     assert "secret" not in done.stdout + done.stderr
     assert list((base / "processing" / "output").iterdir()) == []
@@ -102,7 +102,7 @@ def test_a_job_that_is_stopped_leaves_no_half_made_file(tmp_path: Path) -> None:
 def test_nothing_is_left_where_there_is_no_job(tmp_path: Path) -> None:
     done = run(tmp_path / "ml", "--output", str(tmp_path / "out"))
 
-    assert (done.returncode, done.stderr) == (2, "prepare: --input is missing. `prepare --help` says what it is.\n")
+    assert (done.returncode, done.stderr) == (2, "error: --input is missing. `prepare --help` says what it is.\n")
     assert not (tmp_path / "ml").exists()
 
 
