@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 MASKED = -1e30
-"""Added to the scores of padding: softmax makes it exactly zero in float32."""
+"""Added to the scores of padding: below any score, even a diverged model's, so that softmax gives exactly zero."""
 
 
 @dataclass(frozen=True)
