@@ -124,6 +124,15 @@ def test_the_same_seed_gives_the_same_losses_to_the_last_digit_and_another_seed_
 
 
 @pytest.mark.slow
+def test_tensorboard_files_are_in_the_model_if_asked(tmp_path: Path) -> None:
+    outcome = TrainingJob(tmp_path).run(enable_tensorboard="True", tensorboard_in_model="True", log_every_steps="1")
+    (events,) = (outcome.root / "model" / "tensorboard" / "train").glob("events.out.*")
+    values = [value.tag for event in tf.compat.v1.train.summary_iterator(str(events)) for value in event.summary.value]
+    assert values == ["loss", "accuracy"] * 3, "three steps, each logged"
+    assert len(re.findall(r" step \d/3 ", outcome.log)) == 3
+
+
+@pytest.mark.slow
 def test_a_model_that_has_diverged_is_still_exported(tmp_path: Path) -> None:
     assert TrainingJob(tmp_path).run(learning_rate="10", epochs="3").exit_code == 0
 

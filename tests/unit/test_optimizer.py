@@ -1,0 +1,61 @@
+"""The optimizer does what learning_rate_schedule, warmup_ratio, weight_decay and gradient_clip_norm say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from star_rating.hyperparameters import Hyperparameters
+from star_rating.training.optimizer import WarmUpThenLinearDecay, build_optimizer, current_learning_rate
+
+
+def build(total_steps: int = 10, **texts: str) -> Any:
+    return build_optimizer(Hyperparameters.from_texts(texts), total_steps)
+
+
+def rates(schedule: WarmUpThenLinearDecay, steps: int) -> list[float]:
+    return [float(schedule(tf.constant(step))) for step in range(steps)]
+
+
+def test_the_linear_schedule_rises_to_its_peak_and_falls_to_zero() -> None:
+    found = rates(WarmUpThenLinearDecay(peak=1.0, warm_up_steps=4, total_steps=12), 13)
+    assert found[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert found[4:] == pytest.approx([1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0])
+
+
+def test_without_warm_up_the_linear_schedule_starts_at_its_peak() -> None:
+    assert rates(WarmUpThenLinearDecay(peak=2.0, warm_up_steps=0, total_steps=4), 4) == [2.0, 1.5, 1.0, 0.5]
+
+
+def test_warmup_ratio_is_a_share_of_all_steps() -> None:
+    optimizer = build(10, learning_rate="1", learning_rate_schedule="linear", warmup_ratio="0.2")
+    assert current_learning_rate(optimizer) == pytest.approx(0.5)
+    optimizer.iterations.assign(6)
+    assert current_learning_rate(optimizer) == pytest.approx(0.5)
+
+
+def test_the_constant_schedule_is_the_notebooks() -> None:
+    optimizer = build(learning_rate="1e-5")
+    optimizer.iterations.assign(9)
+    assert current_learning_rate(optimizer) == pytest.approx(1e-5)
+
+
+def test_weight_decay_shrinks_kernels_and_leaves_biases_and_layer_norms() -> None:
+    optimizer = build(learning_rate="0.1", weight_decay="0.5")
+    names = ("layer_0/lin1/kernel", "layer_0/lin1/bias", "layer_0/sa_layer_norm/gamma", "embeddings/LayerNorm/beta")
+    variables = [tf.Variable([2.0], name=name) for name in names]
+    optimizer.apply_gradients([(tf.zeros([1]), variable) for variable in variables])
+    assert [float(variable[0]) for variable in variables] == pytest.approx([2.0 - 0.1 * 0.5 * 2.0, 2.0, 2.0, 2.0])
+
+
+def test_gradient_clip_norm_bounds_the_norm_of_all_gradients_together() -> None:
+    optimizer = build(learning_rate="1", epsilon="1", gradient_clip_norm="1")
+    whole, clipped = (tf.Variable([0.0]), tf.Variable([0.0])), (tf.Variable([0.0]), tf.Variable([0.0]))
+    optimizer.apply_gradients([(tf.constant([30.0]), clipped[0]), (tf.constant([40.0]), clipped[1])])
+    build(learning_rate="1", epsilon="1").apply_gradients(
+        [(tf.constant([0.6]), whole[0]), (tf.constant([0.8]), whole[1])]
+    )
+    assert np.allclose([float(variable[0]) for variable in clipped], [float(variable[0]) for variable in whole])
