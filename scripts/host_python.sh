@@ -11,7 +11,8 @@ find_python() {
     local python
     for python in python3.11 python3; do
         if "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2> /dev/null; then
-            command -v "$python"
+            # Not the one of an activated .venv, which may be about to go.
+            "$python" -c 'import sys; print(sys._base_executable)'
             return
         fi
     done
