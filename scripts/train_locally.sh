@@ -35,8 +35,8 @@ make_channels() {
     run --volume "$PWD/$job:/opt/ml" --volume "$PWD/data:/reviews:ro" \
         "$image" prepare --input "/reviews/${reviews##*/}" --output /opt/ml/input/data --max-seq-length "$length"
     # What they are made of and by, and themselves.
-    find "$reviews" "$settings/hyperparameters.json" src/prepare.py src/star_rating/preparation container/convert_minilm.py \
-        container/weights-requirements.txt "$job/input/data" \
+    find "$reviews" "$settings/hyperparameters.json" src/prepare.py src/star_rating/preparation src/star_rating/data/manifest.py \
+        container/convert_minilm.py container/weights-requirements.txt "$job/input/data" \
         -type f -not -name '*.pyc' -exec sha256sum {} + > out/channels.sha256
 }
 

@@ -65,7 +65,7 @@ class WeightsError(Failure):
 
 
 class ConfigurationError(Failure):
-    """A file that SageMaker writes under /opt/ml/input/config is damaged or contradicts another."""
+    """A config file, a folder or a checkpoint does not fit the job, or the job asks for several hosts."""
 
     exit_code = ExitCode.CONFIGURATION
 

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
+
+from star_rating.contract import Contract
 from star_rating.training import instruction_set
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # This machine may advertise instructions that end the process; the training script asks the same question.
 instruction_set.choose(os.environ)
+
+
+@pytest.fixture
+def contract(tmp_path: Path) -> Contract:
+    config = tmp_path / "input" / "config"
+    config.mkdir(parents=True)
+    return Contract(
+        channels={},
+        config_dir=config,
+        model_dir=tmp_path / "model",
+        output_dir=tmp_path / "output",
+        checkpoint_dir=tmp_path / "checkpoints",
+        current_host="algo-1",
+        hosts=("algo-1",),
+        training_job_name="job",
+    )

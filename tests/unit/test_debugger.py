@@ -1,6 +1,7 @@
+"""The hook under Keras: what it saves, and that it never ends a job nor holds it up."""
+
 from __future__ import annotations
 
-import json
 import logging
 import os
 import subprocess
@@ -17,35 +18,15 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 import tf_keras
+from debugger_files import configure
 
 from star_rating.contract import Contract
-from star_rating.failures import ConfigurationError
-from star_rating.training import debugger, smdebug_messages
-from star_rating.training.debugger_config import read_settings
-
-# Python hides it by default: a copy of six inside one of smdebug's dependencies has an importer of the old kind.
-pytestmark = pytest.mark.filterwarnings("ignore:_SixMetaPathImporter:ImportWarning")
+from star_rating.training import debugger
 
 STEPS, EPOCHS = 12, 2
 EVERYTHING = [{"CollectionName": name} for name in ("losses", "metrics", "weights", "biases")]
 
 Array = npt.NDArray[Any]
-
-
-@pytest.fixture
-def contract(tmp_path: Path) -> Contract:
-    config = tmp_path / "input" / "config"
-    config.mkdir(parents=True)
-    return Contract(
-        channels={},
-        config_dir=config,
-        model_dir=tmp_path / "model",
-        output_dir=tmp_path / "output",
-        checkpoint_dir=tmp_path / "checkpoints",
-        current_host="algo-1",
-        hosts=("algo-1",),
-        training_job_name="job",
-    )
 
 
 @pytest.fixture(autouse=True)
@@ -113,55 +94,6 @@ def fit(attached: debugger.Debugger, *callbacks: tf_keras.callbacks.Callback, ji
     )
 
 
-def configure(contract: Contract, document: Any, name: str = "debughookconfig.json") -> Path:
-    path = contract.config_dir / name
-    path.write_text(document if isinstance(document, str) else json.dumps(document), encoding="utf-8")
-    return path
-
-
-# The messages
-
-
-def test_smdebugs_messages_are_made_by_the_installed_protobuf() -> None:
-    smdebug_messages.install()
-    from smdebug.core.tfevent.proto import types_pb2
-    from smdebug.core.tfevent.proto.event_pb2 import Event
-
-    event = Event(step=3)
-    event.summary.value.add(tag="loss", simple_value=0.5)
-    again = Event.FromString(event.SerializeToString())
-    assert (again.step, again.summary.value[0].tag, again.summary.value[0].simple_value) == (3, "loss", 0.5)
-    assert (types_pb2.DT_FLOAT, types_pb2.DataType.Name(1)) == (1, "DT_FLOAT")
-    assert type(event).__module__ != "google.protobuf.pyext"
-
-
-def test_smdebugs_events_are_tensorflows_on_the_wire() -> None:
-    smdebug_messages.install()
-    from smdebug.core.tfevent.proto.event_pb2 import Event
-
-    event = Event(step=7, wall_time=1.5)
-    event.summary.value.add(tag="accuracy", simple_value=0.25)
-    read = tf.compat.v1.Event.FromString(event.SerializeToString())
-    assert (read.step, read.wall_time, read.summary.value[0].tag) == (7, 1.5, "accuracy")
-
-
-def test_a_module_without_its_descriptor_is_named(tmp_path: Path) -> None:
-    (tmp_path / "event_pb2.py").write_text("DESCRIPTOR = None\n")
-    with pytest.raises(RuntimeError, match=r"event_pb2\.py has no serialized_pb"):
-        smdebug_messages._file_descriptors(tmp_path)
-
-
-# The settings
-
-
-def test_a_bare_run_saves_every_ten_steps_below_the_output_folder(contract: Contract) -> None:
-    settings = read_settings(contract, on_sagemaker=False)
-    assert settings == {
-        "LocalPath": str(contract.output_dir / "tensors"),
-        "HookParameters": {"save_interval": "10"},
-    }
-
-
 def test_a_job_without_a_debug_hook_config_saves_nothing(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
     os.environ["TRAINING_JOB_NAME"] = "job"
     attached = debugger.attach(contract)
@@ -170,62 +102,6 @@ def test_a_job_without_a_debug_hook_config_saves_nothing(contract: Contract, cap
     assert caplog.messages == [
         "debugger: not running, training goes on without it: the job has no DebugHookConfig",
     ]
-
-
-@pytest.mark.parametrize(
-    ("document", "complaint"),
-    [
-        ("{", "is not JSON"),
-        ("[]", "holds no JSON object"),
-        ({"LocalPath": "s3://bucket/tensors"}, "LocalPath is 's3://bucket/tensors'"),
-        ({"HookParameters": ["save_interval"]}, "HookParameters must be an object"),
-        ({"HookParameters": {"save_interval": "ten"}}, "save_interval is 'ten'; a whole number from 1"),
-        ({"HookParameters": {"eval.save_interval": "0"}}, "eval.save_interval is '0'"),
-        ({"HookParameters": {"save_steps": "1;2"}}, "save_steps is '1;2'"),
-        ({"HookParameters": {"include_regex": "("}}, "include_regex '(' does not compile"),
-        ({"CollectionConfigurations": {}}, None),
-        ({"CollectionConfigurations": {"CollectionName": "losses"}}, "CollectionConfigurations is not a list"),
-        ({"CollectionConfigurations": [{}]}, "CollectionConfigurations[0] has no CollectionName"),
-        ({"CollectionConfigurations": [{"CollectionName": "mine"}]}, "'mine' is not one of smdebug's collections"),
-        (
-            {"CollectionConfigurations": [{"CollectionName": "losses", "CollectionParameters": {"end_step": "-1"}}]},
-            "(losses): end_step is '-1'",
-        ),
-    ],
-)
-def test_a_damaged_config_file_is_named_with_what_is_wrong(
-    contract: Contract, document: Any, complaint: str | None
-) -> None:
-    path = configure(contract, document)
-    if complaint is None:  # SageMaker leaves parts empty
-        assert read_settings(contract, on_sagemaker=True)
-        return
-    with pytest.raises(ConfigurationError) as error:
-        debugger.attach(contract)
-    assert str(error.value).startswith(str(path))
-    assert complaint in str(error.value)
-
-
-def test_a_tensorboard_setting_that_sagemaker_ignores_is_said(
-    contract: Contract, caplog: pytest.LogCaptureFixture
-) -> None:
-    configure(contract, {"HookParameters": {"export_tensorboard": "true"}})
-    read_settings(contract, on_sagemaker=True)
-    assert "TensorBoardOutputConfig" in caplog.text
-    caplog.clear()
-    configure(contract, {"LocalPath": "/tensorboard"}, "tensorboardoutputconfig.json")
-    read_settings(contract, on_sagemaker=True)
-    assert caplog.messages == []
-
-
-def test_outside_sagemaker_a_relative_tensorboard_folder_is_below_the_output_folder(contract: Contract) -> None:
-    configure(contract, {"HookParameters": {"tensorboard_dir": "hook_tensorboard/"}})
-    settings = read_settings(contract, on_sagemaker=False)
-    assert settings is not None
-    assert settings["HookParameters"]["tensorboard_dir"] == str(contract.output_dir / "hook_tensorboard")
-
-
-# The hook
 
 
 @pytest.mark.parametrize(("jit_compile", "policy"), [(False, "float32"), (True, "float32"), (True, "mixed_bfloat16")])

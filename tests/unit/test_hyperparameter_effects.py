@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow as tf
+import tf_keras
 from safetensors.numpy import load_file
-from training_job import LENGTH, RECORDS, Outcome, TrainingJob
+from tiny_model import tiny_weights
+from training_job import RECORDS, Outcome, TrainingJob
 
 from star_rating.hyperparameters import Hyperparameters
+from star_rating.model import checkpoint
+from star_rating.training.acceleration import decide
+from star_rating.training.fit import build_model
+from star_rating.training.instruction_set import InstructionSet
 from star_rating.training.optimizer import build_optimizer
 
 pytestmark = pytest.mark.slow
@@ -178,5 +185,15 @@ def test_run_sample_predictions(plain: Outcome, switches: Outcome) -> None:
     assert "sample prediction" not in switches.log
 
 
-def test_length_is_the_channels(plain: Outcome) -> None:
-    assert plain.run["hyperparameters"]["max_seq_length"] == LENGTH
+def test_use_xla_and_use_amp_reach_keras(form: Form, tmp_path: Path) -> None:
+    texts = {"use_xla": form(SWITCHES["use_xla"]), "use_amp": form(SWITCHES["use_amp"])}
+    hyperparameters = Hyperparameters.from_texts(texts)
+    policy = tf_keras.mixed_precision.global_policy()
+    chosen = decide(hyperparameters.use_xla, hyperparameters.use_amp, InstructionSet(), gpu=False)
+    try:
+        chosen.apply()
+        model = build_model(hyperparameters, checkpoint.load(tiny_weights(tmp_path)), chosen, total_steps=1)
+    finally:
+        tf_keras.mixed_precision.set_global_policy(policy)
+    assert model.jit_compile
+    assert model.distilbert.compute_dtype == "bfloat16"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,9 +136,10 @@ def _promised_labels(manifests: list[Manifest], digests: list[str]) -> tuple[Lab
     """Add up the labels of the manifests whose files are all here, once each; return their files' hashes too."""
     histogram = np.zeros(NUMBER_OF_CLASSES, dtype=np.int64)
     vouched_for: set[str] = set()
+    copies = Counter(digests)
     for manifest in manifests:
         hashes = {file.sha256 for file in manifest.files}
-        if len(hashes) == len(manifest.files) and all(digests.count(digest) == 1 for digest in hashes):
+        if len(hashes) == len(manifest.files) and all(copies[digest] == 1 for digest in hashes):
             histogram += [manifest.label_histogram[str(stars)] for stars in range(1, NUMBER_OF_CLASSES + 1)]
             vouched_for |= hashes
     return histogram, vouched_for
