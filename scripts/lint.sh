@@ -10,6 +10,8 @@ export PATH=$PWD/.venv/bin:$PATH
 ruff check .
 ruff format --check .
 mypy src container data benchmarks tests/unit
+mypy launcher scripts
+mypy tests/launcher # apart from tests/unit, as the next one
 mypy tests/image # apart from tests/unit: each has a conftest.py, and mypy takes a module's name once
 shellcheck scripts/*.sh .ci/run
 hadolint Dockerfile

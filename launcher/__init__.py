@@ -1,0 +1,38 @@
+"""From a job file to a finished, explained SageMaker training job, with boto3 alone.
+
+    import launcher
+
+    job = launcher.load_job("job.toml", settings={"compute.instance_count": 1})
+    request = launcher.build_request(job)
+    training_job = launcher.TrainingJob.submit(request, region=job.region)
+    training_job.wait()
+
+The command line (`launcher --help`) is the same functions. Reading order: job_file/schema.py, request/training.py,
+checks/offline.py, aws/training_job.py, cli/main.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from launcher.aws.training_job import TrainingJob
+    from launcher.checks.offline import build_request
+    from launcher.job_file.load import load_job
+
+__all__ = ["TrainingJob", "build_request", "load_job"]
+
+_HOME = {
+    "TrainingJob": "launcher.aws.training_job",
+    "build_request": "launcher.checks.offline",
+    "load_job": "launcher.job_file.load",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is first used: `launcher --help` needs none of them."""
+    import importlib  # noqa: PLC0415
+
+    if name not in _HOME:
+        raise AttributeError(f"module 'launcher' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -1,0 +1,173 @@
+"""Fetch what a job made, and unpack it as if it came from a stranger.
+
+    download(description, "us-east-1", Path("out"))
+
+An archive is refused, before anything of it is written outside a temporary folder, if a member would leave the folder,
+is a link or a device, or if there is too much of it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from launcher.aws.session import AwsError, client, explained, is_missing
+from launcher.errors import LauncherError
+
+LARGEST = 50 * 1024**3
+"""Bytes that an archive may unpack to."""
+
+MOST_MEMBERS = 100_000
+
+
+class UnsafeArchiveError(LauncherError):
+    """An archive that must not be unpacked."""
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """What is on disk now."""
+
+    model: Path
+    output: Path | None
+    files: int
+    bytes: int
+    evaluation: dict[str, Any] | None
+    """metrics/evaluation.json of the model, if it has one."""
+
+
+def download(description: dict[str, Any], region: str, folder: Path) -> Downloaded:
+    """Fetch model and output of an ended job into `folder`/model and `folder`/output."""
+    artifact = description.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+    name = description["TrainingJobName"]
+    if not artifact:
+        status = description["TrainingJobStatus"]
+        raise AwsError(f"{name} has left no model: its status is {status}; the log says why: launcher logs {name}")
+    model, output = folder / "model", folder / "output"
+    for taken in (model, output):
+        if taken.exists():
+            raise AwsError(f"{taken} exists; name another folder with --to, or delete it")
+    folder.mkdir(parents=True, exist_ok=True)
+    _fetch(artifact, region, model)
+    beside = f"{artifact.rpartition('/output/')[0]}/output/output.tar.gz"
+    has_output = _exists(beside, region)
+    if has_output:
+        _fetch(beside, region, output)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return Downloaded(
+        model=model,
+        output=output if has_output else None,
+        files=len(files),
+        bytes=sum(path.stat().st_size for path in files),
+        evaluation=_evaluation(model),
+    )
+
+
+def unpack(archive: Path, folder: Path, *, largest: int = LARGEST) -> None:
+    """Unpack a tar.gz into a folder that does not exist yet; raise UnsafeArchiveError and leave nothing."""
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as scratch:
+        inside = Path(scratch) / "content"
+        inside.mkdir()
+        try:
+            with gzip.open(archive) as content:
+                with tarfile.open(fileobj=content, mode="r|") as tar:
+                    for member in _checked(tar, archive.name, largest):
+                        tar.extract(member, inside, filter="data")
+                # Past tar's end is gzip's checksum.
+                while content.read(1 << 20):
+                    pass
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+            raise UnsafeArchiveError(f"{archive.name} is damaged: {error}; download it again") from None
+        inside.rename(folder)
+
+
+def _checked(tar: tarfile.TarFile, name: str, largest: int) -> Iterator[tarfile.TarInfo]:
+    total = 0
+    for count, member in enumerate(tar, start=1):
+        path = PurePosixPath(member.name)
+        if path.is_absolute() or ".." in path.parts:
+            raise UnsafeArchiveError(f"{name} is refused: its member {member.name!r} would leave the folder")
+        if not (member.isfile() or member.isdir()):
+            raise UnsafeArchiveError(f"{name} is refused: its member {member.name!r} is a link or a device")
+        total += member.size
+        if total > largest or count > MOST_MEMBERS:
+            raise UnsafeArchiveError(
+                f"{name} is refused: it unpacks to more than {largest} bytes or {MOST_MEMBERS} files"
+            )
+        yield member
+
+
+def _fetch(s3_uri: str, region: str, folder: Path) -> None:
+    """Fetch an archive and unpack it, or, with CompressionType NONE, the objects under a prefix."""
+    if not s3_uri.endswith(".tar.gz"):
+        _fetch_prefix(s3_uri, region, folder)
+        return
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
+        archive = Path(scratch) / s3_uri.rpartition("/")[2]
+        _fetch_object(*_parts(s3_uri), region, archive)
+        unpack(archive, folder)
+
+
+def _fetch_prefix(s3_uri: str, region: str, folder: Path) -> None:
+    bucket, prefix = _parts(s3_uri)
+    prefix = prefix.rstrip("/") + "/"
+    with explained(f"list {s3_uri}"):
+        pages = client("s3", region).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
+        inside = Path(scratch) / "content"
+        for key in keys:
+            path = PurePosixPath(key.removeprefix(prefix))
+            if path.is_absolute() or ".." in path.parts:
+                raise UnsafeArchiveError(f"{s3_uri} is refused: its object {key!r} would leave the folder")
+            (inside / path).parent.mkdir(parents=True, exist_ok=True)
+            _fetch_object(bucket, key, region, inside / path)
+        shutil.move(inside, folder)
+
+
+def _fetch_object(bucket: str, key: str, region: str, path: Path) -> None:
+    s3 = client("s3", region)
+    with explained(f"download s3://{bucket}/{key}"):
+        expected = s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        s3.download_file(bucket, key, str(path))
+    if path.stat().st_size != expected:
+        raise AwsError(f"s3://{bucket}/{key} has {expected} bytes, {path.stat().st_size} arrived; download it again")
+
+
+def _exists(s3_uri: str, region: str) -> bool:
+    bucket, key = _parts(s3_uri)
+    with explained(f"look for {s3_uri}"):
+        try:
+            client("s3", region).head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            # Without the right to list a bucket, S3 denies what is not there.
+            if is_missing(error) or error.response["Error"]["Code"] == "403":
+                return False
+            raise
+    return True
+
+
+def _parts(s3_uri: str) -> tuple[str, str]:
+    bucket, _, key = s3_uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def _evaluation(model: Path) -> dict[str, Any] | None:
+    path = model / "metrics" / "evaluation.json"
+    if not path.is_file():
+        return None
+    try:
+        evaluation: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise AwsError(f"{path} is not JSON: the model is there, its evaluation is damaged") from None
+    return evaluation

@@ -1,0 +1,144 @@
+"""The wait loop: look, tell what is new, sleep; longer and longer while nothing changes.
+
+    for event in follow(name, look, tail, timeout=3600, poll_interval=10): ...
+
+A look that AWS refuses because it is busy counts as nothing new; a quarter of an hour of that ends the wait.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.aws.log_tail import LogLine, LogTail
+from launcher.aws.metrics import rule_statuses
+from launcher.aws.session import AwsError
+from launcher.errors import WaitTimeoutError
+
+PATIENCE = 900.0
+"""Seconds that AWS may be busy without a single answer."""
+
+FIRST_INTERVAL = 1.0
+"""Seconds; grows by half each time that nothing has changed, up to poll_interval."""
+
+QUIET_ROUNDS = 3
+QUIET_INTERVAL = 2.0
+"""Empty readings after the end, and seconds between them, before the log counts as complete: lines come late."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A secondary status that the job has entered."""
+
+    time: dt.datetime
+    status: str
+    message: str
+
+
+@dataclass(frozen=True)
+class RuleVerdict:
+    """A rule whose status has changed."""
+
+    rule: str
+    status: str
+    details: str | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Nothing new; how long it has been."""
+
+    status: str
+    seconds: float
+
+
+Event = Phase | LogLine | RuleVerdict | Waiting
+
+
+def follow(
+    name: str,
+    look: Callable[[], dict[str, Any] | None],
+    tail: LogTail | None,
+    *,
+    timeout: float | None,
+    poll_interval: float,
+) -> Iterator[Event]:
+    """Yield what is new until the job has ended and its log is complete."""
+    began = answered = time.monotonic()
+    interval = min(FIRST_INTERVAL, poll_interval)
+    news = _News()
+    while True:
+        description = look()
+        has_news = False
+        for event in news.of(description, tail):
+            has_news = True
+            yield event
+        if description is not None:
+            answered = time.monotonic()
+            if has_ended(description):
+                yield from _rest_of(tail, min(poll_interval, QUIET_INTERVAL))
+                return
+        if time.monotonic() - answered > PATIENCE:
+            raise AwsError(f"AWS has not answered for {PATIENCE:.0f} s; {name} goes on: launcher attach {name}")
+        if timeout is not None and time.monotonic() - began >= timeout:
+            raise WaitTimeoutError(f"{name} has not ended after {timeout:g} s, and goes on: launcher attach {name}")
+        yield Waiting(news.status, time.monotonic() - began)
+        interval = min(FIRST_INTERVAL if has_news else interval * 1.5, poll_interval)
+        time.sleep(interval if timeout is None else max(0.0, min(interval, began + timeout - time.monotonic())))
+
+
+def has_ended(description: dict[str, Any]) -> bool:
+    """Tell whether a training or processing job will not change any more."""
+    status = description.get("TrainingJobStatus") or description.get("ProcessingJobStatus")
+    return status in ("Completed", "Failed", "Stopped")
+
+
+class _News:
+    """What of a description has not been told yet."""
+
+    def __init__(self) -> None:
+        self._phases = 0
+        self._message = ""
+        self._status = "waiting"
+        self._rules: dict[str, str] = {}
+
+    @property
+    def status(self) -> str:
+        """The phase that was told last."""
+        return self._status
+
+    def of(self, description: dict[str, Any] | None, tail: LogTail | None) -> Iterator[Event]:
+        if description is not None:
+            yield from self._new_phases(description)
+            yield from self._new_verdicts(description)
+        if tail is not None:
+            yield from tail.new_lines()
+
+    def _new_phases(self, description: dict[str, Any]) -> Iterator[Phase]:
+        transitions = description.get("SecondaryStatusTransitions", [])
+        for number, transition in enumerate(transitions, start=1):
+            message = transition.get("StatusMessage", "")
+            # The newest phase's message changes while it lasts: "Downloading", then "Downloading the training image".
+            if number > self._phases or (number == self._phases and message != self._message):
+                yield Phase(transition["StartTime"], transition["Status"], message)
+                self._phases, self._message, self._status = number, message, transition["Status"]
+
+    def _new_verdicts(self, description: dict[str, Any]) -> Iterator[RuleVerdict]:
+        for row in rule_statuses(description):
+            if self._rules.get(row["rule"]) != row["status"]:
+                self._rules[row["rule"]] = row["status"]
+                yield RuleVerdict(row["rule"], row["status"], row["details"])
+
+
+def _rest_of(tail: LogTail | None, interval: float) -> Iterator[LogLine]:
+    """Read on after the end, until nothing has come for some rounds."""
+    quiet = 0
+    while tail is not None and quiet < QUIET_ROUNDS:
+        time.sleep(interval)
+        quiet += 1
+        for line in tail.new_lines():
+            quiet = 0
+            yield line

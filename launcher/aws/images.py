@@ -1,0 +1,85 @@
+"""What ECR knows of an image: its digest, its kind, its platform.
+
+image_digest("123456789012.dkr.ecr.us-east-1.amazonaws.com/star-rating:v1", "us-east-1")
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.aws.session import AwsError, client, explained
+from launcher.checks.image import ECR
+
+_MANIFESTS = (
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+)
+_INDEXES = (
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.index.v1+json",
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as ECR has it."""
+
+    digest: str
+    media_type: str
+    platforms: tuple[str, ...]
+    """Like linux/amd64; empty if ECR does not tell."""
+
+    @property
+    def is_index(self) -> bool:
+        """Whether the name stands for several images, which SageMaker may refuse."""
+        return self.media_type in _INDEXES
+
+
+def find_image(name: str, region: str) -> Image | None:
+    """Return what ECR has under a name, None for a name outside ECR; raise AwsError if it is not there."""
+    match = ECR.fullmatch(name)
+    if match is None:
+        return None
+    identifier = {"imageDigest": match["digest"]} if match["digest"] else {"imageTag": match["tag"] or "latest"}
+    where = {"registryId": match["account"], "repositoryName": match["repository"]}
+    with explained(f"find the image {name}"):
+        found = client("ecr", region).batch_get_image(
+            **where, imageIds=[identifier], acceptedMediaTypes=[*_MANIFESTS, *_INDEXES]
+        )
+    if not found["images"]:
+        raise AwsError(f"{name} is not in ECR: push it, or name another training_image")
+    image = found["images"][0]
+    manifest = json.loads(image["imageManifest"])
+    media_type = image.get("imageManifestMediaType") or manifest.get("mediaType", _MANIFESTS[0])
+    return Image(image["imageId"]["imageDigest"], media_type, _platforms(manifest, where, region))
+
+
+def image_digest(name: str, region: str) -> str:
+    """Return the name with its digest where ECR tells it, and the name alone where not."""
+    if "@" in name:
+        return name
+    try:
+        image = find_image(name, region)
+    except AwsError:
+        return name  # the record is worth less, the job is not
+    return f"{name}@{image.digest}" if image else name
+
+
+def _platforms(manifest: dict[str, Any], where: dict[str, str], region: str) -> tuple[str, ...]:
+    if "manifests" in manifest:
+        platforms = (entry.get("platform", {}) for entry in manifest["manifests"])
+        return tuple(f"{platform.get('os')}/{platform.get('architecture')}" for platform in platforms)
+    config = manifest.get("config", {}).get("digest")
+    if config is None:
+        return ()
+    try:
+        with explained("read the image's configuration"):
+            layer = client("ecr", region).get_download_url_for_layer(**where, layerDigest=config)
+        with urllib.request.urlopen(layer["downloadUrl"], timeout=30) as answer:  # noqa: S310 - ECR's own https link
+            content = json.load(answer)
+    except (AwsError, OSError, ValueError):
+        return ()  # not readable with these rights: the caller says that it is unknown
+    return (f"{content.get('os')}/{content.get('architecture')}",)

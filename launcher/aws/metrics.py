@@ -1,0 +1,86 @@
+"""Metrics and rule verdicts of a job: final values from its description, time series from CloudWatch.
+
+final_values(description)       # [{"metric": "test:accuracy", "value": 0.701, "time": ...}, ...]
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from launcher.aws.session import client, explained
+
+NAMESPACE = "/aws/sagemaker/TrainingJobs"
+
+_QUERIES_A_CALL = 100
+
+
+def final_values(description: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the last value of each metric, exactly as SageMaker read it from the log."""
+    return [
+        {"metric": metric["MetricName"], "value": metric["Value"], "time": metric["Timestamp"]}
+        for metric in description.get("FinalMetricDataList", [])
+    ]
+
+
+def time_series(description: dict[str, Any], region: str, period: int) -> list[dict[str, Any]]:
+    """Return {metric, time, value} by metric and time: CloudWatch's average over each period (seconds)."""
+    names = [metric["Name"] for metric in description["AlgorithmSpecification"].get("MetricDefinitions", [])]
+    start, end = description["CreationTime"], description.get("TrainingEndTime") or dt.datetime.now(dt.UTC)
+    rows: list[dict[str, Any]] = []
+    for first in range(0, len(names), _QUERIES_A_CALL):
+        queries = [
+            _query(number, name, description["TrainingJobName"], period)
+            for number, name in enumerate(names[first : first + _QUERIES_A_CALL])
+        ]
+        if not queries:
+            break
+        with explained("read the metrics"):
+            pages = (
+                client("cloudwatch", region)
+                .get_paginator("get_metric_data")
+                .paginate(
+                    MetricDataQueries=queries,
+                    StartTime=start,
+                    EndTime=end + dt.timedelta(seconds=2 * period),
+                    ScanBy="TimestampAscending",
+                )
+            )
+            rows += [
+                {"metric": result["Label"], "time": moment, "value": value}
+                for page in pages
+                for result in page["MetricDataResults"]
+                for moment, value in zip(result["Timestamps"], result["Values"], strict=True)
+            ]
+    return sorted(rows, key=lambda row: (names.index(row["metric"]), row["time"]))
+
+
+def _query(number: int, name: str, job_name: str, period: int) -> dict[str, Any]:
+    return {
+        "Id": f"m{number}",
+        "Label": name,
+        "MetricStat": {
+            "Metric": {
+                "Namespace": NAMESPACE,
+                "MetricName": name,
+                "Dimensions": [{"Name": "TrainingJobName", "Value": job_name}],
+            },
+            "Period": period,
+            "Stat": "Average",
+        },
+    }
+
+
+def rule_statuses(description: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return {rule, kind, status, details} of each Debugger and Profiler rule, as far as SageMaker has it."""
+    kinds = (("debugger", "DebugRuleEvaluationStatuses"), ("profiler", "ProfilerRuleEvaluationStatuses"))
+    return [
+        {
+            "rule": status["RuleConfigurationName"],
+            "kind": kind,
+            "status": status.get("RuleEvaluationStatus", "NotStarted"),
+            "details": status.get("StatusDetails"),
+        }
+        for kind, field in kinds
+        for status in description.get(field, [])
+    ]

@@ -1,0 +1,80 @@
+"""A Processing job in SageMaker: the image's prepare.
+
+job = ProcessingJob.submit(request, region="us-east-1")
+for event in job.follow(): print(event)
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from launcher.aws.following import Event, follow
+from launcher.aws.log_tail import LogTail
+from launcher.aws.session import client, explained, is_transient
+from launcher.errors import JobFailedError, JobStoppedError
+
+LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
+
+
+class ProcessingJob:
+    """One Processing job, by name and region."""
+
+    def __init__(self, name: str, region: str, arn: str) -> None:
+        self.name = name
+        self.region = region
+        self.arn = arn
+        self._transitions: list[dict[str, Any]] = []
+
+    @classmethod
+    def submit(cls, request: dict[str, Any], region: str) -> ProcessingJob:
+        """Create the job; raise AwsError if SageMaker refuses the request."""
+        name = request["ProcessingJobName"]
+        with explained(f"submit {name}"):
+            created = client("sagemaker", region).create_processing_job(**request)
+        return cls(name, region, created["ProcessingJobArn"])
+
+    def describe(self) -> dict[str, Any]:
+        """Return DescribeProcessingJob's answer."""
+        with explained(f"describe {self.name}"):
+            return self._describe()
+
+    def follow(self, *, timeout: float | None = None, poll_interval: float = 10.0) -> Iterator[Event]:
+        """Yield statuses and log lines as they come, until the job has ended."""
+        tail = LogTail(LOG_GROUP, self.name, self.region)
+        return follow(self.name, self._look, tail, timeout=timeout, poll_interval=poll_interval)
+
+    def _describe(self) -> dict[str, Any]:
+        description: dict[str, Any] = client("sagemaker", self.region).describe_processing_job(
+            ProcessingJobName=self.name
+        )
+        return description
+
+    def _look(self) -> dict[str, Any] | None:
+        """Describe the job, with the history of its status, which SageMaker keeps for training jobs only."""
+        try:
+            description = self._describe()
+        except (ClientError, BotoCoreError) as error:
+            if is_transient(error):
+                return None
+            with explained(f"follow {self.name}"):
+                raise
+        status = description["ProcessingJobStatus"]
+        if not self._transitions or self._transitions[-1]["Status"] != status:
+            now = dt.datetime.now(dt.UTC)
+            self._transitions.append({"Status": status, "StartTime": now, "StatusMessage": ""})
+        return description | {"SecondaryStatusTransitions": self._transitions}
+
+
+def raise_for_status(description: dict[str, Any]) -> None:
+    """Raise JobFailedError or JobStoppedError for a job that ended otherwise than Completed."""
+    name, status = description["ProcessingJobName"], description["ProcessingJobStatus"]
+    # ExitMessage is what the container left; FailureReason is the platform's.
+    reason = description.get("ExitMessage") or description.get("FailureReason") or "SageMaker gives no reason"
+    if status == "Failed":
+        raise JobFailedError(f"{name} failed: {reason}")
+    if status == "Stopped":
+        raise JobStoppedError(f"{name} was stopped")

@@ -1,0 +1,220 @@
+"""A training job in SageMaker: submit it or attach to it, then follow, read, stop.
+
+    job = TrainingJob.attach("star-rating-2026-11-22-10-23-54-783", region="us-east-1")
+    for event in job.follow(): print(event)
+    job.metrics(); job.rules(); job.download("out")
+
+Every method asks AWS afresh: a job can be attached to from any machine, at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from launcher import records
+from launcher.aws import lineage, metrics
+from launcher.aws.artifacts import Downloaded, download
+from launcher.aws.following import Event, follow
+from launcher.aws.images import image_digest
+from launcher.aws.log_tail import LogLine, LogTail
+from launcher.aws.session import AwsError, NotFoundError, client, explained, is_transient, patiently
+from launcher.errors import JobFailedError, JobStoppedError
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+
+
+class TrainingJob:
+    """One training job, by name and region."""
+
+    def __init__(self, name: str, region: str, arn: str | None = None) -> None:
+        self.name = name
+        self.region = region
+        self._arn = arn
+
+    @classmethod
+    def submit(cls, request: dict[str, Any], region: str) -> TrainingJob:
+        """Create the job and keep a record of it; raise AwsError if SageMaker refuses the request."""
+        name = request["TrainingJobName"]
+        try:
+            arn = _create(request, region)
+        except AwsError as error:
+            raise AwsError(f"{error}{_way_without(str(error))}") from None
+        image = image_digest(request["AlgorithmSpecification"]["TrainingImage"], region)
+        # Without a record, say on a read-only disk, `latest` asks SageMaker; the job runs all the same.
+        with suppress(OSError):
+            records.write_record(request, region, arn, image)
+        return cls(name, region, arn)
+
+    @classmethod
+    def attach(cls, job: str = "latest", region: str | None = None) -> TrainingJob:
+        """Return a job by name or ARN, or the latest one; raise NotFoundError if it is not in the region."""
+        name, region = find(job, region)
+        training_job = cls(name, region)
+        try:
+            training_job.describe()
+        except NotFoundError:
+            raise NotFoundError(
+                f"there is no training job {name} in {region}: launcher list --region {region} shows what is there"
+            ) from None
+        return training_job
+
+    @property
+    def arn(self) -> str:
+        """The job's ARN."""
+        if self._arn is None:
+            self._arn = str(self.describe()["TrainingJobArn"])
+        return self._arn
+
+    def describe(self) -> dict[str, Any]:
+        """Return DescribeTrainingJob's answer."""
+        with explained(f"describe {self.name}"):
+            description: dict[str, Any] = patiently(
+                client("sagemaker", self.region).describe_training_job, TrainingJobName=self.name
+            )
+        return description
+
+    def follow(
+        self, *, logs: bool = True, timeout: float | None = None, poll_interval: float = 10.0
+    ) -> Iterator[Event]:
+        """Yield phases, log lines and rule verdicts as they come, and Waiting between, until the job has ended.
+
+        Raises WaitTimeoutError after `timeout` seconds; the job goes on.
+        """
+        tail = LogTail(LOG_GROUP, self.name, self.region) if logs else None
+        return follow(self.name, self._look, tail, timeout=timeout, poll_interval=poll_interval)
+
+    def wait(self, *, timeout: float | None = None, poll_interval: float = 10.0) -> dict[str, Any]:
+        """Wait until the job has ended and return its description; raise JobFailedError or JobStoppedError."""
+        for _ in self.follow(logs=False, timeout=timeout, poll_interval=poll_interval):
+            pass
+        description = self.describe()
+        raise_for_status(description)
+        return description
+
+    def logs(self) -> Iterator[LogLine]:
+        """Yield the lines that are there now, all hosts in time order."""
+        return LogTail(LOG_GROUP, self.name, self.region).new_lines()
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the exact final value of each metric, as {metric, value, time}."""
+        return metrics.final_values(self.describe())
+
+    def metric_series(self, period: int = 60) -> list[dict[str, Any]]:
+        """Return CloudWatch's time series of each metric, as {metric, time, value}; `period` in seconds."""
+        return metrics.time_series(self.describe(), self.region, period)
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Return the verdict of each Debugger and Profiler rule."""
+        return metrics.rule_statuses(self.describe())
+
+    def experiment(self) -> list[dict[str, Any]]:
+        """Return the runs of the job's experiment, newest first."""
+        return lineage.experiment_runs(self.describe(), self.region)
+
+    def lineage(self) -> list[dict[str, Any]]:
+        """Return what the job was made from and what it made."""
+        return lineage.associations(self.describe(), self.region)
+
+    def download(self, folder: str | Path) -> Downloaded:
+        """Fetch and unpack model and output into a folder; raise AwsError or UnsafeArchiveError."""
+        return download(self.describe(), self.region, Path(folder))
+
+    def stop(self) -> None:
+        """Ask SageMaker to stop the job: SIGTERM, and two minutes to end in order."""
+        with explained(f"stop {self.name}"):
+            client("sagemaker", self.region).stop_training_job(TrainingJobName=self.name)
+
+    def _look(self) -> dict[str, Any] | None:
+        """Describe the job; None if AWS is busy now."""
+        try:
+            description: dict[str, Any] = client("sagemaker", self.region).describe_training_job(
+                TrainingJobName=self.name
+            )
+        except (ClientError, BotoCoreError) as error:
+            if is_transient(error):
+                return None
+            with explained(f"follow {self.name}"):
+                raise
+        return description
+
+
+def _create(request: dict[str, Any], region: str) -> str:
+    """Create the job and return its ARN, also where the answer to the first attempt got lost on the way."""
+    name, sagemaker = request["TrainingJobName"], client("sagemaker", region)
+    with explained(f"submit {name}"):
+        try:
+            return str(sagemaker.create_training_job(**request)["TrainingJobArn"])
+        except ClientError as error:
+            was_repeated = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+            if error.response["Error"]["Code"] != "ResourceInUse" or not was_repeated:
+                raise
+            return str(sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobArn"])
+
+
+def _way_without(refusal: str) -> str:
+    """Return the switch that leaves out what SageMaker refuses: none of these may keep a job from running."""
+    words = {"debug": "debugger", "profil": "profiler", "experiment": "experiment", "trial": "experiment"}
+    feature = next((feature for word, feature in words.items() if word in refusal.lower()), None)
+    return f"; launch without it: --without {feature}" if feature else ""
+
+
+def raise_for_status(description: dict[str, Any]) -> None:
+    """Raise JobFailedError or JobStoppedError, with the reason, for a job that ended otherwise than Completed."""
+    name, status = description["TrainingJobName"], description["TrainingJobStatus"]
+    if status == "Failed":
+        raise JobFailedError(f"{name} failed: {description.get('FailureReason', 'SageMaker gives no reason')}")
+    if status == "Stopped":
+        secondary = description.get("SecondaryStatus", "Stopped")
+        why = {
+            "MaxRuntimeExceeded": "ran longer than stopping_condition.max_runtime_in_seconds",
+            "MaxWaitTimeExceeded": "waited longer than stopping_condition.max_wait_time_in_seconds",
+        }.get(secondary, "was stopped")
+        raise JobStoppedError(f"{name} {why}")
+
+
+def list_jobs(
+    region: str | None, *, name_contains: str | None = None, status: str | None = None, limit: int = 20
+) -> list[dict[str, Any]]:
+    """Return the newest training jobs as {job, status, created, ended}."""
+    wanted: dict[str, Any] = {"SortBy": "CreationTime", "SortOrder": "Descending"}
+    if name_contains:
+        wanted["NameContains"] = name_contains
+    if status:
+        wanted["StatusEquals"] = status
+    with explained("list training jobs"):
+        pages = (
+            client("sagemaker", region)
+            .get_paginator("list_training_jobs")
+            .paginate(**wanted, PaginationConfig={"MaxItems": limit, "PageSize": min(limit, 100)})
+        )
+        return [
+            {
+                "job": summary["TrainingJobName"],
+                "status": summary["TrainingJobStatus"],
+                "created": summary["CreationTime"],
+                "ended": summary.get("TrainingEndTime"),
+            }
+            for page in pages
+            for summary in page["TrainingJobSummaries"]
+        ]
+
+
+def find(job: str, region: str | None) -> tuple[str, str]:
+    """Return name and region for a name, an ARN or `latest`; raise AwsError where there is none."""
+    if job.startswith("arn:"):
+        return job.rpartition("/")[2], job.split(":")[3]
+    record = records.latest_record(region) if job == "latest" else records.find_record(job)
+    if record is not None and region in (None, record.region):
+        return record.job_name, record.region
+    region = region or client("sagemaker", None).meta.region_name
+    if job != "latest":
+        return job, region
+    newest = list_jobs(region, limit=1)
+    if not newest:
+        raise NotFoundError(f"there is no training job in {region}; submit one with launcher train")
+    return newest[0]["job"], region

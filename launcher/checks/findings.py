@@ -1,0 +1,32 @@
+"""A list of findings under construction; it knows the job, and so where each key stands.
+
+findings = Findings(job)
+findings.error("compute.instance_count", "is 2; the image trains on one host")
+"""
+
+from __future__ import annotations
+
+from launcher.errors import Problem
+from launcher.job_file.schema import Job
+from launcher.job_file.source import Source
+
+
+class Findings:
+    """Errors and warnings by key; the first finding of a key is the one that is shown."""
+
+    def __init__(self, job: Job) -> None:
+        self._source: Source = getattr(job, "source", Source())
+        self._by_key: dict[str, Problem] = {}
+
+    def error(self, key: str, message: str) -> None:
+        """Add a mistake that has to be mended before the job can run."""
+        if key not in self._by_key or self._by_key[key].is_warning:
+            self._by_key[key] = Problem(self._source.locate(key), message)
+
+    def warning(self, key: str, message: str) -> None:
+        """Add what is allowed, and probably not meant."""
+        self._by_key.setdefault(key, Problem(self._source.locate(key), message, is_warning=True))
+
+    def problems(self) -> list[Problem]:
+        """Return the findings, errors first."""
+        return sorted(self._by_key.values(), key=lambda problem: problem.is_warning)

@@ -1,0 +1,45 @@
+"""Everything that can be known to be wrong with a job before AWS is asked: no network, no credentials.
+
+    for problem in offline_problems(job, request): print(problem)
+
+AWS's own model is asked first (request/shapes.py), then the rules that it does not know, one file each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from launcher.checks import acceleration, channels, combinations, debugger, hyperparameters, image, metric_patterns
+from launcher.checks.findings import Findings
+from launcher.errors import JobFileError, Problem
+from launcher.job_file.schema import Job
+from launcher.request.keys import key_of
+from launcher.request.shapes import violations
+from launcher.request.training import new_job_name, training_request
+
+
+def build_request(job: Job, job_name: str | None = None) -> dict[str, Any]:
+    """Return CreateTrainingJob's request for a job; raise JobFileError with every mistake that can be found offline.
+
+    Without a name the job gets base_job_name and the time.
+    """
+    request = training_request(job, job_name or new_job_name(job.base_job_name))
+    errors = [problem for problem in offline_problems(job, request) if not problem.is_warning]
+    if errors:
+        raise JobFileError(errors)
+    return request
+
+
+def offline_problems(job: Job, request: dict[str, Any]) -> list[Problem]:
+    """Return errors and warnings, each key's first finding only; errors first."""
+    findings = Findings(job)
+    for check in (combinations, channels, debugger, hyperparameters, image, metric_patterns, acceleration):
+        check.check(job, findings)
+    add_violations("CreateTrainingJob", request, findings)
+    return findings.problems()
+
+
+def add_violations(operation: str, request: dict[str, Any], findings: Findings) -> None:
+    """Add what AWS's model has against a request, at the job file's keys."""
+    for violation in violations(operation, request):
+        findings.error(key_of(violation.path, request), violation.message)

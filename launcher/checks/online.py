@@ -1,0 +1,173 @@
+"""What only AWS can say of a job before it runs: everything that it names exists, and may be used.
+
+for row in online_checks(job, request): print(row["check"], row["result"], row["detail"])
+
+A question that the caller has no rights to ask is `unknown`, not `failed`: SageMaker's own role may have them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from launcher.aws.images import find_image
+from launcher.aws.session import AwsError, BusyError, DeniedError, client, explained
+from launcher.job_file.schema import Job
+from launcher.request.fields import host_count
+
+Row = dict[str, str]
+
+_MOST_PAGES = 10
+
+
+def online_checks(job: Job, request: dict[str, Any]) -> list[Row]:
+    """Return a row {check, result, detail} for each thing that the job needs; result: ok, failed or unknown."""
+    rows = [_row("credentials", lambda: _caller(job))]
+    if rows[0]["result"] == "failed":
+        return rows  # nothing else could be asked
+    rows.append(_row("image", lambda: _image(request["AlgorithmSpecification"]["TrainingImage"], job.region)))
+    rows.append(_row("role", lambda: _role(request["RoleArn"], job.region)))
+    for channel in request.get("InputDataConfig", []):
+        rows += _channel(channel, request["ResourceConfig"], job.region)
+    rows.append(_row("output", lambda: _bucket(request["OutputDataConfig"]["S3OutputPath"], job.region)))
+    rows += [_row(f"key {key}", lambda key=key: _key(key, job.region)) for key in _keys(request)]  # type: ignore[misc]
+    rows.append(_row("quota", lambda: _quota(request, job.region)))
+    return rows
+
+
+class _Failed(Exception):  # noqa: N818 - a finding, not an error of the program
+    """A check that found something wrong."""
+
+
+class _Unknown(Exception):  # noqa: N818
+    """A question that AWS cannot answer."""
+
+
+def _row(check: str, ask: Callable[[], str]) -> Row:
+    try:
+        return {"check": check, "result": "ok", "detail": ask()}
+    except _Failed as finding:
+        return {"check": check, "result": "failed", "detail": str(finding)}
+    except (_Unknown, DeniedError, BusyError) as reason:
+        return {"check": check, "result": "unknown", "detail": str(reason)}
+    except AwsError as error:
+        return {"check": check, "result": "failed", "detail": str(error)}
+
+
+def _caller(job: Job) -> str:
+    with explained("ask who the credentials belong to"):
+        caller = client("sts", job.region).get_caller_identity()
+    if job.account and caller["Account"] != job.account:
+        raise _Failed(f"they belong to account {caller['Account']}, the job file names {job.account}")
+    return str(caller["Arn"])
+
+
+def _image(name: str, region: str) -> str:
+    image = find_image(name, region)
+    if image is None:
+        raise _Unknown(f"{name} is not in ECR: nothing is known of it")
+    if image.platforms and "linux/amd64" not in image.platforms:
+        raise _Failed(f"it is for {', '.join(image.platforms)}; build it with --platform linux/amd64")
+    if image.is_index:
+        raise _Failed("it is an index of several images; push one manifest (docker build --provenance=false)")
+    return f"{image.digest}, {image.platforms[0] if image.platforms else 'platform unknown'}"
+
+
+def _role(arn: str, region: str) -> str:
+    name = arn.rpartition("/")[2]
+    with explained(f"read role {name}"):
+        role = client("iam", region).get_role(RoleName=name)["Role"]
+    policy = role["AssumeRolePolicyDocument"]
+    statements = (policy if isinstance(policy, dict) else json.loads(policy))["Statement"]
+    principals = json.dumps([statement.get("Principal") for statement in statements if statement["Effect"] == "Allow"])
+    if "sagemaker.amazonaws.com" not in principals:
+        raise _Failed(f"{name} does not let sagemaker.amazonaws.com assume it; add that to its trust policy")
+    _pass_on(arn, region)
+    return f"{name} trusts SageMaker and can be passed"
+
+
+def _pass_on(arn: str, region: str) -> None:
+    with explained("ask who the credentials belong to"):
+        caller = _principal(client("sts", region).get_caller_identity()["Arn"])
+    try:
+        with explained(f"simulate iam:PassRole for {caller}"):
+            answer = client("iam", region).simulate_principal_policy(
+                PolicySourceArn=caller, ActionNames=["iam:PassRole"], ResourceArns=[arn]
+            )
+    except AwsError as error:
+        raise _Unknown(f"it trusts SageMaker; {error}") from None
+    if any(result["EvalDecision"] != "allowed" for result in answer["EvaluationResults"]):
+        raise _Failed(f"{caller} may not pass {arn.rpartition('/')[2]} on; it needs iam:PassRole")
+
+
+def _principal(arn: str) -> str:
+    """Return the role behind an assumed role: sessions have no policies."""
+    _, partition, service, _, account, resource = arn.split(":", 5)
+    if service != "sts" or not resource.startswith("assumed-role/"):
+        return arn
+    return f"arn:{partition}:iam::{account}:role/{resource.split('/')[1]}"
+
+
+def _channel(channel: dict[str, Any], resources: dict[str, Any], region: str) -> Iterator[Row]:
+    source = channel["DataSource"].get("S3DataSource")
+    if source is None or source["S3DataType"] != "S3Prefix":
+        return
+    yield _row(f"channel {channel['ChannelName']}", lambda: _objects(source, host_count(resources), region))
+
+
+def _objects(source: dict[str, Any], hosts: int, region: str) -> str:
+    bucket, _, prefix = source["S3Uri"].removeprefix("s3://").partition("/")
+    count = size = 0
+    with explained(f"list {source['S3Uri']}"):
+        pages = client("s3", region).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        for number, page in enumerate(pages, start=1):
+            contents = [entry for entry in page.get("Contents", []) if entry["Size"]]
+            count += len(contents)
+            size += sum(entry["Size"] for entry in contents)
+            if number == _MOST_PAGES:
+                break
+    if not count:
+        raise _Failed(f"nothing is at {source['S3Uri']}; `launcher process` writes the channels")
+    if source.get("S3DataDistributionType") == "ShardedByS3Key" and count < hosts:
+        raise _Failed(f"{count} objects cannot be dealt out to {hosts} hosts; use FullyReplicated, or write more files")
+    return f"{count}{'' if number < _MOST_PAGES else ' or more'} objects, {size:,} bytes"
+
+
+def _bucket(s3_uri: str, region: str) -> str:
+    bucket = s3_uri.removeprefix("s3://").partition("/")[0]
+    with explained(f"reach bucket {bucket}"):
+        answer = client("s3", region).head_bucket(Bucket=bucket)
+    where = answer.get("BucketRegion", region)
+    if where != region:
+        raise _Failed(f"{bucket} is in {where}, the job in {region}; use a bucket of {region}")
+    return bucket
+
+
+def _keys(request: dict[str, Any]) -> list[str]:
+    keys = (request["OutputDataConfig"].get("KmsKeyId"), request["ResourceConfig"].get("VolumeKmsKeyId"))
+    return sorted({key for key in keys if key})
+
+
+def _key(key: str, region: str) -> str:
+    with explained(f"read key {key}"):
+        state = client("kms", region).describe_key(KeyId=key)["KeyMetadata"]["KeyState"]
+    if state != "Enabled":
+        raise _Failed(f"its state is {state}; enable it, or name another")
+    return "enabled"
+
+
+def _quota(request: dict[str, Any], region: str) -> str:
+    resources = request["ResourceConfig"]
+    instance_type, hosts = resources.get("InstanceType"), host_count(resources)
+    kind = "spot training" if request.get("EnableManagedSpotTraining") else "training"
+    wanted = f"{instance_type} for {kind} job usage"
+    with explained("read the quota"):
+        pages = client("service-quotas", region).get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
+        found = (quota["Value"] for page in pages for quota in page["Quotas"] if quota["QuotaName"] == wanted)
+        allowed = next(found, None)
+    if allowed is None:
+        return f"none listed for {instance_type}"
+    if allowed < hosts:
+        raise _Failed(f"{allowed:g} of {instance_type} allowed, {hosts} asked for; ask AWS for more")
+    return f"{allowed:g} of {instance_type} allowed"

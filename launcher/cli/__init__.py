@@ -1,0 +1,1 @@
+"""The command line: arguments in, functions of the package called, exit codes out."""

@@ -1,0 +1,109 @@
+"""Following a job on the terminal: events as lines, Ctrl-C as a goodbye, the end as an exit code."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from launcher.aws.console import links
+from launcher.aws.following import Event, Phase, RuleVerdict, Waiting
+from launcher.aws.log_tail import LogLine
+from launcher.aws.processing_job import ProcessingJob
+from launcher.aws.processing_job import raise_for_status as raise_for_processing
+from launcher.aws.summary import summary
+from launcher.aws.training_job import TrainingJob, raise_for_status
+from launcher.errors import ExitCode, JobFailedError
+from launcher.request.fields import host_count
+from launcher.terminal import Terminal
+
+LAST_LINES = 10
+"""Log lines that a failure is shown with."""
+
+
+@contextmanager
+def detaching(name: str, terminal: Terminal, next_commands: Sequence[str]) -> Iterator[None]:
+    """Let Ctrl-C leave the job alone: say that it goes on, and how to come back."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        terminal.say(f"\ndetached: {name} goes on in SageMaker")
+        _say_next(next_commands, terminal)
+        raise click.exceptions.Exit(ExitCode.DETACHED) from None
+
+
+def announce(job: TrainingJob, terminal: Terminal) -> None:
+    """Say what was submitted, and where the console shows it."""
+    terminal.say(f"submitted {job.name}")
+    with detaching(job.name, terminal, _ways_back(job)):
+        for page, address in links(job.describe(), job.region).items():
+            terminal.say(f"  {page:12} {address}")
+
+
+def follow(job: TrainingJob, terminal: Terminal, *, logs: bool, timeout: float | None, poll_interval: float) -> None:
+    """Show a training job until it ends, then what became of it; raise JobFailedError, JobStoppedError on a bad end."""
+    with detaching(job.name, terminal, _ways_back(job)):
+        events = job.follow(logs=logs, timeout=timeout, poll_interval=poll_interval)
+        last = _show(events, terminal, hosts=host_count(job.describe()["ResourceConfig"]))
+    description = job.describe()
+    terminal.record(summary(description, job.region))
+    try:
+        raise_for_status(description)
+    except JobFailedError:
+        terminal.say("last log lines:")
+        for line in last if logs else deque(job.logs(), LAST_LINES):
+            terminal.say(f"  {line.host} {line.text}")
+        _say_next([f"launcher logs {job.name}"], terminal)
+        raise
+    _say_next([f"launcher {command} {job.name}" for command in ("download", "metrics", "lineage")], terminal)
+
+
+def follow_processing(job: ProcessingJob, terminal: Terminal, *, timeout: float | None, poll_interval: float) -> None:
+    """Show a Processing job until it ends; raise JobFailedError, JobStoppedError on a bad end."""
+    terminal.say(f"submitted {job.name}")
+    with detaching(job.name, terminal, [f"aws sagemaker describe-processing-job --processing-job-name {job.name}"]):
+        _show(job.follow(timeout=timeout, poll_interval=poll_interval), terminal, hosts=1)
+    description = job.describe()
+    outputs = description["ProcessingOutputConfig"]["Outputs"]
+    terminal.record(
+        {
+            "job": job.name,
+            "status": description["ProcessingJobStatus"],
+            "channels": outputs[0]["S3Output"]["S3Uri"],
+        }
+    )
+    raise_for_processing(description)
+
+
+def _ways_back(job: TrainingJob) -> list[str]:
+    return [f"launcher {command} {job.name}" for command in ("attach", "status", "stop")]
+
+
+def _say_next(commands: Sequence[str], terminal: Terminal) -> None:
+    for command in commands:
+        terminal.say(f"next: {command}")
+
+
+def _show(events: Iterable[Event], terminal: Terminal, hosts: int) -> deque[LogLine]:
+    last: deque[LogLine] = deque(maxlen=LAST_LINES)
+    for event in events:
+        if isinstance(event, Waiting):
+            terminal.progress(f"{event.status} {event.seconds:.0f} s")
+            continue
+        if isinstance(event, LogLine):
+            last.append(event)
+        terminal.say(_line(event, several_hosts=hosts > 1))
+    return last
+
+
+def _line(event: Phase | LogLine | RuleVerdict, *, several_hosts: bool) -> str:
+    if isinstance(event, LogLine):
+        return f"{event.host} {event.text}" if several_hosts else event.text
+    if isinstance(event, Phase):
+        text = f"{event.time:%H:%M:%S} {event.status}  {event.message}".rstrip()
+        return click.style(f"--- {text}", bold=True)
+    found = event.status == "IssuesFound"
+    text = f"--- rule {event.rule}: {event.status}" + (f" ({event.details})" if event.details else "")
+    return click.style(text, fg="yellow" if found else None, bold=True)

@@ -1,0 +1,169 @@
+"""Commands that start from the job file: check, train, process, schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from launcher.cli import options
+from launcher.errors import JobFileError
+from launcher.terminal import Output, Terminal
+
+if TYPE_CHECKING:
+    from launcher.job_file.load import LoadedJob
+
+
+@click.command()
+@options.job_file
+@click.option("--offline", is_flag=True, help="Ask no AWS service.")
+@click.option("--max-cost", type=click.FloatRange(min=0), help="Most dollars that the job may come to.")
+@options.output
+def check(choice: options.JobChoice, *, offline: bool, max_cost: float | None, output: Output) -> None:
+    """Find what is wrong with a job before it costs anything."""
+    from launcher.checks.cost import check_ceiling, most_expensive_end
+    from launcher.checks.online import online_checks
+
+    terminal = Terminal(output)
+    job, request = _job_and_request(choice, terminal)
+    check_ceiling(job, max_cost)
+    rows = [
+        {"check": "offline", "result": "ok", "detail": "job file and request"},
+        {"check": "cost", "result": "ok", "detail": most_expensive_end(job)},
+    ]
+    if not offline:
+        rows += online_checks(job, request)
+    terminal.rows(rows)
+    failed = [row["check"] for row in rows if row["result"] == "failed"]
+    if failed:
+        raise JobFileError.of(str(choice.path), f"does not pass: {', '.join(failed)}")
+
+
+@click.command()
+@options.job_file
+@click.option("--dry-run", is_flag=True, help="Print the request as JSON; ask no AWS service.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the job until it ends.")
+@options.logs
+@options.timeout
+@options.poll_interval
+@click.option("--max-cost", type=click.FloatRange(min=0), help="Most dollars that the job may come to.")
+@click.option("--resume-from", metavar="JOB", help="Take over the checkpoints of an earlier job.")
+@options.output
+def train(  # noqa: PLR0913 - one an option
+    choice: options.JobChoice,
+    *,
+    dry_run: bool,
+    wait: bool,
+    logs: bool,
+    timeout: float | None,
+    poll_interval: float,
+    max_cost: float | None,
+    resume_from: str | None,
+    output: Output,
+) -> None:
+    """Submit the training job, and follow it to its end."""
+    from launcher.checks.cost import check_ceiling
+
+    terminal = Terminal(output)
+    resumed = _checkpoints_of(resume_from, may_ask_aws=not dry_run)
+    job, request = _job_and_request(choice, terminal, resumed)
+    check_ceiling(job, max_cost)
+    if dry_run:
+        terminal.document(request)
+        return
+    from launcher.aws.training_job import TrainingJob
+    from launcher.cli.follow import announce, follow
+
+    training_job = TrainingJob.submit(request, region=job.region)
+    announce(training_job, terminal)
+    if wait:
+        follow(training_job, terminal, logs=logs, timeout=timeout, poll_interval=poll_interval)
+    else:
+        terminal.record({"job": training_job.name, "arn": training_job.arn})
+
+
+@click.command()
+@options.job_file
+@click.option("--dry-run", is_flag=True, help="Print the request as JSON; ask no AWS service.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the job until it ends.")
+@options.timeout
+@options.poll_interval
+@options.output
+def process(
+    choice: options.JobChoice,
+    *,
+    dry_run: bool,
+    wait: bool,
+    timeout: float | None,
+    poll_interval: float,
+    output: Output,
+) -> None:
+    """Run the image's prepare as a Processing job: raw reviews to channels."""
+    from launcher.request.processing import build_processing_request
+
+    terminal = Terminal(output)
+    job = choice.load()
+    request = build_processing_request(job, choice.job_name)
+    if dry_run:
+        terminal.document(request)
+        return
+    from launcher.aws.processing_job import ProcessingJob
+    from launcher.cli.follow import follow_processing
+
+    processing_job = ProcessingJob.submit(request, region=job.region)
+    if wait:
+        follow_processing(processing_job, terminal, timeout=timeout, poll_interval=poll_interval)
+    else:
+        terminal.record({"job": processing_job.name, "arn": processing_job.arn})
+
+
+@click.command()
+def schema() -> None:
+    """Print the job file's JSON Schema, for editors."""
+    from launcher.job_file.schema import Job
+
+    Terminal().document({"$schema": "https://json-schema.org/draft/2020-12/schema"} | Job.model_json_schema())
+
+
+def _job_and_request(
+    choice: options.JobChoice, terminal: Terminal, more_settings: Mapping[str, str] | None = None
+) -> tuple[LoadedJob, dict[str, Any]]:
+    """Return the job and its request; show warnings, raise JobFileError for errors."""
+    from launcher.checks.offline import offline_problems
+    from launcher.request.training import new_job_name, training_request
+
+    job = choice.load(more_settings)
+    request = training_request(job, choice.job_name or new_job_name(job.base_job_name))
+    problems = offline_problems(job, request)
+    terminal.problems(problem for problem in problems if problem.is_warning)
+    errors = [problem for problem in problems if not problem.is_warning]
+    if errors:
+        raise JobFileError(errors)
+    return job, request
+
+
+def _checkpoints_of(job_name: str | None, *, may_ask_aws: bool) -> dict[str, str]:
+    """Return the settings that make a job go on from another job's checkpoints."""
+    if job_name is None:
+        return {}
+    from launcher.records import find_record
+
+    record = find_record(job_name)
+    if record is not None:
+        config = record.request.get("CheckpointConfig")
+    elif may_ask_aws:
+        from launcher.aws.training_job import TrainingJob
+
+        config = TrainingJob.attach(job_name).describe().get("CheckpointConfig")
+    else:
+        raise JobFileError.of(
+            f"--resume-from {job_name}", "was not submitted from here, and --dry-run does not ask AWS; leave that out"
+        )
+    if config is None:
+        raise JobFileError.of(f"--resume-from {job_name}", "has no CheckpointConfig, so it left no checkpoints")
+    settings = {"checkpoint_config.s3_uri": config["S3Uri"], "hyperparameters.enable_checkpointing": "true"}
+    return settings | ({"checkpoint_config.local_path": config["LocalPath"]} if "LocalPath" in config else {})
+
+
+COMMANDS = (check, train, process, schema)

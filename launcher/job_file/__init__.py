@@ -1,0 +1,1 @@
+"""The job file: its schema, and how files, environment and flags become one Job."""

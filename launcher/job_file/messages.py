@@ -1,0 +1,117 @@
+"""pydantic's findings as sentences that name the key, the value and what to write instead.
+
+problems = describe(validation_error, source)
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from launcher.errors import Problem, advice, nearest
+from launcher.job_file.schema import Job
+from launcher.job_file.section import Section
+from launcher.job_file.source import Source
+
+_NEEDED = {
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "float_type": "a number",
+    "list_type": "a list, [...],",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+
+_SCALARS = ("bool", "int", "float", "str")
+
+
+def describe(error: ValidationError, source: Source) -> list[Problem]:
+    """Return a problem for each key that is wrong, in the order of the schema."""
+    problems: dict[str, Problem] = {}
+    for detail in error.errors(include_url=False):
+        location, needed = _place(detail)
+        key = ".".join(str(part) for part in location)
+        problems.setdefault(key, Problem(source.locate(key), needed or _message(detail)))
+    return list(problems.values())
+
+
+def _place(detail: ErrorDetails) -> tuple[tuple[int | str, ...], str | None]:
+    """Return the key's parts; pydantic adds the type to the place of a value that may have several."""
+    location = detail["loc"]
+    if len(location) > 1 and location[-1] in _SCALARS and detail["type"].endswith("_type"):
+        return location[:-1], f"is {shown(detail['input'])}; text, a number, true or false is needed"
+    return location, None
+
+
+def _message(detail: ErrorDetails) -> str:
+    kind, value = detail["type"], shown(detail["input"])
+    context = detail.get("ctx", {})
+    if kind == "missing":
+        return _missing(detail["loc"])
+    if kind == "extra_forbidden":
+        *parents, name = detail["loc"]
+        return f"does not exist; {advice(str(name), _keys(tuple(parents)))}"
+    if kind == "literal_error":
+        return f"is {value}; {_allowed(detail['input'], context['expected'])}"
+    if kind == "greater_than_equal":
+        return f"is {value}; at least {context['ge']} is needed"
+    if kind in _NEEDED:
+        return f"is {value}; {_NEEDED[kind]} is needed"
+    return f"is {value}: {detail['msg']}"
+
+
+def _missing(location: tuple[int | str, ...]) -> str:
+    *parents, name = location
+    section = _section(tuple(parents))
+    meaning = section.model_fields[str(name)].description if section else None
+    return "is missing" + (f" ({meaning.rstrip('.')})" if meaning else "; it is required")
+
+
+def _allowed(value: object, expected: str) -> str:
+    names = expected.replace("'", "").replace(" or ", ", ").split(", ")
+    by_lower = {name.lower(): name for name in names}
+    match = nearest(str(value).lower(), by_lower)
+    return f"allowed are {', '.join(names)}" + (f"; did you mean {by_lower[match]}?" if match else "")
+
+
+def _keys(location: tuple[int | str, ...]) -> list[str]:
+    section = _section(location)
+    return list(section.model_fields) if section else []
+
+
+def _section(location: tuple[int | str, ...]) -> type[Section] | None:
+    """Return the class of the table at a place of the job file."""
+    kind: Any = Job
+    for part in location:
+        if isinstance(kind, type) and issubclass(kind, Section):
+            field = kind.model_fields.get(str(part))
+            kind = _inner(field.annotation) if field else None
+        elif typing.get_origin(kind) in (dict, list):
+            kind = _inner(typing.get_args(kind)[-1])
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def _inner(annotation: Any) -> Any:  # noqa: ANN401 - any annotation
+    """Take `None` out of `Section | None`."""
+    options = [option for option in typing.get_args(annotation) if option is not type(None)]
+    is_optional = type(None) in typing.get_args(annotation)
+    return options[0] if is_optional and len(options) == 1 else annotation
+
+
+def shown(value: object) -> str:
+    """Return a value as the job file writes it, shortened."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "...'"

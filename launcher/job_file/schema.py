@@ -1,0 +1,239 @@
+"""Every key of a job file, typed and closed: an unknown key is an error.
+
+    launcher schema > job.schema.json      # the same as JSON Schema, for editors
+
+Names are those of SageMaker's Python SDK v3: the API's own, in snake_case. Lists of named things (channels, rules,
+collections) are tables here, keyed by their names. Limits that the API's model knows are not repeated:
+request/shapes.py checks the finished request against that model.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from launcher.job_file.observation import (
+    DebugHookConfig,
+    DebugRule,
+    ExperimentConfig,
+    MlflowConfig,
+    ProfilerConfig,
+    ProfilerRule,
+    TensorBoardOutputConfig,
+)
+from launcher.job_file.section import Section, Texts
+
+DEFAULT_INSTANCE_TYPE = "ml.c5.9xlarge"
+WAYS_TO_NAME_MACHINES = {"instance_type", "instance_groups", "instance_preferences"}
+InputMode = Literal["File", "FastFile", "Pipe"]
+Distribution = Literal["FullyReplicated", "ShardedByS3Key"]
+
+
+class InstanceGroup(Section):
+    """One group of a heterogeneous cluster."""
+
+    instance_group_name: str
+    instance_type: str
+    instance_count: int
+
+
+class InstancePreference(Section):
+    """An instance type that will do."""
+
+    instance_type: str
+    instance_count: Annotated[int, Field(ge=1)] | None = None
+    """Hosts of this type; on all preferences or on none, which then have compute.instance_count."""
+    training_plan_arn: str | None = None
+
+
+class PlacementSpecification(Section):
+    """Where instances of an UltraServer go."""
+
+    instance_count: int
+    ultra_server_id: str | None = None
+
+
+class InstancePlacement(Section):
+    """Placement inside UltraServers."""
+
+    enable_multiple_jobs: bool | None = None
+    placement_specifications: list[PlacementSpecification] | None = None
+
+
+class Compute(Section):
+    """The machines, and how they are paid for."""
+
+    instance_type: str | None = None
+    """ml.c5.9xlarge, unless instance_groups or instance_preferences say otherwise."""
+    instance_count: Annotated[int, Field(ge=1)] | None = None
+    """Hosts; with instance_groups each group has its own. The image trains on one."""
+    volume_size_in_gb: Annotated[int, Field(ge=1)] = 30
+    """Disk of each host, for channels, checkpoints and the model."""
+    volume_kms_key_id: str | None = None
+    enable_managed_spot_training: bool = False
+    """Spare capacity at up to 90 % off; the job can be interrupted: set checkpoint_config too."""
+    keep_alive_period_in_seconds: int | None = None
+    """Warm pool: keep the hosts this long for a next job; billed, and not with spot."""
+    instance_groups: list[InstanceGroup] | None = None
+    instance_preferences: list[InstancePreference] | None = None
+    """Best first; SageMaker takes what it has."""
+    training_plan_arn: str | None = None
+    instance_placement_config: InstancePlacement | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_machine(cls, values: Any) -> Any:  # noqa: ANN401 - not validated yet
+        if (
+            isinstance(values, dict)
+            and not {"instance_type", "instance_groups", "instance_preferences"} & values.keys()
+        ):
+            return {**values, "instance_type": DEFAULT_INSTANCE_TYPE}
+        return values
+
+
+class Networking(Section):
+    """What the containers can reach."""
+
+    subnets: list[str] | None = None
+    security_group_ids: list[str] | None = None
+    enable_network_isolation: bool | None = None
+    """No outbound calls at all; the image needs none."""
+    enable_inter_container_traffic_encryption: bool | None = None
+
+
+class StoppingCondition(Section):
+    """When SageMaker ends the job by itself."""
+
+    max_runtime_in_seconds: Annotated[int, Field(ge=1)] = 86400
+    max_wait_time_in_seconds: Annotated[int, Field(ge=1)] | None = None
+    """Spot only: waiting for capacity and running together; at least max_runtime_in_seconds."""
+    max_pending_time_in_seconds: Annotated[int, Field(ge=1)] | None = None
+
+
+class Channel(Section):
+    """A channel's data: an S3 URI, or a directory of an EFS or FSx for Lustre file system."""
+
+    s3_uri: str | None = None
+    s3_data_type: Literal["S3Prefix", "ManifestFile", "AugmentedManifestFile"] = "S3Prefix"
+    s3_data_distribution_type: Distribution | None = None
+    """ShardedByS3Key deals whole objects out to the hosts; SageMaker's default is FullyReplicated."""
+    attribute_names: list[str] | None = None
+    """Of an augmented manifest."""
+    instance_group_names: list[str] | None = None
+    file_system_id: str | None = None
+    file_system_type: Literal["EFS", "FSxLustre"] | None = None
+    file_system_access_mode: Literal["ro", "rw"] | None = None
+    directory_path: str | None = None
+    content_type: str | None = None
+    compression_type: Literal["None", "Gzip"] | None = None
+    record_wrapper_type: Literal["None", "RecordIO"] | None = None
+    input_mode: InputMode | None = None
+    """This channel's own mode; otherwise training_input_mode."""
+    shuffle_seed: int | None = None
+
+
+class OutputData(Section):
+    """Where model.tar.gz and output.tar.gz go."""
+
+    s3_output_path: str = "s3://{bucket}/"
+    kms_key_id: str | None = None
+    compression_type: Literal["GZIP", "NONE"] | None = None
+    """NONE leaves the model's files unpacked in S3."""
+
+
+class CheckpointConfig(Section):
+    """The folder that SageMaker keeps in step with S3; what the image writes into it is resumed from."""
+
+    s3_uri: str
+    local_path: str | None = None
+
+
+class RetryStrategy(Section):
+    """Retries after an internal error of the platform."""
+
+    maximum_retry_attempts: int
+
+
+class TrainingImageConfig(Section):
+    """An image in a private registry of the job's own VPC."""
+
+    training_repository_access_mode: Literal["Platform", "Vpc"]
+    training_repository_credentials_provider_arn: str | None = None
+
+
+class ModelPackageConfig(Section):
+    """The model registry's group that the model joins."""
+
+    model_package_group_arn: str
+    source_model_package_arn: str | None = None
+
+
+class Processing(Section):
+    """`launcher process`: the image's prepare, from raw reviews to the channels, as a Processing job."""
+
+    s3_input: str
+    """Prefix of the raw reviews."""
+    s3_output: str = "s3://{bucket}/"
+    """Prefix under which train/, validation/ and test/ appear."""
+    arguments: list[str] = Field(default_factory=list)
+    """Options of prepare, for example ["--max-seq-length", "64"]."""
+    instance_type: str = "ml.c5.2xlarge"
+    instance_count: Annotated[int, Field(ge=1)] = 1
+    volume_size_in_gb: Annotated[int, Field(ge=1)] = 30
+    max_runtime_in_seconds: Annotated[int, Field(ge=1)] = 3600
+    s3_data_distribution_type: Distribution = "ShardedByS3Key"
+
+
+class Job(Section):
+    """A whole job file.
+
+    `{account}`, `{region}`, `{bucket}` and `{job_name}` are filled in wherever an S3 URI, ARN or image is asked for.
+    """
+
+    base_job_name: str = "star-rating"
+    """Job names are this, a hyphen and the time."""
+    region: str
+    """Default: AWS_REGION, then AWS_DEFAULT_REGION."""
+    account: str | None = None
+    """Twelve digits, in quotes; what {account} stands for."""
+    bucket: str = "sagemaker-{region}-{account}"
+    """What {bucket} stands for; the default is the SageMaker SDK's default bucket."""
+    role: str
+    """ARN of the role that the job runs as."""
+    training_image: str
+    """registry/repository@sha256:digest, or :tag."""
+    training_input_mode: InputMode = "File"
+    container_entrypoint: list[str] | None = None
+    container_arguments: list[str] | None = None
+    enable_sagemaker_metrics_time_series: bool | None = None
+    check_image_contract: bool = True
+    """Hold hyperparameters, channels and hosts against what this project's image takes; false for another image."""
+    hyperparameters: Texts = Field(default_factory=dict)
+    metric_definitions: dict[str, str] | None = None
+    """Metric name -> regular expression; left out: those of the image's own log format."""
+    compute: Compute = Field(default_factory=Compute)
+    """The machines."""
+    networking: Networking = Networking()
+    stopping_condition: StoppingCondition = StoppingCondition()
+    input_data_config: dict[str, Channel] = Field(default_factory=dict)
+    """Channel name -> its data."""
+    output_data_config: OutputData = OutputData()
+    checkpoint_config: CheckpointConfig | None = None
+    retry_strategy: RetryStrategy | None = None
+    environment: Texts = Field(default_factory=dict)
+    tags: dict[str, str] = Field(default_factory=dict)
+    debug_hook_config: DebugHookConfig | None = None
+    debug_rule_configurations: dict[str, DebugRule] = Field(default_factory=dict)
+    """Rule name -> the rule; AWS's own name (rule_to_invoke in rule_parameters overrides it)."""
+    profiler_config: ProfilerConfig | None = None
+    profiler_rule_configurations: dict[str, ProfilerRule] = Field(default_factory=dict)
+    tensorboard_output_config: TensorBoardOutputConfig | None = None
+    experiment_config: ExperimentConfig | None = None
+    mlflow_config: MlflowConfig | None = None
+    training_image_config: TrainingImageConfig | None = None
+    model_package_config: ModelPackageConfig | None = None
+    enable_remote_debug: bool | None = None
+    enable_infra_check: bool | None = None
+    enable_session_tag_chaining: bool | None = None
+    processing: Processing | None = None

@@ -1,0 +1,50 @@
+"""What the launcher's tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from sagemaker_stand_in import StandIn
+
+
+@pytest.fixture(autouse=True)
+def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the developer's AWS account, nor their LAUNCHER_ variables, nor their records reach a test."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "LAUNCHER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(scope="session")
+def _stand_in() -> Iterator[StandIn]:
+    from sagemaker_stand_in import BUCKET, running
+
+    with running() as stand_in:
+        stand_in.client("s3").create_bucket(Bucket=BUCKET)
+        yield stand_in
+
+
+@pytest.fixture
+def aws(_stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """AWS on loopback, and this process's environment set to it; clients are kept from test to test."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": _stand_in.endpoint,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "2",
+    }.items():
+        monkeypatch.setenv(name, value)
+    _stand_in.reset()
+    return _stand_in

@@ -1,0 +1,251 @@
+"""`launcher process` and the checks that ask AWS."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from job_files import write
+from sagemaker_stand_in import BUCKET, SCRIPTS, ApiError, Fault, StandIn
+
+from launcher.checks.online import _principal
+from launcher.cli.main import main
+
+CHANNELS = ("train", "validation", "test")
+
+
+@pytest.fixture
+def processing_file(tmp_path: Path) -> str:
+    return str(write(tmp_path / "job.toml", {"processing.s3_input": '"s3://{bucket}/reviews/"'}))
+
+
+def test_process_runs_the_images_prepare(
+    aws: StandIn, processing_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["process", "--file", processing_file, "--job-name", "prepares", "--poll-interval", "0.05"]
+    assert main([*command, "--set", 'processing.arguments=["--max-seq-length", "64"]']) == 0
+    request = aws.processing["prepares"]
+    assert request["AppSpecification"]["ContainerArguments"] == ["prepare", "--max-seq-length", "64"]
+    assert request["ProcessingInputs"][0]["S3Input"]["LocalPath"] == "/opt/ml/processing/input"
+    assert "3336 train reviews" in capsys.readouterr().err
+
+
+def test_a_processing_job_that_fails_says_what_the_image_said(
+    aws: StandIn, processing_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.script = SCRIPTS["failed"]
+    assert main(["process", "--file", processing_file, "--job-name", "unprepared", "--poll-interval", "0.05"]) == 3
+    assert "unprepared failed: The column review_body is missing." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"processing.s3_input": None}, "processing is missing: a table with s3_input"),
+        ({"processing.s3_input": '"reviews"'}, "processing.s3_input is 'reviews', which does not have the form"),
+        ({"processing.instance_type": '"ml.c5.3xlarge"'}, "processing.instance_type is 'ml.c5.3xlarge'; did you mean"),
+    ],
+)
+def test_a_wrong_processing_section_says_what_to_change(
+    changes: dict[str, str | None], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there: dict[str, str | None] = {"processing.s3_input": '"s3://{bucket}/reviews/"'}
+    path = write(tmp_path / "job.toml", there | changes)
+    assert main(["process", "--file", str(path), "--dry-run"]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def everything_there(aws: StandIn) -> StandIn:
+    """Image, role and channels that the good job file names."""
+    s3, ecr, iam = aws.client("s3"), aws.client("ecr"), aws.client("iam")
+    for channel in CHANNELS:
+        s3.put_object(Bucket=BUCKET, Key=f"{channel}/part.tfrecord", Body=b"record")
+    if not any(found["repositoryName"] == "star-rating" for found in ecr.describe_repositories()["repositories"]):
+        ecr.create_repository(repositoryName="star-rating")
+        ecr.put_image(repositoryName="star-rating", imageTag="v1", imageManifest=json.dumps(manifest()))
+        trusted = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        trust = {"Version": "2012-10-17", "Statement": [trusted]}
+        iam.create_role(RoleName="Exec", AssumeRolePolicyDocument=json.dumps(trust))
+    return aws
+
+
+def manifest() -> dict[str, Any]:
+    return {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "config": {
+            "mediaType": "application/vnd.docker.container.image.v1+json",
+            "size": 1,
+            "digest": "sha256:" + "0" * 64,
+        },
+        "layers": [],
+    }
+
+
+def checked(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, tuple[str, str]]]:
+    capsys.readouterr()
+    code = main(["check", "--file", str(path), "--output", "json", *options])
+    rows = json.loads(capsys.readouterr().out)
+    return code, {row["check"]: (row["result"], row["detail"]) for row in rows}
+
+
+@pytest.mark.usefixtures("everything_there")
+def test_check_finds_that_everything_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, rows = checked(write(tmp_path / "job.toml", {}), capsys)
+    assert code == 0
+    assert rows["credentials"][0] == "ok"
+    assert rows["image"][0] == "ok"
+    assert rows["image"][1].startswith("sha256:")
+    assert rows["image"][1].endswith(", linux/amd64")
+    assert rows["channel train"] == ("ok", "1 objects, 6 bytes")
+    assert rows["output"] == ("ok", BUCKET)
+    assert rows["cost"] == ("ok", "at most $10.28: 1 x ml.c7i.2xlarge for 24 h (prices of 2026-11-22)")
+    assert rows["role"] == ("ok", "Exec trusts SageMaker and can be passed")
+    assert rows["quota"] == ("ok", "4 of ml.c7i.2xlarge allowed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "detail"),
+    [
+        ({"account": '"210987654321"', "bucket": f'"{BUCKET}"'}, "credentials", "they belong to account 123456789012"),
+        ({"training_image": '"{account}.dkr.ecr.{region}.amazonaws.com/star-rating:v9"'}, "image", "is not in ECR"),
+        ({"input_data_config.train.s3_uri": '"s3://{bucket}/nothing/"'}, "channel train", "nothing is at s3://"),
+        ({"output_data_config.s3_output_path": '"s3://no-such-bucket-anywhere/"'}, "output", "AWS does not know it"),
+        ({"role": '"arn:aws:iam::123456789012:role/Nobody"'}, "role", "Nobody"),
+        ({"output_data_config.kms_key_id": '"00000000-0000-0000-0000-000000000000"'}, "key 0000", "key"),
+        (
+            {
+                "check_image_contract": "false",
+                "compute.instance_count": "2",
+                "input_data_config.train.s3_data_distribution_type": '"ShardedByS3Key"',
+            },
+            "channel train",
+            "1 objects cannot be dealt out to 2 hosts",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("everything_there")
+def test_check_finds_what_is_missing(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, str | None],
+    check: str,
+    detail: str,
+) -> None:
+    code, rows = checked(write(tmp_path / "job.toml", changes), capsys)
+    assert code == 2
+    found = {name: row for name, row in rows.items() if row[0] == "failed"}
+    name = next(name for name in found if name.startswith(check))
+    assert detail in found[name][1]
+
+
+def test_an_index_of_images_is_refused(
+    everything_there: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [
+            {
+                "mediaType": "m",
+                "digest": "sha256:" + "1" * 64,
+                "size": 1,
+                "platform": {"os": "linux", "architecture": "arm64"},
+            }
+        ],
+    }
+    everything_there.client("ecr").put_image(
+        repositoryName="star-rating",
+        imageTag="arm",
+        imageManifest=json.dumps(index),
+        imageManifestMediaType=index["mediaType"],
+    )
+    image = '"{account}.dkr.ecr.{region}.amazonaws.com/star-rating:arm"'
+    code, rows = checked(write(tmp_path / "job.toml", {"training_image": image}), capsys)
+    assert code == 2
+    assert rows["image"] == ("failed", "it is for linux/arm64; build it with --platform linux/amd64")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--max-cost", "5"],
+            "allows at most $10.28: 1 x ml.c7i.2xlarge for 24 h (prices of 2026-11-22); --max-cost is $5",
+        ),
+        (
+            ["--max-cost", "5", "--set", "compute.instance_type=ml.r7i.large"],
+            "--max-cost cannot be held: unknown: no price for 1 x ml.r7i.large in us-east-1",
+        ),
+    ],
+)
+def test_a_ceiling_is_held_before_submission(
+    aws: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["train", "--file", str(write(tmp_path / "job.toml", {})), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert aws.calls == []
+
+
+@pytest.mark.parametrize(
+    ("knob", "check", "detail"),
+    [
+        ({"architecture": "arm64"}, "image", "it is for linux/arm64; build it with --platform linux/amd64"),
+        ({"pass_role": "implicitDeny"}, "role", "may not pass Exec on; it needs iam:PassRole"),
+        ({"quota": 0.0}, "quota", "0 of ml.c7i.2xlarge allowed, 1 asked for; ask AWS for more"),
+    ],
+)
+def test_check_finds_what_aws_would_refuse_later(
+    everything_there: StandIn,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    knob: dict[str, object],
+    check: str,
+    detail: str,
+) -> None:
+    vars(everything_there).update(knob)
+    code, rows = checked(write(tmp_path / "job.toml", {}), capsys)
+    assert code == 2
+    assert rows[check][0] == "failed"
+    assert detail in rows[check][1]
+
+
+def test_what_the_credentials_may_not_ask_is_unknown_and_no_failure(
+    everything_there: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    denied = ApiError("AccessDeniedException", "not authorized to perform servicequotas:ListServiceQuotas")
+    everything_there.faults.append(Fault("ListServiceQuotas", denied, 1))
+    code, rows = checked(write(tmp_path / "job.toml", {}), capsys)
+    assert code == 0
+    assert rows["quota"][0] == "unknown"
+
+
+def test_a_role_that_cannot_be_simulated_is_unknown(
+    everything_there: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    everything_there.pass_role = ""  # not what IAM answers: the simulator is out of order
+    code, rows = checked(write(tmp_path / "job.toml", {}), capsys)
+    assert code == 0
+    assert rows["role"][0] == "unknown"
+    assert rows["role"][1].startswith("it trusts SageMaker; ")
+
+
+@pytest.mark.parametrize(
+    ("arn", "principal"),
+    [
+        ("arn:aws:sts::123456789012:assumed-role/Developer/me", "arn:aws:iam::123456789012:role/Developer"),
+        ("arn:aws:iam::123456789012:user/me", "arn:aws:iam::123456789012:user/me"),
+    ],
+)
+def test_a_sessions_rights_are_its_roles(arn: str, principal: str) -> None:
+    assert _principal(arn) == principal
+
+
+def test_an_offline_check_asks_nobody(aws: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, rows = checked(write(tmp_path / "job.toml", {}), capsys, "--offline")
+    assert code == 0
+    assert list(rows) == ["offline", "cost"]
+    assert aws.calls == []

@@ -1,0 +1,209 @@
+"""What a job has come to: metrics, experiment, lineage, model, differences."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from job_files import write
+from sagemaker_stand_in import BUCKET, EVALUATION, StandIn, archive_of
+
+from launcher.aws.artifacts import UnsafeArchiveError, unpack
+from launcher.cli.main import main
+
+
+@pytest.fixture
+def job_file(tmp_path: Path) -> str:
+    return str(write(tmp_path / "job.toml", {"experiment_config.experiment_name": '"stars"'}))
+
+
+def finished(job_file: str, name: str, *options: str) -> str:
+    assert main(["train", "--file", job_file, "--job-name", name, "--poll-interval", "0.05", *options]) == 0
+    return name
+
+
+@pytest.mark.usefixtures("aws")
+def test_final_metrics_are_exact(job_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    finished(job_file, "exact")
+    capsys.readouterr()
+    assert main(["metrics", "exact", "--output", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["metric"], row["value"]) for row in rows] == [("train:loss", 0.5), ("test:accuracy", 0.75)]
+
+
+def test_metric_series_come_from_cloudwatch(aws: StandIn, job_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    finished(job_file, "series")
+    now = dt.datetime.now(dt.UTC)
+    for minutes, value in ((0, 1.5), (1, 0.5)):
+        aws.client("cloudwatch").put_metric_data(
+            Namespace="/aws/sagemaker/TrainingJobs",
+            MetricData=[
+                {
+                    "MetricName": "train:loss",
+                    "Dimensions": [{"Name": "TrainingJobName", "Value": "series"}],
+                    "Timestamp": now + dt.timedelta(minutes=minutes),
+                    "Value": value,
+                }
+            ],
+        )
+    capsys.readouterr()
+    assert main(["metrics", "series", "--series", "--output", "csv"]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header == "metric,time,value"
+    assert [(row.split(",")[0], row.split(",")[2]) for row in rows] == [("train:loss", "1.5"), ("train:loss", "0.5")]
+
+
+@pytest.mark.usefixtures("aws")
+def test_an_experiment_shows_its_runs_newest_first(job_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    finished(job_file, "run-1")
+    finished(job_file, "run-2", "--set", "hyperparameters.epochs=5")
+    capsys.readouterr()
+    assert main(["experiment", "run-1", "--output", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["job"] for row in rows][:2] == ["run-2", "run-1"]
+    assert [row["epochs"] for row in rows][:2] == ["5", None]
+    assert rows[0]["test:accuracy"] == 0.75
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_job_without_an_experiment_says_how_to_have_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finished(str(write(tmp_path / "plain.toml", {})), "plain")
+    assert main(["experiment", "plain"]) == 1
+    assert "set experiment_config.experiment_name in the job file" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("aws")
+def test_lineage_names_data_image_and_model(job_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    finished(job_file, "lineage")
+    capsys.readouterr()
+    assert main(["lineage", "lineage", "--output", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "direction,association,type,name",
+        f"from,ContributedTo,DataSet,s3://{BUCKET}/DataSet",
+        f"from,ContributedTo,Image,s3://{BUCKET}/Image",
+        f"to,Produced,Model,s3://{BUCKET}/Model",
+    ]
+
+
+@pytest.mark.usefixtures("aws")
+def test_download_unpacks_the_model_and_shows_its_evaluation(
+    job_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished(job_file, "model")
+    capsys.readouterr()
+    assert main(["download", "model", "--to", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "accuracy   0.75" in printed
+    assert printed.splitlines()[-1].split() == ["2", "0", "4"]
+    assert json.loads((tmp_path / "out/model/metrics/evaluation.json").read_text()) == EVALUATION
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model"]
+
+
+def test_download_takes_output_and_unpacked_models_too(aws: StandIn, tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "job.toml",
+        {"output_data_config.compression_type": '"NONE"', "output_data_config.s3_output_path": '"s3://{bucket}/o/"'},
+    )
+    finished(str(path), "unpacked")
+    s3 = aws.client("s3")
+    description = aws.jobs["unpacked"]
+    assert description.request["OutputDataConfig"]["CompressionType"] == "NONE"
+    prefix = "o/unpacked/output"
+    s3.put_object(Bucket=BUCKET, Key=f"{prefix}/model/run.json", Body=b"{}")
+    s3.put_object(Bucket=BUCKET, Key=f"{prefix}/output.tar.gz", Body=archive_of({"profile.html": b"<p>"}))
+    aws.model_uri = f"s3://{BUCKET}/{prefix}/model/"
+    assert main(["download", "unpacked", "--to", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out/model/run.json").read_text() == "{}"
+    assert (tmp_path / "out/output/profile.html").read_text() == "<p>"
+
+
+@pytest.mark.usefixtures("aws")
+def test_download_overwrites_nothing(job_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finished(job_file, "twice")
+    (tmp_path / "out" / "model").mkdir(parents=True)
+    assert main(["download", "twice", "--to", str(tmp_path / "out")]) == 1
+    assert "model exists; name another folder with --to, or delete it" in capsys.readouterr().err
+
+
+def malicious(**fields: object) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        good = tarfile.TarInfo("good.txt")
+        good.size = 4
+        tar.addfile(good, io.BytesIO(b"good"))
+        member = tarfile.TarInfo("bad")
+        for name, value in fields.items():
+            setattr(member, name, value)
+        tar.addfile(member, io.BytesIO(b"x" * member.size))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("archive", "why"),
+    [
+        (malicious(name="../outside"), "its member '../outside' would leave the folder"),
+        (malicious(name="/etc/outside"), "its member '/etc/outside' would leave the folder"),
+        (malicious(name="a/../../outside"), "its member 'a/../../outside' would leave the folder"),
+        (malicious(type=tarfile.SYMTYPE, linkname="/etc/passwd"), "its member 'bad' is a link or a device"),
+        (malicious(type=tarfile.LNKTYPE, linkname="good.txt"), "its member 'bad' is a link or a device"),
+        (malicious(type=tarfile.CHRTYPE), "its member 'bad' is a link or a device"),
+        (malicious(type=tarfile.FIFOTYPE), "its member 'bad' is a link or a device"),
+        (malicious(size=2000), "it unpacks to more than 1000 bytes"),
+        (malicious()[:-20], "is damaged"),
+        (b"not an archive", "is damaged"),
+    ],
+)
+def test_an_archive_that_cannot_be_trusted_leaves_nothing(archive: bytes, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "inside" / "model.tar.gz"
+    path.parent.mkdir()
+    path.write_bytes(archive)
+    with pytest.raises(UnsafeArchiveError) as refused:
+        unpack(path, tmp_path / "inside" / "model", largest=1000)
+    assert why in str(refused.value)
+    assert [found.name for found in tmp_path.rglob("*") if found.is_file()] == ["model.tar.gz"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_two_jobs_differ_in_what_was_changed(job_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    finished(job_file, "base", "--set", "environment.API_TOKEN=one")
+    finished(job_file, "changed", "--set", "hyperparameters.epochs=5", "--set", "environment.API_TOKEN=two")
+    capsys.readouterr()
+    assert main(["diff", "base", "changed", "--output", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["setting"]: (row["base"], row["changed"]) for row in rows} == {
+        "HyperParameters.epochs": (None, "5"),
+        "Environment.API_TOKEN": ("(not recorded)", "(not recorded)"),
+    }
+
+
+def test_a_record_has_what_was_submitted_and_no_secret(
+    aws: StandIn,
+    job_file: str,
+    tmp_path: Path,
+) -> None:
+    finished(job_file, "recorded", "--set", "environment.TOKEN=hush-hush")
+    text = (tmp_path / "state/distilbert-launcher/recorded.json").read_text()
+    record = json.loads(text)
+    assert record["request"]["InputDataConfig"] == aws.jobs["recorded"].request["InputDataConfig"]
+    assert record["job_arn"].endswith(":training-job/recorded")
+    assert len(record["git_commit"].removesuffix("-dirty")) == 40
+    assert aws.jobs["recorded"].request["Environment"] == {"TOKEN": "hush-hush"}
+    assert "hush-hush" not in text
+
+
+@pytest.mark.parametrize("from_this_machine", [True, False])
+def test_resuming_takes_over_the_checkpoints(
+    aws: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, from_this_machine: bool
+) -> None:
+    path = str(write(tmp_path / "c.toml", {"checkpoint_config.s3_uri": '"s3://{bucket}/checkpoints/{job_name}/"'}))
+    first = finished(path, f"first-{from_this_machine}".lower())
+    if not from_this_machine:
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another machine"))
+    second = finished(path, f"second-{from_this_machine}".lower(), "--resume-from", first)
+    request = aws.jobs[second].request
+    assert request["CheckpointConfig"]["S3Uri"] == f"s3://{BUCKET}/checkpoints/{first}/"
+    assert request["HyperParameters"]["enable_checkpointing"] == "True"
