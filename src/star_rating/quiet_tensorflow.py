@@ -1,4 +1,4 @@
-"""Imports TensorFlow without the lines that it prints before it reads any log level.
+"""Imports TensorFlow without the lines that it prints before it reads any log level, and without what nobody needs.
 
     quiet_tensorflow.load()      # then `import tensorflow` anywhere
 
@@ -7,14 +7,18 @@ Each library of it says on stderr, on every start, that oneDNN is on. Everything
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 
 CHATTER = (
     b"All log messages before absl::InitializeLog() is called are written to STDERR",
     b"oneDNN custom operations are on.",
 )
+NOT_NEEDED = ("pandas", "scipy")
+"""Keras imports them if they are there, to recognise their types and to rotate images: a sixth of its import."""
 
 
 def load() -> None:
@@ -23,7 +27,8 @@ def load() -> None:
     held, stderr = os.memfd_create("stderr"), os.dup(2)
     os.dup2(held, 2)
     try:
-        importlib.import_module("tensorflow")
+        with _hidden(NOT_NEEDED):
+            importlib.import_module("tensorflow")
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
@@ -32,3 +37,15 @@ def load() -> None:
             for line in lines:
                 if not any(words in line for words in CHATTER):
                     os.write(2, line)
+
+
+@contextlib.contextmanager
+def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
+    """Make imports of packages that nobody has imported yet fail, as if they were not installed."""
+    hidden = [package for package in packages if package not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is how the import system is told
+    try:
+        yield
+    finally:
+        for package in hidden:
+            del sys.modules[package]

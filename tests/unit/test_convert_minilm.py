@@ -18,6 +18,7 @@ from transformers_reference import quietly
 
 from star_rating.model import checkpoint
 from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.model.tokens import Tokens
 
 BERT_CONFIG = {
     "model_type": "bert",
@@ -98,8 +99,7 @@ def test_our_encoder_on_converted_weights_computes_what_bert_does(bert: Any, con
     checkpoint.load_into(model, loaded)
     mask = np.arange(12) < np.array([[12], [3], [7]])
     ids = np.random.default_rng(1).integers(5, 97, mask.shape) * mask
-    inputs = {"input_ids": ids, "input_mask": mask.astype(np.int64)}
-    ours = model.distilbert(model.tokens(inputs), None)
+    ours = model.distilbert(Tokens.of(tf.constant(ids), tf.constant(mask, tf.int64)), None)
     theirs = bert(input_ids=ids, attention_mask=mask.astype(np.int64)).last_hidden_state[:, 0]
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 

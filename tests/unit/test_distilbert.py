@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from transformers_reference import load_reference
 
 from star_rating.model import checkpoint
 from star_rating.model.distilbert import DistilBertClassifier, Dropout
+from star_rating.model.tokens import MOST_GROUPS, number_of_groups
+from star_rating.training.buckets import worked_on
 
 LENGTH = 24
 REAL_TOKENS = [24, 2, 9, 1, 17, 5]
@@ -44,11 +46,34 @@ def mixed_bfloat16() -> Iterator[None]:
     tf_keras.mixed_precision.set_global_policy("float32")
 
 
-def build(pretrained: checkpoint.Checkpoint, *, unpadded: bool = True, **dropout: Any) -> DistilBertClassifier:
+def build(pretrained: checkpoint.Checkpoint, **dropout: Any) -> DistilBertClassifier:
     config = dataclasses.replace(pretrained.config, **dropout)
-    model = DistilBertClassifier(config, NUMBER_OF_CLASSES, unpadded=unpadded, seed=3)
+    model = DistilBertClassifier(config, NUMBER_OF_CLASSES, seed=3)
     checkpoint.load_into(model, pretrained)
     return model
+
+
+def padded(batch: Batch) -> Batch:
+    """Ask for all positions to be worked on, as the padded model does."""
+    return batch | {"worked_on": tf.range(tf.size(batch["input_mask"]))}
+
+
+def in_groups(batch: Batch) -> Batch:
+    """Widen the rows until the model groups the reviews by length."""
+    assert number_of_groups(256) == MOST_GROUPS
+    return {name: tf.pad(tensor, [[0, 0], [0, 256 - LENGTH]]) for name, tensor in batch.items()}
+
+
+def in_bucket(batch: Batch) -> Batch:
+    """Ask for the real positions and as much padding as the batch's bucket has room for."""
+    chosen = worked_on(batch["input_mask"], batch_size=len(REAL_TOKENS))
+    assert sum(REAL_TOKENS) < len(chosen) < LENGTH * len(REAL_TOKENS)
+    return batch | {"worked_on": chosen}
+
+
+def unpadded(batch: Batch) -> Batch:
+    """Leave it to the model, which works on the real positions."""
+    return batch
 
 
 def variables_by_name(model: DistilBertClassifier) -> dict[str, tf.Variable]:
@@ -68,12 +93,20 @@ def reference_name(variable: tf.Variable) -> str:
 
 class TestParityWithTransformers:
     @pytest.mark.parametrize(
-        ("unpadded", "jit_compile"), [(True, False), (False, False), (False, True)], ids=["unpadded", "padded", "xla"]
+        ("layout", "jit_compile"),
+        [(unpadded, False), (in_groups, False), (in_bucket, False), (in_bucket, True), (padded, False), (padded, True)],
+        ids=["unpadded", "groups", "bucket", "bucket-xla", "padded", "padded-xla"],
     )
     def test_loss_and_all_gradients_are_those_of_the_padded_model(
-        self, pretrained: checkpoint.Checkpoint, batch: Batch, tmp_path: Path, *, unpadded: bool, jit_compile: bool
+        self,
+        pretrained: checkpoint.Checkpoint,
+        batch: Batch,
+        tmp_path: Path,
+        layout: Callable[[Batch], Batch],
+        *,
+        jit_compile: bool,
     ) -> None:
-        model = build(pretrained, unpadded=unpadded)
+        model = build(pretrained)
         checkpoint.save(model, tmp_path, pretrained.folder)
         reference = load_reference(tmp_path)
         ours = variables_by_name(model)
@@ -85,7 +118,7 @@ class TestParityWithTransformers:
                 loss = loss_of(logits)
             return logits, loss, [tf.convert_to_tensor(g) for g in tape.gradient(loss, list(ours.values()))]
 
-        logits, loss, gradients = step(batch)
+        logits, loss, gradients = step(layout(batch))
         with tf.GradientTape() as tape:
             expected_logits = reference(
                 input_ids=batch["input_ids"], attention_mask=batch["input_mask"], training=False
@@ -118,15 +151,17 @@ class TestInputs:
         alone = {name: tensor[2:3, : REAL_TOKENS[2]] for name, tensor in batch.items()}
         np.testing.assert_allclose(model(alone)[0], model(batch)[2], atol=1e-6)
 
-    def test_a_row_of_padding_alone_gives_finite_logits_in_both_layouts(
-        self, pretrained: checkpoint.Checkpoint, batch: Batch
+    @pytest.mark.parametrize("layout", [in_groups, in_bucket, padded])
+    def test_a_row_of_padding_alone_gives_the_same_finite_logits_in_every_layout(
+        self, pretrained: checkpoint.Checkpoint, batch: Batch, layout: Callable[[Batch], Batch]
     ) -> None:
         mask = batch["input_mask"].numpy()
         mask[1] = 0
         with_empty_row = batch | {"input_mask": tf.constant(mask)}
-        unpadded, padded = (build(pretrained, unpadded=unpadded)(with_empty_row) for unpadded in (True, False))
-        assert np.isfinite(unpadded).all()
-        np.testing.assert_allclose(unpadded, padded, atol=1e-5)
+        model = build(pretrained)
+        logits = model(with_empty_row)
+        assert np.isfinite(logits).all()
+        np.testing.assert_allclose(logits, model(layout(with_empty_row)), atol=1e-5)
 
     def test_a_batch_of_empty_rows_gives_finite_gradients(self, pretrained: checkpoint.Checkpoint) -> None:
         model = build(pretrained)
@@ -137,11 +172,10 @@ class TestInputs:
             assert np.isfinite(tf.convert_to_tensor(gradient)).all()
 
     @pytest.mark.parametrize("dtype", [tf.int32, tf.int64])
-    @pytest.mark.parametrize("unpadded", [True, False])
     def test_one_traced_function_serves_any_batch_and_length(
-        self, pretrained: checkpoint.Checkpoint, batch: Batch, dtype: tf.DType, *, unpadded: bool
+        self, pretrained: checkpoint.Checkpoint, batch: Batch, dtype: tf.DType
     ) -> None:
-        model = build(pretrained, unpadded=unpadded)
+        model = build(pretrained)
 
         @tf.function(input_signature=[tf.TensorSpec([None, None], dtype), tf.TensorSpec([None, None], dtype)])
         def serve(input_ids: tf.Tensor, input_mask: tf.Tensor) -> tf.Tensor:
@@ -195,7 +229,7 @@ class TestTraining:
         assert losses[-1] < losses[0] / 2
 
     def test_xla_drops_by_the_step_alone(self, pretrained: checkpoint.Checkpoint, batch: Batch) -> None:
-        model = build(pretrained, unpadded=False)
+        model, batch = build(pretrained), in_bucket(batch)
         compiled = tf.function(lambda batch: model(batch, training=True), jit_compile=True)
         first, second = compiled(batch).numpy(), compiled(batch).numpy()
         model.dropout_step.assign(0)

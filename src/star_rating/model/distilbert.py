@@ -6,23 +6,41 @@
 Two savings, both exact (loss and gradients are those of the padded model; tests/unit/test_distilbert.py):
 
 - Every dense layer, layer norm and dropout runs on one [tokens, dim] matrix of the batch's real tokens (tokens.py);
-  only the attention product is laid out as [batch, heads, width, width], as wide as the longest review.
+  only the attention product is laid out in grids, as wide as the longest review of a group (attention_grid.py).
 - The classifier reads [CLS] alone, so the last layer computes queries, output projection and feed-forward for it
   alone (keys and values for all tokens).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from star_rating.model.attention_grid import AttentionGrid
 from star_rating.model.config import DistilBertConfig
-from star_rating.model.tokens import Grid, Tokens, gather_rows
+from star_rating.model.operations import drop, gelu, layer_norm
+from star_rating.model.tokens import MOST_GROUPS, Group, Tokens
 
 LAYER_NORM_EPSILON = 1e-12
+
+
+@dataclass(frozen=True)
+class Grids:
+    """The layouts that a batch needs, made once for all layers."""
+
+    projections: AttentionGrid
+    """Of queries, keys and values."""
+    keys_and_values: AttentionGrid
+    contexts: AttentionGrid
+
+    @classmethod
+    def of(cls, tokens: Tokens, heads: int) -> Grids:
+        """Make them for a batch."""
+        return cls(*(AttentionGrid.of(tokens, heads, parts) for parts in (3, 2, 1)))
 
 
 class Dropout:
@@ -36,10 +54,19 @@ class Dropout:
         """Drop inputs at random in training; `step` None, outside training, leaves them as they are."""
         if step is None or self.rate == 0:
             return inputs
-        seed = tf.stack([tf.constant(self.seed, tf.int64), step])
-        # Philox by name, as the default differs by device; float32, as bfloat16 is too coarse for a rate of 0.1.
-        keep = tf.random.stateless_uniform(tf.shape(inputs), seed, dtype=tf.float32, alg="philox") >= self.rate
-        return tf.where(keep, inputs * (1 / (1 - self.rate)), tf.zeros([], inputs.dtype))
+        return drop(inputs, self.rate, tf.stack([tf.constant(self.seed, tf.int64), step]))
+
+
+class LayerNorm(tf_keras.layers.LayerNormalization):
+    """Keras's variables with our gradient; computes in float32 under mixed precision, as Keras's does."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(epsilon=LAYER_NORM_EPSILON, name=name, dtype="float32")
+        self.result_dtype = tf_keras.mixed_precision.global_policy().compute_dtype
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Normalise the rows of [rows, dim]."""
+        return tf.cast(layer_norm(inputs, self.gamma, self.beta, self.epsilon), self.result_dtype)
 
 
 class Embeddings(tf_keras.layers.Layer):
@@ -47,9 +74,9 @@ class Embeddings(tf_keras.layers.Layer):
 
     def __init__(self, config: DistilBertConfig, seeds: np.random.Generator, name: str) -> None:
         super().__init__(name=name)
-        self.word_embeddings = _embedding(config.vocab_size, "word_embeddings", config, seeds)
-        self.position_embeddings = _embedding(config.max_position_embeddings, "position_embeddings", config, seeds)
-        self.layer_norm = _layer_norm("LayerNorm")
+        self.word_embeddings = _embedding(config.vocab_size, "word_embeddings", config)
+        self.position_embeddings = _embedding(config.max_position_embeddings, "position_embeddings", config)
+        self.layer_norm = LayerNorm("LayerNorm")
         self.dropout = Dropout(config.dropout, seeds)
 
     def call(self, ids: tf.Tensor, positions: tf.Tensor, step: tf.Tensor | None) -> tf.Tensor:
@@ -59,35 +86,58 @@ class Embeddings(tf_keras.layers.Layer):
 
 
 class SelfAttention(tf_keras.layers.Layer):
-    """Multi-head attention of query tokens to all tokens of their review."""
+    """Multi-head attention of all tokens to all tokens of their review."""
 
     def __init__(self, config: DistilBertConfig, seeds: np.random.Generator, name: str) -> None:
         super().__init__(name=name)
         self.heads = config.n_heads
         self.head_dim = config.dim // config.n_heads
-        self.q_lin = _dense(config.dim, "q_lin", config, seeds)
-        self.k_lin = _dense(config.dim, "k_lin", config, seeds)
-        self.v_lin = _dense(config.dim, "v_lin", config, seeds)
-        self.out_lin = _dense(config.dim, "out_lin", config, seeds)
-        self.dropout = Dropout(config.attention_dropout, seeds)
+        self.q_lin = _body_dense(config.dim, "q_lin")
+        self.k_lin = _body_dense(config.dim, "k_lin")
+        self.v_lin = _body_dense(config.dim, "v_lin")
+        self.out_lin = _body_dense(config.dim, "out_lin")
+        self.dropouts = [Dropout(config.attention_dropout, seeds) for _ in range(MOST_GROUPS)]
 
-    def call(
-        self, queries: tf.Tensor, query_grid: Grid, vectors: tf.Tensor, tokens: Tokens, step: tf.Tensor | None
-    ) -> tf.Tensor:
-        """Return [queries, dim]: for each query, what its review's `vectors` [tokens, dim] hold for it."""
-        query = self._split_heads(query_grid.scatter(self.q_lin(queries) * self.head_dim**-0.5))
-        key = self._split_heads(tokens.grid.scatter(self.k_lin(vectors)))
-        value = self._split_heads(tokens.grid.scatter(self.v_lin(vectors)))
-        scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
-        probabilities = self.dropout(tf.cast(tf.nn.softmax(scores + tokens.bias), value.dtype), step)
-        context = tf.transpose(tf.matmul(probabilities, value), [0, 2, 1, 3])
-        context = tf.reshape(context, [query_grid.batch, query_grid.width, self.heads * self.head_dim])
-        return self.out_lin(query_grid.gather(context))
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Make the variables of the layers that `_project` multiplies by in one go."""
+        for layer in (self.q_lin, self.k_lin, self.v_lin):
+            with tf.name_scope(layer.name):
+                layer.build(input_shape)
+        super().build(input_shape)
 
-    def _split_heads(self, grid: tf.Tensor) -> tf.Tensor:
-        """[batch, width, dim] -> [batch, heads, width, head_dim]."""
-        shape = tf.concat([tf.shape(grid)[:2], [self.heads, self.head_dim]], axis=0)
-        return tf.transpose(tf.reshape(grid, shape), [0, 2, 1, 3])
+    def call(self, vectors: tf.Tensor, tokens: Tokens, grids: Grids, step: tf.Tensor | None) -> tf.Tensor:
+        """Return [tokens, dim]."""
+        groups = grids.projections.scatter(_project(vectors, self.q_lin, self.k_lin, self.v_lin))
+        return self.out_lin(grids.contexts.gather(self.attend(groups, tokens.groups, step)))
+
+    def attend(
+        self, projections: Sequence[Sequence[tf.Tensor]], groups: Sequence[Group], step: tf.Tensor | None
+    ) -> list[tf.Tensor]:
+        """For each group, query, key and value [reviews, heads, ., head_dim] -> context, of the query's shape."""
+        contexts = []
+        for (query, key, value), group, dropout in zip(projections, groups, self.dropouts, strict=False):
+            scores = tf.matmul(query * self.head_dim**-0.5, key, transpose_b=True)
+            probabilities = tf.nn.softmax(tf.cast(scores, tf.float32) + group.bias)
+            contexts.append(tf.matmul(dropout(tf.cast(probabilities, value.dtype), step), value))
+        return contexts
+
+
+class ClsAttention(SelfAttention):
+    """The same, of the [CLS] tokens alone."""
+
+    def call(self, vectors: tf.Tensor, tokens: Tokens, grids: Grids, step: tf.Tensor | None) -> tf.Tensor:
+        """Return [reviews, dim]."""
+        queries = self.q_lin(tf.gather(vectors, tokens.first))
+        shapes = [[shape[0], self.heads, 1, self.head_dim] for shape in grids.contexts.shapes]
+        blocks = tf.split(queries, [reviews for reviews, *_ in shapes], num=len(shapes))
+        groups = [
+            [tf.reshape(block, shape), *keys_and_values]
+            for block, shape, keys_and_values in zip(
+                blocks, shapes, grids.keys_and_values.scatter(_project(vectors, self.k_lin, self.v_lin)), strict=True
+            )
+        ]
+        contexts = [tf.reshape(block, [-1, queries.shape[-1]]) for block in self.attend(groups, tokens.groups, step)]
+        return self.out_lin(tf.concat(contexts, axis=0))
 
 
 class TransformerBlock(tf_keras.layers.Layer):
@@ -96,28 +146,27 @@ class TransformerBlock(tf_keras.layers.Layer):
     def __init__(self, config: DistilBertConfig, seeds: np.random.Generator, name: str, *, cls_only: bool) -> None:
         super().__init__(name=name)
         self.cls_only = cls_only
-        self.attention = SelfAttention(config, seeds, "attention")
-        self.sa_layer_norm = _layer_norm("sa_layer_norm")
-        self.lin1 = _dense(config.hidden_dim, "lin1", config, seeds)
-        self.lin2 = _dense(config.dim, "lin2", config, seeds)
+        self.attention = (ClsAttention if cls_only else SelfAttention)(config, seeds, "attention")
+        self.sa_layer_norm = LayerNorm("sa_layer_norm")
+        self.lin1 = _body_dense(config.hidden_dim, "lin1")
+        self.lin2 = _body_dense(config.dim, "lin2")
         self.dropout = Dropout(config.dropout, seeds)
-        self.output_layer_norm = _layer_norm("output_layer_norm")
+        self.output_layer_norm = LayerNorm("output_layer_norm")
 
-    def call(self, vectors: tf.Tensor, tokens: Tokens, step: tf.Tensor | None) -> tf.Tensor:
-        """[tokens, dim] -> [tokens, dim], or [batch, dim] of the [CLS] tokens with `cls_only`."""
-        queries, query_grid = vectors, tokens.grid
-        if self.cls_only:
-            queries, query_grid = gather_rows(vectors, tokens.first), Grid(tokens.grid.batch, tf.constant(1), None)
-        attended = self.sa_layer_norm(queries + self.attention(queries, query_grid, vectors, tokens, step))
-        expanded = tf.nn.gelu(self.lin1(attended), approximate=False)
+    def call(self, vectors: tf.Tensor, tokens: Tokens, grids: Grids, step: tf.Tensor | None) -> tf.Tensor:
+        """[tokens, dim] -> [tokens, dim], or [reviews, dim] of the [CLS] tokens with `cls_only`."""
+        inputs = tf.gather(vectors, tokens.first) if self.cls_only else vectors
+        attended = self.sa_layer_norm(inputs + self.attention(vectors, tokens, grids, step))
+        expanded = gelu(self.lin1(attended))
         return self.output_layer_norm(attended + self.dropout(self.lin2(expanded), step))
 
 
 class DistilBert(tf_keras.layers.Layer):
-    """The body: a batch's tokens in, one vector a review out."""
+    """The body: a batch's tokens in, one vector a review out. Its weights are zero until a checkpoint is loaded."""
 
     def __init__(self, config: DistilBertConfig, seeds: np.random.Generator, name: str) -> None:
         super().__init__(name=name)
+        self.heads = config.n_heads
         self.embeddings = Embeddings(config, seeds, "embeddings")
         self.blocks = [
             TransformerBlock(config, seeds, f"layer_{index}", cls_only=index == config.n_layers - 1)
@@ -126,37 +175,35 @@ class DistilBert(tf_keras.layers.Layer):
 
     def call(self, tokens: Tokens, step: tf.Tensor | None) -> tf.Tensor:
         """Return the last layer's [CLS] vectors, [batch, dim]."""
+        grids = Grids.of(tokens, self.heads)
         vectors = self.embeddings(tokens.ids, tokens.positions, step)
         for block in self.blocks:
-            vectors = block(vectors, tokens, step)
-        return vectors
+            vectors = block(vectors, tokens, grids, step)
+        return tf.gather(vectors, tokens.review_of_row)
 
 
 class DistilBertClassifier(tf_keras.Model):
     """DistilBERT with the head of transformers' DistilBertForSequenceClassification.
 
-    It has its variables from the start. `unpadded=False` is for `jit_compile=True`, where shapes must not depend on the
-    mask. `seed` is that of fresh weights and of dropout; None draws it from TensorFlow's generator, so that
-    tf.random.set_seed decides.
+    It has its variables from the start. `seed` is that of the head's weights and of dropout; None draws it from
+    TensorFlow's generator, so that tf.random.set_seed decides.
 
     Inputs are {"input_ids", "input_mask"}, int32 or int64 [batch, length], any batch and any length up to
     max_position_embeddings. The first position of each row is its [CLS]: it counts as a token whatever the mask says,
-    so that a row of padding alone gives finite logits.
+    so that a row of padding alone gives finite logits. With `jit_compile=True`, where shapes must not depend on the
+    mask, "worked_on" says which positions to work on (training/buckets.py).
     """
 
-    def __init__(
-        self, config: DistilBertConfig, number_of_classes: int = 5, *, unpadded: bool = True, seed: int | None = None
-    ) -> None:
+    def __init__(self, config: DistilBertConfig, number_of_classes: int = 5, *, seed: int | None = None) -> None:
         super().__init__(name="distilbert_classifier")
         seeds = np.random.default_rng(_draw_seed() if seed is None else seed)
         self.config = config
         self.number_of_classes = number_of_classes
-        self.unpadded = unpadded
         self.distilbert = DistilBert(config, seeds, "distilbert")
-        self.pre_classifier = _dense(config.dim, "pre_classifier", config, seeds, activation="relu")
+        self.pre_classifier = _head_dense(config.dim, "pre_classifier", config, seeds, activation="relu")
         self.dropout = Dropout(config.seq_classif_dropout, seeds)
         # float32 under mixed precision: the loss is computed from these.
-        self.classifier = _dense(number_of_classes, "classifier", config, seeds, dtype="float32")
+        self.classifier = _head_dense(number_of_classes, "classifier", config, seeds, dtype="float32")
         self.dropout_step = self.add_weight(
             name="dropout_step",
             shape=(),
@@ -168,17 +215,14 @@ class DistilBertClassifier(tf_keras.Model):
         one_token = tf.ones([1, 1], tf.int32)
         self({"input_ids": one_token * 0, "input_mask": one_token})  # Keras makes variables at the first call
 
+    @tf.autograph.experimental.do_not_convert  # nothing here branches on a tensor, and rewriting it takes two seconds
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool | None = None) -> tf.Tensor:  # noqa: FBT001 (Keras's)
         """Return float32 logits, [batch, number_of_classes]."""
         step = self.dropout_step.assign_add(1) if training else None
         # A frozen body is a fixed feature extractor: dropout would add noise that its weights can no longer learn from.
-        vectors = self.distilbert(self.tokens(inputs), step if self.distilbert.trainable else None)
+        tokens = Tokens.of(inputs["input_ids"], inputs["input_mask"], inputs.get("worked_on"))
+        vectors = self.distilbert(tokens, step if self.distilbert.trainable else None)
         return self.classifier(self.dropout(self.pre_classifier(vectors), step))
-
-    def tokens(self, inputs: Mapping[str, tf.Tensor]) -> Tokens:
-        """Return what the body works on: the real tokens, or with `unpadded` False all positions."""
-        layout = Tokens.unpadded if self.unpadded else Tokens.padded
-        return layout(inputs["input_ids"], inputs["input_mask"])
 
     def freeze_body(self) -> None:
         """Train the head alone; call it before compile."""
@@ -193,19 +237,23 @@ def _next_seed(seeds: np.random.Generator) -> int:
     return int(seeds.integers(2**31 - 1))
 
 
-def _normal(config: DistilBertConfig, seeds: np.random.Generator) -> tf_keras.initializers.Initializer:
-    return tf_keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=_next_seed(seeds))
+def _project(vectors: tf.Tensor, *layers: tf_keras.layers.Dense) -> tf.Tensor:
+    """Apply dense layers side by side: one product of wide matrices runs faster, forward and backward, than several."""
+    kernel = tf.concat([tf.convert_to_tensor(layer.kernel) for layer in layers], axis=1)
+    bias = tf.concat([tf.convert_to_tensor(layer.bias) for layer in layers], axis=0)
+    return tf.nn.bias_add(tf.matmul(vectors, kernel), bias)
 
 
-def _dense(
+def _head_dense(
     units: int, name: str, config: DistilBertConfig, seeds: np.random.Generator, **options: str
 ) -> tf_keras.layers.Dense:
-    return tf_keras.layers.Dense(units, name=name, kernel_initializer=_normal(config, seeds), **options)
+    normal = tf_keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=_next_seed(seeds))
+    return tf_keras.layers.Dense(units, name=name, kernel_initializer=normal, **options)
 
 
-def _embedding(rows: int, name: str, config: DistilBertConfig, seeds: np.random.Generator) -> tf_keras.layers.Embedding:
-    return tf_keras.layers.Embedding(rows, config.dim, name=name, embeddings_initializer=_normal(config, seeds))
+def _body_dense(units: int, name: str) -> tf_keras.layers.Dense:
+    return tf_keras.layers.Dense(units, name=name, kernel_initializer="zeros")
 
 
-def _layer_norm(name: str) -> tf_keras.layers.LayerNormalization:
-    return tf_keras.layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, name=name)
+def _embedding(rows: int, name: str, config: DistilBertConfig) -> tf_keras.layers.Embedding:
+    return tf_keras.layers.Embedding(rows, config.dim, name=name, embeddings_initializer="zeros")

@@ -1,110 +1,113 @@
-"""Which positions of a padded batch are worked on, and where their vectors lie.
+"""Which positions of a padded batch are worked on: the real tokens, as one flat list.
 
-    tokens = Tokens.unpadded(input_ids, input_mask)     # or Tokens.padded, where XLA wants static shapes
-    grid = tokens.grid.scatter(vectors)                 # [tokens, dim] -> [batch, width, dim], for attention
-    vectors = tokens.grid.gather(grid)                  # and back
+    tokens = Tokens.of(input_ids, input_mask)               # the real tokens, as many as there are
+    tokens = Tokens.of(input_ids, input_mask, worked_on)    # these positions: under XLA, where shapes must be known
 
-The model is the same for both: without padding, the token list is the batch's real tokens, and the grid is as wide as
-its longest review; padded, it is all positions, and scatter and gather only reshape.
+Every layer but attention works on a [tokens, dim] matrix. Attention wants reviews as the rows of a grid, which is as
+wide as its longest review; so the reviews are sorted by length, and cut into groups of alike length, a grid each
+(attention_grid.py). What is computed for a review does not depend on its place.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import tensorflow as tf
 
 MASKED = -1e30
 """Added to the scores of padding: below any score, even a diverged model's, so that softmax gives exactly zero."""
 
+MOST_GROUPS = 4
+
 
 @dataclass(frozen=True)
-class Grid:
-    """The places of a [tokens, dim] matrix's rows in a [batch, width] grid."""
+class Group:
+    """Reviews of alike length, and their grid."""
 
-    batch: tf.Tensor
-    width: tf.Tensor
-    slots: tf.Tensor | None
-    """int32[tokens], each row's place in the flattened grid; None: the rows are the grid, in order."""
-
-    def scatter(self, rows: tf.Tensor) -> tf.Tensor:
-        """Lay [tokens, dim] out as [batch, width, dim], zeros where no token is."""
-        if self.slots is not None:
-            rows = _scatter_rows(rows, self.slots, self.batch * self.width)
-        return tf.reshape(rows, [self.batch, self.width, rows.shape[-1]])
-
-    def gather(self, grid: tf.Tensor) -> tf.Tensor:
-        """Take [batch, width, dim] back to [tokens, dim]."""
-        rows = tf.reshape(grid, [-1, grid.shape[-1]])
-        return rows if self.slots is None else gather_rows(rows, self.slots)
+    tokens: tf.Tensor
+    """int32[reviews, width], the token at each place; where none is, a number behind the last token's."""
+    bias: tf.Tensor
+    """float32[reviews, 1, 1, width], added to the attention scores: 0, or MASKED where no real token is."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens of a batch as one flat list, and where they belong."""
+    """The tokens of a batch."""
 
     ids: tf.Tensor
     """int[tokens]"""
     positions: tf.Tensor
-    """int32[tokens], for the position embeddings."""
+    """int32[tokens], in the padded row: for the position embeddings."""
     first: tf.Tensor
-    """int32[batch], the index of each review's [CLS]."""
-    grid: Grid
-    bias: tf.Tensor
-    """float32[batch, 1, 1, width], added to the attention scores: 0, or MASKED where no token is."""
+    """int32[reviews], the index of each review's [CLS]; reviews in the order of the groups."""
+    review_of_row: tf.Tensor
+    """int32[batch], the review in each row of the batch."""
+    groups: tuple[Group, ...]
 
     @classmethod
-    def unpadded(cls, input_ids: tf.Tensor, input_mask: tf.Tensor) -> Tokens:
-        """List the real tokens only; their number differs from batch to batch."""
-        batch, length = tf.unstack(tf.shape(input_ids))
-        real = _real_tokens(input_mask)
+    def of(cls, input_ids: tf.Tensor, input_mask: tf.Tensor, worked_on: tf.Tensor | None = None) -> Tokens:
+        """List the tokens of int[batch, length] ids and mask.
+
+        `worked_on`, int32[tokens], are distinct positions of the flattened batch, all real ones among them.
+        """
+        real = real_positions(input_mask)
+        return cls._real(input_ids, real) if worked_on is None else cls._chosen(input_ids, real, worked_on)
+
+    @classmethod
+    def _real(cls, input_ids: tf.Tensor, real: tf.Tensor) -> Tokens:
+        """List the real tokens, the longest review's first."""
         lengths = tf.reduce_sum(tf.cast(real, tf.int32), axis=1)
-        width = tf.maximum(tf.reduce_max(lengths), 1)  # an empty batch has no maximum
-        rows, positions = tf.unstack(tf.cast(tf.where(real), tf.int32), num=2, axis=1)
+        rows = tf.argsort(lengths, direction="DESCENDING", stable=True)
+        lengths, sorted_real = tf.gather(lengths, rows), tf.gather(real, rows)
+        reviews, positions = tf.unstack(tf.cast(tf.where(sorted_real), tf.int32), num=2, axis=1)
         first = tf.cumsum(lengths, exclusive=True)
-        rank = tf.range(tf.size(rows)) - tf.gather(first, rows)
+        count = number_of_groups(real.shape[1])
+        bounds = [tf.size(rows) * bound // count for bound in range(count + 1)]
         return cls(
-            ids=tf.gather(tf.reshape(input_ids, [-1]), rows * length + positions),
+            ids=tf.gather_nd(input_ids, tf.stack([tf.gather(rows, reviews), positions], axis=1)),
             positions=positions,
             first=first,
-            grid=Grid(batch, width, slots=rows * width + rank),
-            bias=_attention_bias(tf.sequence_mask(lengths, width)),
+            review_of_row=tf.math.invert_permutation(rows),
+            groups=tuple(
+                _group(first[start:end], lengths[start:end], tf.size(reviews)) for start, end in pairwise(bounds)
+            ),
         )
 
     @classmethod
-    def padded(cls, input_ids: tf.Tensor, input_mask: tf.Tensor) -> Tokens:
-        """List every position, in order; all shapes follow from the input's."""
+    def _chosen(cls, input_ids: tf.Tensor, real: tf.Tensor, worked_on: tf.Tensor) -> Tokens:
+        """List `worked_on`, with the batch as the one group: all shapes follow from the arguments' shapes."""
         batch, length = tf.unstack(tf.shape(input_ids))
+        count = tf.size(worked_on)
+        grid = tf.tensor_scatter_nd_update(tf.fill([batch * length], count), worked_on[:, tf.newaxis], tf.range(count))
         return cls(
-            ids=tf.reshape(input_ids, [-1]),
-            positions=tf.tile(tf.range(length), [batch]),
-            first=tf.range(batch) * length,
-            grid=Grid(batch, length, slots=None),
-            bias=_attention_bias(_real_tokens(input_mask)),
+            ids=tf.gather(tf.reshape(input_ids, [-1]), worked_on),
+            positions=worked_on % length,
+            first=tf.gather(grid, tf.range(batch) * length),
+            review_of_row=tf.range(batch),
+            groups=(Group(tf.reshape(grid, [batch, length]), _bias(real)),),
         )
 
 
-def _real_tokens(input_mask: tf.Tensor) -> tf.Tensor:
-    """bool[batch, length]: what the mask marks, and each row's first position."""
+def real_positions(input_mask: tf.Tensor) -> tf.Tensor:
+    """bool[batch, length]: what the mask marks, and each row's first position, its [CLS]."""
     return (input_mask != 0) | (tf.range(tf.shape(input_mask)[1]) == 0)
 
 
-def _attention_bias(real: tf.Tensor) -> tf.Tensor:
+def number_of_groups(length: int | None) -> int:
+    """Return how many groups are worth their tracing for rows of `length` positions (None: not known when traced).
+
+    With the lengths of Amazon's reviews, two halve the attention products of a batch of 32 at length 128, and four
+    divide them by three at 256.
+    """
+    return min(max((length or 128) // 64, 1), MOST_GROUPS)
+
+
+def _group(first: tf.Tensor, lengths: tf.Tensor, count: tf.Tensor) -> Group:
+    width = tf.maximum(tf.reduce_max(lengths), 1)  # a group without reviews has no maximum
+    filled = tf.sequence_mask(lengths, width)
+    return Group(tf.where(filled, first[:, tf.newaxis] + tf.range(width), count), _bias(filled))
+
+
+def _bias(real: tf.Tensor) -> tf.Tensor:
     return tf.where(real, 0.0, MASKED)[:, tf.newaxis, tf.newaxis, :]
-
-
-# Scatter and gather of distinct rows are each other's gradients. TensorFlow's own gradient of gather, which must allow
-# for repeated rows, adds them up one by one.
-@tf.custom_gradient
-def _scatter_rows(rows: tf.Tensor, slots: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, object]:
-    grid = tf.ensure_shape(
-        tf.scatter_nd(slots[:, tf.newaxis], rows, tf.stack([count, rows.shape[-1]])), [None, rows.shape[-1]]
-    )
-    return grid, lambda upstream: (tf.gather(upstream, slots), None, None)
-
-
-@tf.custom_gradient
-def gather_rows(grid: tf.Tensor, slots: tf.Tensor) -> tuple[tf.Tensor, object]:
-    """Take [slots, dim] out of [count, dim]; no slot may come twice."""
-    shape = tf.shape(grid)
-    return tf.gather(grid, slots), lambda upstream: (tf.scatter_nd(slots[:, tf.newaxis], upstream, shape), None)

@@ -34,21 +34,45 @@ class WarmUpThenLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "warm_up_steps": self.warm_up_steps, "total_steps": self.total_steps}
 
 
+class FusedAdam(tf_keras.optimizers.Adam):
+    """Keras's Adam with each variable's update as one of TensorFlow's kernels.
+
+    The same numbers but for rounding; one pass over memory where Keras takes a dozen, and a fifth of the operations to
+    trace. Embeddings are updated whole, as in Keras's: Adam moves also the rows that a batch does not have.
+    """
+
+    def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
+        """Update one variable and its moments."""
+        index = self._index_dict[self._var_key(variable)]
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].handle,
+            v=self._velocities[index].handle,
+            beta1_power=tf.pow(self.beta_1, step),
+            beta2_power=tf.pow(self.beta_2, step),
+            lr=tf.cast(self.learning_rate, variable.dtype),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=tf.convert_to_tensor(gradient),
+        )
+
+
 def build_optimizer(hyperparameters: Hyperparameters, total_steps: int) -> tf_keras.optimizers.Optimizer:
     """Return the optimizer for a run of `total_steps` steps."""
     learning_rate: float | WarmUpThenLinearDecay = hyperparameters.learning_rate
     if hyperparameters.learning_rate_schedule == "linear":
         warm_up_steps = round(hyperparameters.warmup_ratio * total_steps)
         learning_rate = WarmUpThenLinearDecay(hyperparameters.learning_rate, warm_up_steps, total_steps)
-    common = {
-        "learning_rate": learning_rate,
-        "epsilon": hyperparameters.epsilon,
-        "global_clipnorm": hyperparameters.gradient_clip_norm or None,
-    }
-    if not hyperparameters.weight_decay:
-        return tf_keras.optimizers.Adam(**common)
-    optimizer = tf_keras.optimizers.AdamW(weight_decay=hyperparameters.weight_decay, **common)
-    optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
+    optimizer = FusedAdam(
+        learning_rate,
+        epsilon=hyperparameters.epsilon,
+        weight_decay=hyperparameters.weight_decay or None,
+        global_clipnorm=hyperparameters.gradient_clip_norm or None,
+    )
+    if hyperparameters.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
     return optimizer
 
 
