@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
-.PHONY: help train test image smoke lint lock bench-prepare clean
+.PHONY: help train test image smoke lint lock bench bench-prepare bench-scaling kill-matrix clean
 
 IMAGE := distilbert-trainer:local
 
@@ -21,10 +21,26 @@ image: ## build distilbert-trainer:local; say how big it is and what makes it up
 smoke: ## does the built image work? a few steps on data of its own, about a minute
 	docker run --rm --label distilbert-trainer=run --network none $(IMAGE) smoke
 
+bench: ## this trainer, Keras and PyTorch in turns, into benchmarks/results and docs/: three quarters of an hour
+	@scripts/host_python.sh
+	@scripts/host_weights.sh
+	@scripts/pytorch_python.sh
+	PYTHONPATH=src .venv/bin/python -m benchmarks.training --weights .cache/weights
+
+bench-scaling: ## rate and memory for 1, 4 and 16 times the data and for batches of 8 to 128: twenty minutes
+	@scripts/host_python.sh
+	@scripts/host_weights.sh
+	PYTHONPATH=src .venv/bin/python -m benchmarks.scaling --weights .cache/weights
+
 bench-prepare: ## the rate of prepare beside its tokenizer's, and its memory, on 1,000,000 reviews: two minutes
 	docker run --rm --label distilbert-trainer=run --network none --entrypoint python \
 		--env PYTHONPATH=/opt/distilbert-trainer/src \
 		--volume $(CURDIR)/benchmarks:/opt/distilbert-trainer/benchmarks:ro $(IMAGE) benchmarks/prepare.py
+
+kill-matrix: ## end 48 training jobs at random moments and let them go on; nothing may be lost: half an hour
+	@scripts/host_python.sh
+	PYTHONPATH=src:tests/unit:tests/image TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 \
+		.venv/bin/python tests/image/kill_matrix.py --output out/kill-matrix.json
 
 lint: ## ruff, mypy, shellcheck, hadolint
 	@scripts/host_python.sh

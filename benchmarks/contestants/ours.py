@@ -1,0 +1,76 @@
+"""Our trainer as shipped: src/train.py itself, on a channel of TFRecords, ended after the steps to measure.
+
+The job is the notebook's in length (three epochs of 100 steps), so that `auto` decides as in a real job; the process
+ends when the measured steps are done, and the exports at the end of a job are not part of what is compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import train
+from benchmarks.contestants import clock as clocks
+from star_rating import quiet_tensorflow
+
+EPOCHS, STEPS_AN_EPOCH = 3, 100
+
+
+def main() -> None:
+    """Run the job; it ends the process itself."""
+    options = clocks.arguments()
+    os.environ["SAGEMAKER_BASE_DIR"] = str(options.case / "ml")
+    os.environ["DISTILBERT_WEIGHTS"] = str(options.weights)
+    sys.argv[1:] = [word for name, value in hyperparameters(options).items() for word in (f"--{name}", str(value))]
+    load = quiet_tensorflow.load
+
+    def load_and_time() -> None:
+        load()
+        time_steps(options.steps)
+
+    # Not earlier: the trainer has to prepare TensorFlow's environment before anything imports it.
+    quiet_tensorflow.load = load_and_time
+    sys.exit(f"the trainer ended before step {options.steps}, with exit code {train.main()}")
+
+
+def hyperparameters(options: argparse.Namespace) -> dict[str, object]:
+    """Return the job's settings; what is not here stays at its default."""
+    settings: dict[str, object] = {
+        "epochs": EPOCHS,
+        "train_steps_per_epoch": STEPS_AN_EPOCH,
+        "train_batch_size": options.batch_size,
+        "max_seq_length": options.length,
+        "learning_rate": options.learning_rate,
+        "run_validation": False,
+        "run_test": False,
+    }
+    return settings | ({"use_xla": False, "use_amp": False} if options.float32 else {})
+
+
+def time_steps(steps: int) -> None:
+    """Make the trainer's own callback tell a clock when a step ends, and end the process after the last."""
+    from star_rating.training.progress import ProgressLog  # noqa: PLC0415 - it imports TensorFlow
+
+    clock = clocks.StepClock()
+    log_step = ProgressLog.on_train_batch_end
+
+    def log_and_time_step(self: ProgressLog, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        log_step(self, batch, logs)
+        clock.step_ended(float((logs or {})["loss"]))
+        if len(clock.step_ends) == steps:
+            clock.report(compute=compute(self.model))
+            os._exit(0)
+
+    ProgressLog.on_train_batch_end = log_and_time_step  # type: ignore[method-assign]
+
+
+def compute(model: Any) -> str:  # noqa: ANN401 - Keras is untyped
+    """Say what took effect."""
+    return f"{model.compute_dtype}, XLA {'on' if model.jit_compile else 'off'}"
+
+
+if __name__ == "__main__":
+    main()
