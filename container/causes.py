@@ -11,6 +11,7 @@ import signal
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
 
 _NO_LIMIT = 1 << 60
 """Version 1 writes "no limit" as the largest number of pages."""
@@ -36,6 +37,13 @@ _SENTENCES = {
         "Training was killed by SIGBUS: a file mapped into memory has no room left or was cut short. Give the "
         "container more shared memory (docker run --shm-size 1g) and check that no disk of the job is full."
     ),
+    signal.SIGSYS: (
+        "Training was killed by SIGSYS: a security profile of the container forbids a system call that it needs. Run "
+        "it with the engine's default seccomp profile."
+    ),
+    signal.SIGXCPU: (
+        "Training was killed by SIGXCPU: the container has a limit on processor time (ulimit cpu). Raise or remove it."
+    ),
     signal.SIGTERM: (
         "The job was stopped (SIGTERM) before training was ready to save anything. Start it again to train."
     ),
@@ -58,23 +66,32 @@ def cause_of_death(signal_number: int, *, out_of_memory: bool) -> str:
     return _SENTENCES.get(known, f"Training was killed by {known.name}. The log above has what came before.")
 
 
-def out_of_memory_kills(cgroup: Path = CGROUP) -> int | None:
+def out_of_memory_kills(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int | None:
     """Return how many processes of this container the kernel has killed for memory; None where it does not tell."""
-    # Version 2 of control groups, then version 1.
-    for file in (cgroup / "memory.events", cgroup / "memory" / "memory.oom_control"):
-        for line in _lines(file):
+    for folder in _memory_folders(cgroup, membership):
+        for line in (*_lines(folder / "memory.events"), *_lines(folder / "memory.oom_control")):
             name, _, value = line.partition(" ")
             if name == "oom_kill" and value.isdecimal():
                 return int(value)
     return None
 
 
-def memory_limit(cgroup: Path = CGROUP) -> int | None:
+def memory_limit(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int | None:
     """Return the container's memory limit in bytes; None if there is none."""
-    for file in (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes"):
-        for line in _lines(file):
+    for folder in _memory_folders(cgroup, membership):
+        for line in (*_lines(folder / "memory.max"), *_lines(folder / "memory.limit_in_bytes")):
             return int(line) if line.isdecimal() and int(line) < _NO_LIMIT else None
     return None
+
+
+def _memory_folders(cgroup: Path, membership: Path) -> list[Path]:
+    """Return where this process's memory is accounted for, whichever of the folders exists.
+
+    The engine mounts the container's own group there: version 2 at the top, version 1 in memory/. In a container that
+    shares the host's cgroup namespace (docker run --cgroupns host) the top is the host's, and /proc names the group.
+    """
+    groups = [line.split(":", 2)[2].lstrip("/") for line in _lines(membership) if line.startswith("0::")]
+    return [*(cgroup / group for group in groups), cgroup, cgroup / "memory"]
 
 
 def _lines(file: Path) -> list[str]:

@@ -59,6 +59,8 @@ def report(error: ContainerError, root: Path | None = None) -> None:
         return
     try:
         failure_file(root).parent.mkdir(parents=True, exist_ok=True)
-        failure_file(root).write_text(str(error)[:FAILURE_MAX_CHARACTERS], encoding="utf-8")
+        # A name that the sentence repeats may hold what is not UTF-8.
+        text = str(error).encode("utf-8", "backslashreplace").decode()
+        failure_file(root).write_text(text[:FAILURE_MAX_CHARACTERS], encoding="utf-8")
     except OSError as problem:
         sys.stderr.write(f"error: {failure_file(root)} cannot be written: {problem.strerror}\n")

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import causes
 import process_group
-from contract import ROOT, Configuration, make_output_folders, read_configuration, success_file, toolkit_base
+from configuration import Configuration, read_configuration
+from contract import ROOT, make_output_folders, success_file, toolkit_base
 from failure import SIGNAL_BASE, ContainerError, ExitCode, read_failure, report
 
 HOME = Path(__file__).resolve().parent.parent
@@ -62,8 +63,8 @@ def train(root: Path = ROOT, program_dir: Path = PROGRAM_DIR, output: int | None
     try:
         make_output_folders(root)
         configuration = read_configuration(root)
-        for default in configuration.defaults:
-            sys.stderr.write(f"{default}\n")
+        for remark in configuration.remarks:
+            sys.stderr.write(f"{remark}\n")
         with toolkit_base(root, program_dir, configuration) as base:
             evidence = _run(base, root, configuration, output)
         exit_code, sentence = judge(evidence)
@@ -114,6 +115,7 @@ def _environment(environ: Mapping[str, str], base: Path, exit_code_file: Path, h
         "SAGEMAKER_CONTAINER_LOG_LEVEL": "50",  # read as a number, or the toolkit breaks
         EXIT_CODE_FILE_VARIABLE: str(exit_code_file),
         "PYTHONUNBUFFERED": "1",  # a line reaches CloudWatch when it is written
+        "PYTHONFAULTHANDLER": "1",  # a crash in a native library leaves the Python stack in the log
     }
     if len(hosts) == 1:
         # Without it the toolkit asks for the address of the only host, for up to 15 minutes. It changes nothing else.

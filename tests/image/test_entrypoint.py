@@ -20,7 +20,7 @@ json.dump({
     "environment": dict(os.environ),
     "folder": os.getcwd(),
     "toolkit_megabytes": int(parent.split("VmRSS:")[1].split()[0]) / 1000,
-    "sees_container": any(importlib.util.find_spec(name) for name in ("contract", "entrypoint", "toolkit")),
+    "sees_container": any(importlib.util.find_spec(name) for name in ("configuration", "entrypoint", "toolkit")),
 }, open(os.path.join(os.environ["SM_MODEL_DIR"], "seen.json"), "w"))
 """
 

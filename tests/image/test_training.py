@@ -9,43 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from containers import Containers, Result
-from training_job import examples, write_records
+from containers import Containers
+from real_job import RealJob
 
 pytestmark = pytest.mark.image
-
-RECORDS = {"train": 64, "validation": 20, "test": 30}
-
-
-class RealJob:
-    """A job's folder whose TFRecords TensorFlow wrote, without a manifest."""
-
-    def __init__(self, containers: Containers, folder: Path, length: int = 64) -> None:
-        self.containers = containers
-        self.root = folder / "ml"
-        for seed, (channel, records) in enumerate(RECORDS.items()):
-            write_records(
-                self.root / "input" / "data" / channel / "made-elsewhere.tfrecord", examples(records, length, seed)
-            )
-        self.configure(epochs="1", train_batch_size="16", max_seq_length=str(length), learning_rate="1e-4")
-
-    def configure(self, **hyperparameters: str) -> None:
-        file = self.root / "input" / "config" / "hyperparameters.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        known = json.loads(file.read_text()) if file.exists() else {}
-        file.write_text(json.dumps(known | hyperparameters))
-
-    def run(self, *options: str) -> Result:
-        return self.containers.run(["train"], ["--volume", f"{self.root}:/opt/ml", *options], timeout=300)
-
-    def inside(self, *command: str) -> Result:
-        entry = ["--entrypoint", command[0], "--volume", f"{self.root}:/opt/ml:ro"]
-        return self.containers.run(command[1:], entry, timeout=300)
-
-    @property
-    def failure(self) -> str:
-        file = self.root / "output" / "failure"
-        return file.read_text() if file.exists() else ""
 
 
 @pytest.fixture(scope="module", params=[64, 128])

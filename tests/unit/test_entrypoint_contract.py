@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import toolkit
-from contract import make_output_folders, read_configuration, toolkit_base
+from configuration import read_configuration
+from contract import make_output_folders, toolkit_base
 from failure import ContainerError, ExitCode, failure_file
 
 RESOURCES = {"current_host": "algo-2", "hosts": ["algo-1", "algo-2"], "network_interface_name": "eth0"}
@@ -42,7 +43,7 @@ def test_missing_config_files_get_defaults(tmp_path: Path) -> None:
     assert list(configuration.input_data) == ["train", "validation"]
     assert configuration.hosts == ["algo-1"]
     assert configuration.resources["current_host"] == "algo-1"
-    assert "no inputdataconfig.json: the channels are train, validation" in configuration.defaults
+    assert "no inputdataconfig.json: the channels are train, validation" in configuration.remarks
 
 
 def test_config_files_are_taken_as_they_are(root: Path) -> None:
@@ -55,7 +56,30 @@ def test_config_files_are_taken_as_they_are(root: Path) -> None:
     assert configuration.hyperparameters == {"epochs": "3", "learning_rate": 3e-5, "run_test": True}
     assert configuration.input_data == {"train": {"TrainingInputMode": "File"}}
     assert configuration.resources == RESOURCES
-    assert configuration.defaults == ()
+    assert configuration.remarks == ()
+
+
+def test_what_an_estimator_tells_the_toolkit_does_not_lead_away_from_the_images_program(root: Path) -> None:
+    write(
+        root,
+        "hyperparameters.json",
+        {
+            "epochs": "3",
+            "sagemaker_program": '"tf_bert_reviews.py"',
+            "sagemaker_submit_directory": '"s3://bucket/sourcedir.tar.gz"',
+            "sagemaker_mpi_enabled": "true",
+        },
+    )
+    configuration = read_configuration(root)
+    assert configuration.hyperparameters == {"epochs": "3"}
+    assert "hyperparameters.json names a program to run: not used, this image trains with its own" in (
+        configuration.remarks
+    )
+
+
+def test_a_file_that_no_program_can_be_passed_is_refused(root: Path) -> None:
+    write(root, "hyperparameters.json", {"epochs": "9" * 20_000})
+    assert "hyperparameters.json is 20,014 characters long; a program can be passed 20,000" in str(failure_of(root))
 
 
 def test_a_byte_order_mark_is_no_damage(root: Path) -> None:

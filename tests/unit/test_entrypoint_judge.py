@@ -57,6 +57,8 @@ def test_a_code_without_a_sentence_is_spoken_for() -> None:
         (signal.SIGFPE, 136, "killed by SIGFPE"),
         (signal.SIGKILL, 137, "killed by SIGKILL"),
         (signal.SIGSEGV, 139, "SIGSEGV, a crash in a native library"),
+        (signal.SIGSYS, 159, "seccomp"),
+        (signal.SIGXCPU, 152, "ulimit cpu"),
         (signal.SIGTERM, 143, "before training was ready to save"),
     ],
 )
@@ -161,6 +163,17 @@ def test_both_versions_of_control_groups_tell_the_limit(
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(content)
     assert causes.memory_limit(tmp_path) == limit
+
+
+def test_a_container_in_the_hosts_cgroup_namespace_finds_its_own_group(tmp_path: Path) -> None:
+    for group, kills in (("", 9), ("docker/abc", 2)):
+        (tmp_path / group).mkdir(parents=True, exist_ok=True)
+        (tmp_path / group / "memory.events").write_text(f"oom_kill {kills}\n")
+        (tmp_path / group / "memory.max").write_text(f"{kills}\n")
+    membership = tmp_path / "membership"
+    membership.write_text("0::/docker/abc\n")
+    assert causes.out_of_memory_kills(tmp_path, membership) == 2
+    assert causes.memory_limit(tmp_path, membership) == 2
 
 
 def test_without_control_groups_nothing_is_claimed(tmp_path: Path) -> None:

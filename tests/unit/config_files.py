@@ -1,0 +1,59 @@
+"""The config files that SageMaker writes into a container, as examples and damaged.
+
+    name, content = ...                       # drawn from damaged(SAGEMAKERS)
+
+The container reads the first three (SAGEMAKERS), the debugger the others (DEBUGGERS).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fuzzing import damaged_json
+from hypothesis import strategies
+
+SAGEMAKERS: dict[str, list[dict[str, Any]]] = {
+    "hyperparameters.json": [
+        {"epochs": "3", "learning_rate": "5e-05", "use_amp": '"auto"', "run_test": "True", "model": "auto"},
+        {"epochs": 3, "learning_rate": 5e-05, "run_test": True, "sagemaker_region": "eu-west-1"},
+    ],
+    "inputdataconfig.json": [
+        {
+            "train": {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"},
+            "validation": {"ContentType": "application/x-tfrecord", "RecordWrapperType": "None"},
+            "test": {},
+        }
+    ],
+    "resourceconfig.json": [
+        {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]},
+        {
+            "current_host": "algo-1",
+            "current_instance_type": "ml.c5.9xlarge",
+            "current_group_name": "group",
+            "hosts": ["algo-1"],
+            "instance_groups": [{"instance_group_name": "group", "instance_type": "ml.c5.large", "hosts": ["algo-1"]}],
+            "network_interface_name": "eth0",
+            "topology": None,
+        },
+    ],
+}
+DEBUGGERS: dict[str, list[dict[str, Any]]] = {
+    "debughookconfig.json": [
+        {"LocalPath": "/opt/ml/output/tensors", "S3OutputPath": "s3://bucket/debug"},
+        {
+            "HookParameters": {"save_interval": "100", "train.start_step": "5", "tensorboard_dir": "/opt/ml/x"},
+            "CollectionConfigurations": [
+                {"CollectionName": "losses", "CollectionParameters": {"save_steps": "1,2,3"}},
+                {"CollectionName": "mine", "CollectionParameters": {"include_regex": "attention.*,ffn"}},
+            ],
+        },
+    ],
+    "tensorboardoutputconfig.json": [{"LocalPath": "/opt/ml/output/tensorboard", "S3OutputPath": "s3://b/t"}],
+}
+
+
+def damaged(files: dict[str, list[dict[str, Any]]]) -> strategies.SearchStrategy[tuple[str, bytes]]:
+    """One of the files, by name, with damaged content."""
+    return strategies.one_of(
+        [strategies.tuples(strategies.just(name), damaged_json(seeds)) for name, seeds in files.items()]
+    )

@@ -1,0 +1,57 @@
+"""SageMaker's config files, damaged: the container and the debugger read them, or refuse them with a sentence.
+
+What the container accepts has to start the toolkit too: tests/image/test_fuzz_toolkit.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from config_files import DEBUGGERS, SAGEMAKERS, damaged
+from configuration import read_configuration
+from failure import ContainerError
+from fuzzing import feed
+
+from star_rating.contract import Contract
+from star_rating.failures import ConfigurationError
+from star_rating.training import debugger
+from star_rating.training.debugger_config import read_settings
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    folder = tmp_path / "input" / "config"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_the_container_reads_or_refuses_them(config: Path, say: Callable[[str], None]) -> None:
+    def read(file: tuple[str, bytes]) -> None:
+        path = config / file[0]
+        path.write_bytes(file[1])
+        try:
+            read_configuration(config.parents[1])
+        finally:
+            path.unlink()
+
+    outcomes = feed(read, damaged(SAGEMAKERS), number=6000, allowed=(ContainerError,))
+    say(f"config files: {outcomes}")
+
+
+def test_the_debugger_reads_or_refuses_them(contract: Contract, say: Callable[[str], None]) -> None:
+    def read(file: tuple[str, bytes]) -> None:
+        path = contract.config_dir / file[0]
+        path.write_bytes(file[1])
+        try:
+            settings = read_settings(contract, on_sagemaker=False)
+            assert settings is not None
+            debugger._folder(Path(settings["LocalPath"]), on_sagemaker=False)
+        finally:
+            path.unlink()
+
+    outcomes = feed(read, damaged(DEBUGGERS), number=4000, allowed=(ConfigurationError,))
+    say(f"debugger's config files: {outcomes}")
