@@ -8,6 +8,7 @@ read the settings, choose the processor's instructions, check the data, load the
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import sys
@@ -16,9 +17,11 @@ from pathlib import Path
 
 from star_rating import logs, quiet_tensorflow
 from star_rating.contract import Contract
-from star_rating.failures import ConfigurationError, ExitCode, as_failure, write_failure
+from star_rating.failures import ConfigurationError, ExitCode, StalledError, as_failure, write_failure
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.training import instruction_set
+from star_rating.training import instruction_set, threads
+from star_rating.training.interruption import StopRequest
+from star_rating.training.watchdog import Watchdog
 
 log = logging.getLogger("star_rating.train")
 
@@ -29,15 +32,19 @@ def main() -> int:
     contract = Contract.from_environment(os.environ)
     try:
         hyperparameters = Hyperparameters.from_arguments(sys.argv[1:])
-        train_and_evaluate(hyperparameters, contract)
+        stall_seconds = hyperparameters.stall_timeout_minutes * 60
+        with StopRequest() as stop, Watchdog(stall_seconds, lambda stall: end_hanging(stall, contract)) as watchdog:
+            train_and_evaluate(hyperparameters, contract, stop, watchdog)
     except Exception as error:  # noqa: BLE001 - the process's last line of defence
         return report_failure(error, contract.output_dir)
     leave_exit_code(ExitCode.SUCCESS)
     return ExitCode.SUCCESS
 
 
-def train_and_evaluate(hyperparameters: Hyperparameters, contract: Contract) -> None:
-    """Run one job."""
+def train_and_evaluate(
+    hyperparameters: Hyperparameters, contract: Contract, stop: StopRequest, watchdog: Watchdog
+) -> None:
+    """Run one job, or what there is time for once `stop` is requested."""
     started = time.monotonic()
     if len(contract.hosts) > 1:
         raise ConfigurationError(
@@ -45,9 +52,10 @@ def train_and_evaluate(hyperparameters: Hyperparameters, contract: Contract) -> 
             "unrelated models. Set instance_count=1."
         )
 
-    # TensorFlow reads its environment when it is imported: the instruction set has to be chosen before that, and a
-    # mistyped hyperparameter should not wait for an import of several seconds. Hence the imports in here.
+    # TensorFlow reads its environment when it is imported: instruction set and threads have to be chosen before that,
+    # and a mistyped hyperparameter should not wait for an import of several seconds. Hence the imports in here.
     instructions = instruction_set.choose(os.environ)
+    thread_pools = threads.choose(os.environ)
     quiet_tensorflow.load()
     import tf_keras
 
@@ -57,7 +65,11 @@ def train_and_evaluate(hyperparameters: Hyperparameters, contract: Contract) -> 
     from star_rating.results.artifacts import write_artifacts
     from star_rating.results.export import require_space
     from star_rating.training import acceleration
+    from star_rating.training.checkpoints import open_checkpoints
     from star_rating.training.fit import fit
+    from star_rating.training.run_state import fingerprint, steps_per_epoch
+    from star_rating.training.supervision import Supervision
+    from star_rating.training.trial import Trial
 
     # Weights and data: what can be wrong with them is said before the first step.
     source = weights.resolve(hyperparameters.model, contract.channels, os.environ)
@@ -69,6 +81,7 @@ def train_and_evaluate(hyperparameters: Hyperparameters, contract: Contract) -> 
             max_seq_length=hyperparameters.max_seq_length,
             vocabulary_size=pretrained.config.vocab_size,
             tokenizer_sha256=source.tokenizer_sha256,
+            on_progress=lambda: watchdog.beat("reading the channels"),
         )
         for name in needed_channels(hyperparameters)
     }
@@ -79,14 +92,28 @@ def train_and_evaluate(hyperparameters: Hyperparameters, contract: Contract) -> 
             "channel %s: %d reviews in %d file(s), stars %s", name, channel.records, len(channel.files), channel.stars
         )
 
-    # From here on every random number follows from the seed.
-    tf_keras.utils.set_random_seed(hyperparameters.seed)
+    checkpointing = open_checkpoints(hyperparameters, contract, fingerprint(hyperparameters, source, data["train"]))
+
+    steps = hyperparameters.epochs * steps_per_epoch(hyperparameters, data["train"])
     accelerated = acceleration.decide(
-        hyperparameters.use_xla, hyperparameters.use_amp, instructions, gpu=acceleration.has_gpu()
+        Trial(hyperparameters, pretrained, data["train"], steps),
+        acceleration.Machine(instructions, thread_pools, gpu=acceleration.has_gpu()),
+        earlier=checkpointing.state.acceleration if checkpointing.state else None,
     )
     accelerated.apply()
-    trained = fit(hyperparameters, contract, source, pretrained, data, accelerated)
-    artifacts = write_artifacts(hyperparameters, trained, data, source.folder, contract.model_dir)
+    # From here on every random number follows from the seed.
+    tf_keras.utils.set_random_seed(hyperparameters.seed)
+    supervision = Supervision(stop, watchdog)
+    trained = fit(
+        hyperparameters,
+        contract,
+        pretrained,
+        data,
+        accelerated,
+        checkpointing=checkpointing,
+        supervision=supervision,
+    )
+    artifacts = write_artifacts(hyperparameters, trained, data, source.folder, contract.model_dir, supervision)
 
     total = time.monotonic() - started
     run_record.write(
@@ -99,15 +126,19 @@ def train_and_evaluate(hyperparameters: Hyperparameters, contract: Contract) -> 
             "hyperparameters": hyperparameters.as_dict(),
             "weights": source.as_dict(),
             "channels": run_record.channels(data),
-            "acceleration": accelerated.record(),
+            "acceleration": {**accelerated.record(), "compiled_step": trained.xla},
             "debugger": trained.debugger,
-            "epochs_resumed": trained.first_epoch,
+            "steps": {"done": trained.step, "of": trained.total_steps, "skipped": trained.skipped_steps},
+            "stopped": stop.record(),
+            "checkpoints": trained.checkpoints,
             "history": trained.history.as_dict(),
             **artifacts.as_dict(),
             "seconds": {"first_step": trained.history.first_step_seconds, "fit": trained.seconds, "total": total},
         },
     )
     log.info("done in %.0f s; the model is in %s", total, contract.model_dir)
+    if stop.signal:
+        log.info("stopped by %s at step %d, %.1f s ago", stop.signal.name, trained.step, stop.seconds)
 
 
 def needed_channels(hyperparameters: Hyperparameters) -> list[str]:
@@ -125,6 +156,14 @@ def report_failure(error: Exception, output_dir: Path) -> int:
     print(f"error: {failure}", file=sys.stderr, flush=True)  # noqa: T201 - beside the log, where `docker run` shows it
     leave_exit_code(failure.exit_code)
     return failure.exit_code
+
+
+def end_hanging(stall: StalledError, contract: Contract) -> None:
+    """End the process from the watchdog's thread: the main thread hangs, and cannot be told to."""
+    report_failure(stall, contract.output_dir)
+    log.error("where each thread is:")
+    faulthandler.dump_traceback(sys.stdout, all_threads=True)
+    os._exit(stall.exit_code)
 
 
 def leave_exit_code(exit_code: ExitCode) -> None:

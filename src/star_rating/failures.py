@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
+import reprlib
 from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
 
 FAILURE_MAX_CHARACTERS = 1024
 """What SageMaker reads of the failure file (DescribeTrainingJob, FailureReason)."""
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80
 
 
 class ExitCode(IntEnum):
@@ -32,6 +37,8 @@ class ExitCode(IntEnum):
     DISK_FULL = 14
     LOSS_NOT_FINITE = 15
     EXPORT = 16
+    OUT_OF_MEMORY = 17
+    STALLED = 18
 
 
 class Failure(Exception):  # noqa: N818 - a job that fails has not always erred
@@ -88,20 +95,73 @@ class ExportError(Failure):
     exit_code = ExitCode.EXPORT
 
 
+class OutOfMemoryError(Failure):
+    """An allocation was refused; where the kernel kills instead, the code is 137."""
+
+    exit_code = ExitCode.OUT_OF_MEMORY
+
+
+class StalledError(Failure):
+    """There was no progress for longer than stall_timeout_minutes."""
+
+    exit_code = ExitCode.STALLED
+
+
 def as_failure(error: BaseException) -> Failure:
     """Turn any exception into the Failure that a user should read; what is not recognised is a bug."""
     if isinstance(error, Failure):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = f" while writing {error.filename}" if error.filename else ""
-        return DiskFullError(f"The disk is full{where}. Give the job a larger volume (VolumeSizeInGB).")
-    if type(error).__name__ == "ResourceExhaustedError" and "No space left" in str(error):
-        # TensorFlow reports ENOSPC from its own file writers in this class.
-        return DiskFullError("The disk is full. Give the job a larger volume (VolumeSizeInGB).")
+    if isinstance(error, OSError):
+        known = _of_the_system(error)
+        if known is not None:
+            return known
+    if type(error).__name__ == "ResourceExhaustedError":
+        # TensorFlow's one class for what its file writers and its allocator are refused.
+        return _disk_full() if "No space left" in str(error) else _out_of_memory()
+    if isinstance(error, MemoryError):
+        return _out_of_memory()
     summary = " ".join(str(error).split()) or "no message"
+    if type(error).__name__ in ("DataLossError", "NotFoundError"):
+        return DataError(
+            f"A file of the job was whole at its start, and was changed or removed since: {summary[:600]}. Leave the "
+            "channels alone while the job runs, and start it again."
+        )
     return Failure(
         f"A defect of the training image, not of your job: {type(error).__name__}: {summary[:600]}. "
         "The log has the traceback; please report it with the image's version."
+    )
+
+
+def _of_the_system(error: OSError) -> Failure | None:
+    """Return what an error of the operating system means for the job; None where it can only be a defect."""
+    where = f" {error.filename}" if error.filename else ""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return _disk_full(f" while writing{where}" if where else "")
+        case errno.ENOMEM:
+            return _out_of_memory()
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return ConfigurationError(
+                f"User {os.getuid()} may not use{where or ' a file of the job'}: {error.strerror}. Mount it so that "
+                "this user may use it, or run the container as its owner (docker run --user)."
+            )
+        case errno.EIO | errno.ENOTCONN | errno.ESTALE | errno.EREMOTEIO:
+            return DataError(
+                f"The storage below{where or ' the job'} stopped answering: {error.strerror}. Start the job again; if "
+                "it happens again, use another volume or TrainingInputMode=File."
+            )
+        case _:
+            return None
+
+
+def _disk_full(where: str = "") -> Failure:
+    return DiskFullError(f"The disk is full{where}. Give the job a larger volume (VolumeSizeInGB).")
+
+
+def _out_of_memory() -> Failure:
+    return OutOfMemoryError(
+        "The job ran out of memory: an allocation was refused. Use a larger instance type (or docker run --memory), "
+        "or lower train_batch_size or max_seq_length."
     )
 
 
@@ -109,9 +169,16 @@ def write_failure(failure: Failure, output_dir: Path) -> None:
     """Write the failure file that SageMaker turns into FailureReason; a disk that refuses it is not an error."""
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        (output_dir / "failure").write_text(str(failure)[:FAILURE_MAX_CHARACTERS], encoding="utf-8")
+        # A file's name that the sentence repeats may hold what is not UTF-8.
+        text = str(failure).encode("utf-8", "backslashreplace").decode()
+        (output_dir / "failure").write_text(text[:FAILURE_MAX_CHARACTERS], encoding="utf-8")
     except OSError:
         return  # the same sentence goes to stderr, and the exit code still tells
+
+
+def shown(value: object) -> str:
+    """Return a value as a sentence can quote it: in Python's notation, without its middle where it is long."""
+    return _SHORT.repr(value)
 
 
 def nearest_name(name: str, known: Mapping[str, object]) -> str | None:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from star_rating.failures import HyperparameterError, nearest_name
+from star_rating.failures import FAILURE_MAX_CHARACTERS, HyperparameterError, nearest_name, shown
 
 Switch = Literal["True", "False", "auto"]
 SWITCH = ("True", "False", "auto")
@@ -62,12 +61,14 @@ class Hyperparameters:
     train_steps_per_epoch: int = _integer(0, 0, 10**9, "steps an epoch, starting over when the data ends; 0: one pass")
     validation_steps: int = _integer(0, 0, 10**9, "validation batches, from the first; 0: all")
     test_steps: int = _integer(0, 0, 10**9, "test batches, from the first; 0: all")
-    use_xla: Switch = _choice("auto", SWITCH, "compile the training step with XLA")
-    use_amp: Switch = _choice("auto", SWITCH, "compute in bfloat16 (CPU) or float16 (GPU)")
+    use_xla: Switch = _choice("auto", SWITCH, "compile the training step with XLA; auto: if faster here")
+    use_amp: Switch = _choice("auto", SWITCH, "compute in bfloat16 (CPU) or float16 (GPU); auto: if faster here")
     max_seq_length: int = _integer(64, 2, 512, "tokens of a record; must be what `prepare` was given")
     freeze_bert_layer: bool = _boolean(default=False, meaning="train the classification head alone")
     enable_sagemaker_debugger: bool = _boolean(default=True, meaning="save tensors with SMDebug's hook")
-    enable_checkpointing: bool = _boolean(default=False, meaning="write and resume from /opt/ml/checkpoints")
+    enable_checkpointing: Switch = _choice(
+        "auto", SWITCH, "write to and resume from /opt/ml/checkpoints; auto: if the platform mounts it"
+    )
     enable_tensorboard: bool = _boolean(default=False, meaning="write TensorBoard scalars")
     run_validation: bool = _boolean(default=True, meaning="evaluate the validation channel after each epoch")
     run_test: bool = _boolean(default=True, meaning="evaluate the test channel at the end")
@@ -82,6 +83,15 @@ class Hyperparameters:
     gradient_clip_norm: float = _number(0.0, 0.0, 1e6, "largest global gradient norm; 0: no clipping")
     log_every_steps: int = _integer(10, 1, 10**6, "training steps between two log lines")
     tensorboard_in_model: bool = _boolean(default=False, meaning="put the TensorBoard files into model.tar.gz")
+    checkpoint_every_minutes: float = _number(
+        5.0, 0.0, 10080.0, "minutes between checkpoints, more if writing takes over 2 % of the time; 0: epoch ends only"
+    )
+    checkpoint_every_steps: int = _integer(0, 0, 10**9, "steps between checkpoints, whatever writing takes; 0: by time")
+    checkpoints_kept: int = _integer(2, 1, 1000, "newest checkpoints that are kept, beside the best one")
+    skip_nonfinite_steps: int = _integer(0, 0, 10**6, "steps with a loss that is NaN or infinite to leave out; 0: stop")
+    stall_timeout_minutes: float = _number(
+        30.0, 0.0, 10080.0, "minutes without progress that end the job; 0: wait for ever"
+    )
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Hyperparameters:
@@ -103,9 +113,9 @@ class Hyperparameters:
             try:
                 values[name] = _read(text, fields[name].metadata)
             except ValueError as problem:
-                problems.append(f"Hyperparameter {name} is {text!r}: {problem}.")
+                problems.append(f"Hyperparameter {name} is {shown(text)}: {problem}.")
         if problems:
-            raise HyperparameterError(" ".join(problems))
+            raise HyperparameterError(_together(problems))
         return cls(**values)
 
     def as_dict(self) -> dict[str, bool | int | float | str]:
@@ -120,11 +130,11 @@ def _pairs(arguments: Sequence[str]) -> dict[str, str]:
         name = remaining.pop(0)
         if not name.startswith("-") or not name.lstrip("-"):
             raise HyperparameterError(
-                f"The argument {name!r} is not a hyperparameter's name; write --name value, for example --epochs 3."
+                f"The argument {shown(name)} is not a hyperparameter's name; write --name value, as in --epochs 3."
             )
         name = name.lstrip("-")
         if not remaining:
-            raise HyperparameterError(f"Hyperparameter {name} has no value; write --{name} value.")
+            raise HyperparameterError(f"Hyperparameter {shown(name)} has no value; write --name value.")
         pairs[name] = remaining.pop(0)
     return pairs
 
@@ -132,7 +142,17 @@ def _pairs(arguments: Sequence[str]) -> dict[str, str]:
 def _unknown(name: str, text: str, known: Mapping[str, object]) -> str:
     nearest = nearest_name(name, known)
     advice = f"Did you mean {nearest}?" if nearest else f"Known are: {', '.join(sorted(known))}."
-    return f"Hyperparameter {name} (value {text[:40]!r}) does not exist. {advice}"
+    return f"Hyperparameter {name[:80]} (value {shown(text)}) does not exist. {advice}"
+
+
+def _together(problems: Sequence[str]) -> str:
+    """Join as many of the sentences as SageMaker shows."""
+    text = problems[0]
+    for index, problem in enumerate(problems[1:], start=1):
+        if len(text) + len(problem) > FAILURE_MAX_CHARACTERS - 20:
+            return f"{text} And {len(problems) - index} more."
+        text += f" {problem}"
+    return text
 
 
 def _read(text: str, field: Mapping[str, Any]) -> bool | int | float | str:
@@ -148,7 +168,7 @@ def _read(text: str, field: Mapping[str, Any]) -> bool | int | float | str:
         case "integer":
             return int(_read_number(bare, field, "a whole number"))
         case "number":
-            return _read_number(bare, field, "a number")
+            return float(_read_number(bare, field, "a number"))
         case _:
             return bare
 
@@ -179,6 +199,7 @@ def _read_number(text: str, field: Mapping[str, Any], what: str) -> float:
     except ValueError:
         raise ValueError(allowed) from None
     whole = field["kind"] == "integer"
-    if not math.isfinite(number) or not minimum <= number <= maximum or (whole and number != int(number)):
+    # A NaN is between no two numbers.
+    if not minimum <= number <= maximum or (whole and number != int(number)):
         raise ValueError(allowed)
     return number

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,3 +32,14 @@ def contract(tmp_path: Path) -> Contract:
         hosts=("algo-1",),
         training_job_name="job",
     )
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Write a line that belongs into the log of a run that passes, too."""
+
+    def write(line: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{line} ")
+
+    return write

@@ -1,189 +1,237 @@
+"""use_xla and use_amp: what they leave open, what is decided, and that it happens."""
+
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
-import time
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import tensorflow as tf
+import tf_keras
+from tiny_model import tiny_weights
+from training_job import LENGTH, TrainingJob
 
-from star_rating.training import acceleration, instruction_set
-from star_rating.training.instruction_set import LADDER, InstructionSet, Rung, choose, probe, processor_flags
+from star_rating.data.channel import open_channel
+from star_rating.hyperparameters import Hyperparameters, Switch
+from star_rating.model import checkpoint
+from star_rating.training import acceleration, budget
+from star_rating.training.acceleration import Machine, allowed_modes, decide
+from star_rating.training.fit import build_model
+from star_rating.training.instruction_set import InstructionSet
+from star_rating.training.measurement import Measurement
+from star_rating.training.mode import Mode
+from star_rating.training.threads import Threads
+from star_rating.training.trial import Trial
 
-pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the ladder is x86-64's")
-
-TRAP = "0f0b"  # ud2: the processor's own "invalid instruction", SIGILL on every x86
-RETURN = "c3"
-FLAGS = processor_flags()
-ADVERTISED = [rung for rung in LADDER if rung.flags <= FLAGS]
-ALWAYS = frozenset[str]()
-
-
-def lying_ladder(trapping: str) -> list[Rung]:
-    """A processor that advertises everything up to AMX and traps at one rung."""
-    return [Rung(rung.name, ALWAYS, TRAP if rung.name == trapping else RETURN) for rung in LADDER[:-1]]
-
-
-def test_every_instruction_set_that_this_processor_advertises_is_run() -> None:
-    found = probe(LADDER, FLAGS)
-    if found.trapped is None:
-        assert found.best == ADVERTISED[-1].name
-    else:  # a machine that lies
-        assert found.best == ADVERTISED[[rung.name for rung in ADVERTISED].index(found.trapped) - 1].name
+FLOAT32, BFLOAT16 = Mode(xla=False, compute_dtype="float32"), Mode(xla=False, compute_dtype="bfloat16")
+COMPILED, COMPILED_BFLOAT16 = replace(FLOAT32, xla=True), replace(BFLOAT16, xla=True)
+MACHINE = Machine(InstructionSet(best="AVX512_CORE_AMX"), Threads(2, 2, 2), gpu=False)
+SECONDS = {FLOAT32: 2.0, BFLOAT16: 1.0, COMPILED: 3.0, COMPILED_BFLOAT16: 4.0}
 
 
-def test_the_probe_is_quick() -> None:
-    seconds = []
-    for _ in range(3):
-        started = time.monotonic()
-        probe(LADDER, FLAGS)
-        seconds.append(time.monotonic() - started)
-    assert min(seconds) < 0.3
+@dataclass(frozen=True)
+class KnownTrial(Trial):
+    """A trial whose outcome is known; the real one is tested in test_trial.py."""
+
+    def measure(self, modes: Sequence[Mode], seconds: float) -> tuple[Measurement, ...]:
+        assert 0 < seconds <= budget.MOST_SECONDS
+        return tuple(
+            Measurement(mode.xla, mode.compute_dtype, SECONDS[mode], 10.0, loss=1.6, agrees=True) for mode in modes
+        )
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> TrainingJob:
+    return TrainingJob(tmp_path_factory.mktemp("job"))
+
+
+def trial(job: TrainingJob, use_xla: Switch, use_amp: Switch, *, steps: int = 10**9) -> Trial:
+    """Return the trial of a run that is, by default, long enough for any measurement."""
+    pretrained = checkpoint.load(job.weights)
+    channel = open_channel("train", job.channel("train"), max_seq_length=LENGTH, vocabulary_size=200)
+    return KnownTrial(
+        Hyperparameters(use_xla=use_xla, use_amp=use_amp, max_seq_length=LENGTH), pretrained, channel, steps
+    )
+
+
+@pytest.fixture(params=["bfloat16 is fast"])
+def rates(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = request.param == "bfloat16 is fast"
+    monkeypatch.setattr(budget, "matmul_rates", lambda: {"float32": 250.0, "bfloat16": 900.0 if fast else 60.0})
+
+
+SLOW_BFLOAT16 = pytest.mark.parametrize("rates", ["bfloat16 is slow"], indirect=True)
 
 
 @pytest.mark.parametrize(
-    ("trapping", "best"),
+    ("use_xla", "use_amp", "allowed"),
     [
-        ("AVX512_CORE_AMX", "AVX512_CORE_FP16"),
-        ("AVX512_CORE_BF16", "AVX512_CORE_VNNI"),
-        ("AVX512_CORE", "AVX2"),
+        ("auto", "auto", [FLOAT32, BFLOAT16, COMPILED, COMPILED_BFLOAT16]),
+        ("False", "auto", [FLOAT32, BFLOAT16]),
+        ("auto", "True", [BFLOAT16, COMPILED_BFLOAT16]),
+        ("True", "True", [COMPILED_BFLOAT16]),
+        ("False", "False", [FLOAT32]),
     ],
 )
-def test_an_advertised_instruction_that_traps_limits_onednn_to_the_one_below(
-    trapping: str, best: str, caplog: pytest.LogCaptureFixture
+def test_true_and_false_leave_nothing_open_and_auto_leaves_both(
+    use_xla: Switch, use_amp: Switch, allowed: list[Mode]
 ) -> None:
-    environ: dict[str, str] = {}
-    found = choose(environ, lying_ladder(trapping))
-    assert environ == {"ONEDNN_MAX_CPU_ISA": best}
-    assert (found.best, found.trapped, found.limit) == (best, trapping, best)
-    assert found.problem == "ends a process by SIGILL"
-    assert not found.has_amx
-    assert caplog.messages == [
-        f"this processor advertises {trapping}, which ends a process by SIGILL; oneDNN is limited to {best}"
-    ]
+    assert allowed_modes(use_xla, use_amp, gpu=False) == allowed
 
 
-def test_nothing_is_limited_where_everything_works() -> None:
-    environ: dict[str, str] = {}
-    found = choose(environ, [Rung(rung.name, ALWAYS, RETURN) for rung in LADDER[:-1]])
-    assert environ == {}
-    assert found.has_amx
+def test_on_a_gpu_mixed_precision_is_float16() -> None:
+    assert allowed_modes("False", "True", gpu=True) == [Mode(xla=False, compute_dtype="float16")]
 
 
-@pytest.mark.parametrize("wanted", ["AVX2", "AVX512_CORE_FP16", "avx512_core"])
-def test_a_lower_limit_of_the_users_stays(wanted: str) -> None:
-    environ = {"ONEDNN_MAX_CPU_ISA": wanted}
-    found = choose(environ, lying_ladder("AVX512_CORE_AMX"))
-    assert environ == {"ONEDNN_MAX_CPU_ISA": wanted}
-    assert found.limit == wanted
-
-
-@pytest.mark.parametrize("wanted", ["AVX512_CORE_AMX", "ALL", "AVX51"])
-def test_a_limit_that_allows_what_traps_is_replaced_and_named(wanted: str, caplog: pytest.LogCaptureFixture) -> None:
-    environ = {"ONEDNN_MAX_CPU_ISA": wanted}
-    choose(environ, lying_ladder("AVX512_CORE_AMX"))
-    assert environ == {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_FP16"}
-    assert f"ONEDNN_MAX_CPU_ISA={wanted} would not have avoided it" in caplog.text
-
-
-def test_a_users_limit_below_amx_means_that_amx_is_not_used() -> None:
-    environ = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
-    found = choose(environ, [Rung(rung.name, ALWAYS, RETURN) for rung in LADDER[:-1]])
-    assert found.best == "AVX512_CORE_AMX"
-    assert not found.has_amx
-
-
-def test_a_processor_that_advertises_nothing_is_left_alone() -> None:
-    assert probe(LADDER, frozenset()) == InstructionSet()
-
-
-def test_amx_is_not_trusted_where_the_probe_cannot_run(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.usefixtures("rates")
+def test_auto_takes_what_was_measured_fastest_and_logs_one_table(
+    job: TrainingJob, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    environ: dict[str, str] = {}
-    found = choose(environ, [replace(rung, flags=ALWAYS) for rung in LADDER])
-    assert environ == {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
-    assert found.trapped == "AVX512_CORE_AMX"
-    assert "could not be tried here" in caplog.text
-
-
-def test_a_processor_without_amx_is_trusted_where_the_probe_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    environ: dict[str, str] = {}
-    found = choose(environ, [rung for rung in LADDER if not rung.tiles])
-    assert environ == {}
-    assert found.problem is not None
-
-
-def test_the_kernels_names_of_the_processors_features_are_read(tmp_path: Path) -> None:
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx2 amx_tile\nbugs\t\t: none\n\nprocessor\t: 1\n")
-    assert processor_flags(cpuinfo) == {"fpu", "avx2", "amx_tile"}
-    assert processor_flags(tmp_path / "missing") == frozenset()
-
-
-def test_choosing_imports_no_tensorflow() -> None:
-    program = (
-        "import os, sys; from star_rating.training import instruction_set; instruction_set.choose(os.environ); "
-        "sys.exit('tensorflow' in sys.modules)"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(instruction_set.__file__).parents[2])}
-    assert subprocess.run([sys.executable, "-c", program], check=False, env=environment).returncode == 0
-
-
-WITH_AMX = InstructionSet(best="AVX512_CORE_AMX")
-WITHOUT_AMX = InstructionSet(best="AVX512_CORE_BF16")
-
-
-@pytest.mark.parametrize("found", [WITH_AMX, WITHOUT_AMX])
-def test_auto_is_float32_without_xla_and_says_why(found: InstructionSet) -> None:
-    decided = acceleration.decide("auto", "auto", found, gpu=False)
-    assert (decided.xla, decided.amp, decided.compute_dtype, decided.policy) == (False, False, "float32", "float32")
-    assert all(reason.startswith("auto: ") for reason in decided.reasons)
-
-
-@pytest.mark.parametrize(
-    ("gpu", "policy", "dtype"), [(False, "mixed_bfloat16", "bfloat16"), (True, "mixed_float16", "float16")]
-)
-def test_true_is_what_happens(*, gpu: bool, policy: str, dtype: str) -> None:
-    decided = acceleration.decide("True", "True", WITHOUT_AMX, gpu=gpu)
-    assert (decided.xla, decided.amp, decided.compute_dtype, decided.policy) == (True, True, dtype, policy)
-
-
-def test_false_is_what_happens() -> None:
-    decided = acceleration.decide("False", "False", WITH_AMX, gpu=True)
-    assert (decided.xla, decided.amp, decided.compute_dtype) == (False, False, "float32")
-
-
-def test_apply_makes_new_layers_compute_in_the_chosen_dtype(caplog: pytest.LogCaptureFixture) -> None:
-    import tf_keras
-
     caplog.set_level(logging.INFO)
-    before = tf_keras.mixed_precision.global_policy()
-    try:
-        acceleration.decide("False", "True", WITHOUT_AMX, gpu=False).apply()
-        layer = tf_keras.layers.Dense(2)
-        layer.build((None, 2))
-        acceleration.decide("False", "False", WITHOUT_AMX, gpu=False).apply()
-        assert tf_keras.layers.Dense(2).compute_dtype == "float32"
-    finally:
-        tf_keras.mixed_precision.set_global_policy(before)
-    assert (layer.compute_dtype, layer.kernel.dtype) == ("bfloat16", "float32")
-    assert caplog.messages[0] == (
-        "acceleration: XLA off (use_xla=False), compute in bfloat16 (use_amp=True), instruction set AVX512_CORE_BF16"
+    decided = decide(trial(job, "auto", "auto"), MACHINE)
+    assert decided.mode == BFLOAT16
+    assert decided.reason == "use_xla=auto, use_amp=auto: 1 s a step, float32 without XLA 2 s"
+    assert [line.mode for line in decided.measured] == [FLOAT32, BFLOAT16, COMPILED, COMPILED_BFLOAT16]
+    (block,) = (message for message in caplog.messages if "s a step  first step" in message)
+    assert len(block.splitlines()) == 2 + 4
+    assert caplog.messages[-1] == (
+        f"acceleration: bfloat16 without XLA ({decided.reason}), instruction set AVX512_CORE_AMX, "
+        "2 thread(s) an operation"
     )
+
+
+@SLOW_BFLOAT16
+@pytest.mark.usefixtures("rates")
+def test_bfloat16_is_not_tried_where_its_products_are_slower(job: TrainingJob) -> None:
+    decided = decide(trial(job, "auto", "auto"), MACHINE)
+    assert decided.mode == FLOAT32
+    reasons = {line.mode: line.reason for line in decided.measured}
+    assert reasons[FLOAT32] is reasons[COMPILED] is None
+    assert (
+        reasons[BFLOAT16]
+        == reasons[COMPILED_BFLOAT16]
+        == "matrix products run at 60 GFLOP/s in bfloat16, at 250 in float32"
+    )
+
+
+@SLOW_BFLOAT16
+@pytest.mark.usefixtures("rates")
+def test_with_nothing_to_compare_nothing_is_measured(job: TrainingJob) -> None:
+    decided = decide(trial(job, "False", "auto"), MACHINE)
+    assert (decided.mode, decided.measured) == (FLOAT32, ())
+    assert "matrix products run at 60 GFLOP/s in bfloat16" in decided.reason
+
+
+def test_a_short_run_is_float32_without_xla_and_says_why(job: TrainingJob) -> None:
+    decided = decide(trial(job, "auto", "auto", steps=3), MACHINE)
+    assert (decided.mode, decided.measured) == (FLOAT32, ())
+    assert "not measured, as the run may take about 0 s" in decided.reason or "matrix products" in decided.reason
+
+
+@pytest.mark.usefixtures("rates")
+@pytest.mark.parametrize(
+    ("use_amp", "warning"),
+    [("True", None), ("False", "use_amp=False makes this run slower: 2 s a step, 1 s with use_amp=True")],
+)
+def test_a_setting_that_costs_time_is_warned_of_with_both_numbers(
+    job: TrainingJob, caplog: pytest.LogCaptureFixture, use_amp: Switch, warning: str | None
+) -> None:
+    decide(trial(job, "False", use_amp), MACHINE)
+    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [warning] * bool(
+        warning
+    )
+
+
+@SLOW_BFLOAT16
+@pytest.mark.usefixtures("rates")
+def test_a_short_run_in_slow_bfloat16_is_warned_of_by_the_rates(
+    job: TrainingJob, caplog: pytest.LogCaptureFixture
+) -> None:
+    decided = decide(trial(job, "False", "True", steps=3), MACHINE)
+    assert decided.mode == BFLOAT16
+    assert (
+        "use_amp=True makes this run slower: matrix products run at 60 GFLOP/s in bfloat16, at 250 in float32"
+        in caplog.messages
+    )
+
+
+@pytest.mark.usefixtures("rates")
+def test_a_run_with_xla_learns_what_a_step_without_it_takes(job: TrainingJob) -> None:
+    decided = decide(trial(job, "True", "False"), MACHINE)
+    assert decided.mode == COMPILED
+    assert decided.seconds_without_xla == 2.0
+
+
+def test_a_resumed_run_keeps_its_decision(job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(budget, "matmul_rates", lambda: {"float32": 250.0, "bfloat16": 900.0})
+        before = decide(trial(job, "auto", "auto"), MACHINE)
+    elsewhere = replace(MACHINE, instruction_set=InstructionSet(best="AVX2"))
+    resumed = decide(trial(job, "auto", "auto"), elsewhere, earlier=before.record())
+    assert (resumed.mode, resumed.measured) == (before.mode, before.measured)
+    assert resumed.machine == elsewhere
+    assert resumed.reason == "use_xla=auto, use_amp=auto: as decided before the interruption"
+
+
+def test_a_switch_that_was_set_since_overrules_the_earlier_decision(job: TrainingJob) -> None:
+    earlier = acceleration.Acceleration(BFLOAT16, "", (), MACHINE).record()
+    assert decide(trial(job, "False", "False", steps=3), MACHINE, earlier=earlier).mode == FLOAT32
+
+
+def test_nothing_is_measured_on_a_gpu(job: TrainingJob) -> None:
+    decided = decide(trial(job, "auto", "auto"), replace(MACHINE, gpu=True))
+    assert (decided.mode, decided.measured) == (FLOAT32, ())
+    assert decided.reason == "use_xla=auto, use_amp=auto: nothing is measured on a GPU"
 
 
 def test_the_record_holds_what_took_effect() -> None:
-    record = acceleration.decide("auto", "True", replace(WITHOUT_AMX, limit="AVX512_CORE_BF16"), gpu=False).record()
-    assert (record["xla"], record["amp"], record["compute_dtype"]) == (False, True, "bfloat16")
-    assert record["instruction_set"] == {
-        "best": "AVX512_CORE_BF16",
-        "trapped": None,
-        "problem": None,
-        "limit": "AVX512_CORE_BF16",
-    }
+    limited = replace(MACHINE, instruction_set=InstructionSet(best="AVX512_CORE_BF16", limit="AVX512_CORE_BF16"))
+    record = acceleration.Acceleration(COMPILED_BFLOAT16, "use_xla=True, use_amp=True", (), limited).record()
+    assert (record["xla"], record["amp"], record["compute_dtype"]) == (True, True, "bfloat16")
+    assert record["instruction_set"]["limit"] == "AVX512_CORE_BF16"
+    assert record["threads"] == {"cores": 2, "intra_op": 2, "inter_op": 2}
+
+
+@pytest.fixture
+def keras_settings() -> Iterator[None]:
+    before = tf_keras.mixed_precision.global_policy()
+    yield
+    tf_keras.mixed_precision.set_global_policy(before)
+
+
+def built(mode: Mode, folder: Path) -> tf_keras.Model:
+    acceleration.Acceleration(mode, "", (), MACHINE).apply()
+    return build_model(Hyperparameters(max_seq_length=LENGTH), checkpoint.load(tiny_weights(folder)), total_steps=9)
+
+
+@pytest.mark.usefixtures("keras_settings")
+@pytest.mark.parametrize("mode", [FLOAT32, BFLOAT16])
+def test_the_model_computes_in_the_modes_dtype_with_variables_in_float32(mode: Mode, tmp_path: Path) -> None:
+    model = built(mode, tmp_path)
+    assert model.distilbert.compute_dtype == mode.compute_dtype
+    assert {variable.dtype for variable in model.trainable_variables} == {tf.float32}
+    logits = model({"input_ids": tf.ones([2, 4], tf.int32), "input_mask": tf.ones([2, 4], tf.int32)})
+    assert logits.dtype == tf.float32
+
+
+@pytest.mark.usefixtures("keras_settings")
+def test_in_float16_the_loss_is_scaled_and_a_step_that_overflows_changes_nothing(tmp_path: Path) -> None:
+    model = built(Mode(xla=False, compute_dtype="float16"), tmp_path)
+    assert isinstance(model.optimizer, tf_keras.mixed_precision.LossScaleOptimizer)
+    features = {"input_ids": tf.ones([4, 6], tf.int32), "input_mask": tf.ones([4, 6], tf.int32)}
+    labels = tf.constant([0, 1, 2, 3])
+
+    def kernel_after_a_step() -> Any:
+        model.train_on_batch(features, labels)
+        return model.classifier.kernel.numpy()
+
+    before, after = model.classifier.kernel.numpy(), kernel_after_a_step()
+    assert np.isfinite(after).all()
+    assert (after != before).any()
+    model.optimizer._loss_scale.current_loss_scale.assign(2.0**60)
+    np.testing.assert_array_equal(kernel_after_a_step(), after)
+    assert float(model.optimizer.loss_scale) == 2.0**59

@@ -27,7 +27,7 @@ NOTEBOOK = {
     "max_seq_length": 64,
     "freeze_bert_layer": False,
     "enable_sagemaker_debugger": True,
-    "enable_checkpointing": False,
+    "enable_checkpointing": "False",
     "enable_tensorboard": True,
     "run_validation": True,
     "run_test": True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import tensorflow as tf
 from training_job import examples, write_records
 
 from star_rating.data.channel import Channel, open_channel
-from star_rating.data.pipeline import batches_in_a_pass, evaluation_batches, training_batches
+from star_rating.data.pipeline import batches_in_a_pass, evaluation_batches, records_of_batch, training_batches
 
 LENGTH = 8
 
@@ -61,6 +62,19 @@ def test_a_resumed_run_reads_what_an_uninterrupted_one_would(channel: Channel, s
     uninterrupted = training_batches(channel, 5, LENGTH, seed=1).skip(seen)
     resumed = training_batches(channel, 5, LENGTH, seed=1, first_batch=seen)
     assert rows(uninterrupted, 6) == rows(resumed, 6)
+
+
+@pytest.mark.parametrize("batch", [0, 4, 5, 9])
+def test_a_batchs_records_can_be_found_again(channel: Channel, batch: int) -> None:
+    places = records_of_batch(channel, 5, seed=1, batch=batch)
+    found = [rows(tf_records(path).skip(record).take(1))[0] for path, record in places]
+    assert found == rows(training_batches(channel, 5, LENGTH, seed=1, first_batch=batch), 1)
+
+
+def tf_records(path: Path) -> tf.data.Dataset:
+    specification = {name: tf.io.FixedLenFeature([LENGTH], tf.int64) for name in ("input_ids", "input_mask")}
+    batches = tf.data.TFRecordDataset(str(path)).batch(1)
+    return batches.map(lambda serialized: (tf.io.parse_example(serialized, specification), 0))
 
 
 def test_evaluation_is_one_pass_in_order_or_its_first_batches(channel: Channel) -> None:

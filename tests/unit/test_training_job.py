@@ -257,9 +257,25 @@ def test_weights_that_are_not_finite_end_the_job_though_the_loss_is(tmp_path: Pa
     save_file(tensors, job.weights / "model.safetensors", metadata={"format": "pt"})
     outcome = job.run(enable_sagemaker_debugger="False")
     assert outcome.exit_code == ExitCode.LOSS_NOT_FINITE
-    assert re.search(
-        r"The weights hold NaN .* at step 3 .*first in \S+embeddings:0. Lower learning_rate", outcome.failure
-    )
+    assert re.search(r"The weights hold NaN .* at step 1, first in \S+kernel:0. Lower learning_rate", outcome.failure)
+    assert "Traceback" not in outcome.log
+
+
+@pytest.mark.slow
+def test_a_channel_that_is_changed_while_it_is_read_is_no_defect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = TrainingJob(tmp_path)
+    file = job.channel("train") / PART
+
+    def cut_off(_: object) -> None:
+        file.write_bytes(file.read_bytes()[:-5])
+
+    # Called once the channels have been checked.
+    monkeypatch.setattr("star_rating.data.channel.require_several_classes", cut_off)
+    outcome = job.run(enable_sagemaker_debugger="False")
+    assert outcome.exit_code == ExitCode.DATA
+    assert "was changed or removed since" in outcome.failure
     assert "Traceback" not in outcome.log
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from star_rating.data.files import visible_files
 from star_rating.data.manifest import Manifest, read_manifests
 from star_rating.failures import DataError
 
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 NUMBER_OF_CLASSES = 5
 SEQUENCE_FEATURES = ("input_ids", "input_mask", "segment_ids")
 RECORDS_A_CHECK = 4096
+
+UNPARSABLE = (tf.errors.InvalidArgumentError, UnicodeDecodeError)
+"""TensorFlow's error quotes the record: where its bytes are not UTF-8, Python cannot even make the message."""
 
 Labels = npt.NDArray[np.int64]
 """Records per class."""
@@ -58,13 +62,17 @@ def open_channel(
     max_seq_length: int,
     vocabulary_size: int,
     tokenizer_sha256: str | None = None,
+    on_progress: Callable[[], object] = lambda: None,
 ) -> Channel:
-    """Check every record of a channel; raise DataError that names the file, the record and the remedy."""
+    """Check every record of a channel; raise DataError that names the file, the record and the remedy.
+
+    `on_progress` is called after each file and each few thousand records: whoever waits can tell slow from hanging.
+    """
     if folder is None or not folder.is_dir():
         raise DataError(
             f"The job has no channel {name!r}. Add it to InputDataConfig, or mount it as input/data/{name}."
         )
-    files = tuple(sorted(path for path in folder.rglob("*.tfrecord") if _is_visible(path, folder) and path.is_file()))
+    files = visible_files(folder, "*.tfrecord")
     if not files:
         raise DataError(
             f"Channel {name!r} ({folder}) holds no *.tfrecord file. Point it at the folder that `prepare` wrote for it."
@@ -72,7 +80,10 @@ def open_channel(
     manifests = read_manifests(folder)
     _check_manifests(name, manifests, max_seq_length, tokenizer_sha256)
     _check_nothing_missing(name, folder, manifests, files)
-    digests = {path: _sha256(path) for path in files}
+    digests = {}
+    for path in files:
+        digests[path] = _sha256(path)
+        on_progress()
     histogram, vouched_for = _promised_labels(manifests, list(digests.values()))
     promised = {file.name: file.sha256 for manifest in manifests for file in manifest.files}
     for path, digest in digests.items():
@@ -82,7 +93,9 @@ def open_channel(
             raise DataError(
                 f"{path} is not the file that its manifest describes: it was cut off or changed. Run `prepare` again."
             )
-        histogram += _check_records(path, max_seq_length, vocabulary_size)
+        for labels in _check_records(path, max_seq_length, vocabulary_size):
+            histogram += labels
+            on_progress()
     records = int(histogram.sum())
     if records == 0:
         raise DataError(f"Channel {name!r} ({folder}) holds no record: its *.tfrecord files are empty.")
@@ -98,10 +111,6 @@ def require_several_classes(channel: Channel) -> None:
             f"All {channel.records} records of channel {channel.name!r} have {present[0]} star(s): there is nothing to "
             "learn. Check the star_rating column that `prepare` read."
         )
-
-
-def _is_visible(path: Path, folder: Path) -> bool:
-    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _check_manifests(name: str, manifests: list[Manifest], max_seq_length: int, tokenizer_sha256: str | None) -> None:
@@ -145,9 +154,8 @@ def _promised_labels(manifests: list[Manifest], digests: list[str]) -> tuple[Lab
     return histogram, vouched_for
 
 
-def _check_records(path: Path, max_seq_length: int, vocabulary_size: int) -> Labels:
-    """Parse a whole file and return its label counts; raise DataError at the first record that training cannot use."""
-    histogram = np.zeros(NUMBER_OF_CLASSES, dtype=np.int64)
+def _check_records(path: Path, max_seq_length: int, vocabulary_size: int) -> Iterator[Labels]:
+    """Parse a file and yield label counts, part by part; raise DataError at the first record that cannot be used."""
     first = 0
     for parsed in _parsed_chunks(path):
         for feature in SEQUENCE_FEATURES:
@@ -160,9 +168,8 @@ def _check_records(path: Path, max_seq_length: int, vocabulary_size: int) -> Lab
         _check_range(
             path, first, "input_mask", parsed["input_mask"].values.numpy().reshape(-1, max_seq_length), 2, "0, 1"
         )
-        histogram += np.bincount(labels, minlength=NUMBER_OF_CLASSES)
+        yield np.bincount(labels, minlength=NUMBER_OF_CLASSES)
         first += len(labels)
-    return histogram
 
 
 def _parsed_chunks(path: Path) -> Iterator[dict[str, tf.RaggedTensor]]:
@@ -178,7 +185,7 @@ def _parsed_chunks(path: Path) -> Iterator[dict[str, tf.RaggedTensor]]:
             raise _damaged(path, str(error), read) from None
         try:
             yield tf.io.parse_example(serialized, specification)
-        except tf.errors.InvalidArgumentError:
+        except UNPARSABLE:
             raise _unparsable(path, serialized, specification, read) from None
         read += int(serialized.shape[0])
 
@@ -196,7 +203,7 @@ def _unparsable(path: Path, serialized: tf.Tensor, specification: dict[str, obje
     for index, record in enumerate(serialized):
         try:
             tf.io.parse_example(record[tf.newaxis], specification)
-        except tf.errors.InvalidArgumentError:
+        except UNPARSABLE:
             return DataError(
                 f"{path}, record {read + index}: not a tf.train.Example whose features input_ids, input_mask, "
                 "segment_ids and label_ids are int64. Write the features as Int64List."

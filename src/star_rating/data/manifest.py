@@ -15,10 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from star_rating.data.files import visible_files
 from star_rating.failures import DataError
 
 FORMAT_VERSION = 1
 STARS = ("1", "2", "3", "4", "5")
+LARGEST_NUMBER = 2**63 - 1
+"""Of records, bytes, or a seed; what an int64 holds."""
 
 Scalar = str | int | float | bool | None
 
@@ -143,7 +146,7 @@ class Manifest:
 def read_manifests(folder: Path) -> list[Manifest]:
     """Return the manifests of all hosts below a channel folder, sorted by path; none if `prepare` did not make it."""
     manifests = []
-    for path in sorted(folder.rglob("manifest-*.json")):
+    for path in visible_files(folder, "manifest-*.json"):
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -163,7 +166,7 @@ class _Section:
     def parse(cls, text: str, where: str) -> _Section:
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{where} is not JSON: {error}. Copy it again, or run `prepare` again.") from error
         return cls._of(values, where)
 
@@ -176,8 +179,9 @@ class _Section:
     def take(self, key: str, kind: type[_T]) -> _T:
         value = self.values.get(key)
         # bool is an int in Python, not in JSON.
-        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
-            wanted = "a whole number from 0 up" if kind is int else "a text"
+        in_range = not isinstance(value, int) or 0 <= value <= LARGEST_NUMBER
+        if not isinstance(value, kind) or isinstance(value, bool) or not in_range:
+            wanted = f"a whole number from 0 to {LARGEST_NUMBER}" if kind is int else "a text"
             raise DataError(f"{self.where}: {key} is {json.dumps(value)[:60]}, not {wanted}. Run `prepare` again.")
         return value
 

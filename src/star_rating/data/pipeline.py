@@ -8,6 +8,9 @@ pass in the order of the files.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import tensorflow as tf
 
 from star_rating.data.channel import Channel
@@ -29,18 +32,40 @@ def training_batches(
 
     A run that resumes says with `first_batch` how many batches it has seen; they are not read again.
     """
+    batches = _passes(channel, batch_size, seed, first_batch, tf.data.TFRecordDataset)
+    return _parsed(batches, max_seq_length)
+
+
+def records_of_batch(channel: Channel, batch_size: int, *, seed: int, batch: int) -> list[tuple[Path, int]]:
+    """Return file and record, both batch and record from 0, of what `training_batches` yields as batch `batch`."""
+
+    def places(path: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.TFRecordDataset(path).enumerate().map(lambda record, _: (path, record))
+
+    paths, records = next(_passes(channel, batch_size, seed, batch, places).as_numpy_iterator())
+    return [(Path(path.decode()), int(record)) for path, record in zip(paths, records, strict=True)]
+
+
+def _passes(
+    channel: Channel,
+    batch_size: int,
+    seed: int,
+    first_batch: int,
+    read: Callable[[tf.Tensor], tf.data.Dataset],
+) -> tf.data.Dataset:
+    """Return the batches of what `read` makes of each file, which is one element a record."""
     paths = tf.constant([str(path) for path in channel.files])
     buffer = min(channel.records, SHUFFLE_BUFFER)
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
         pass_seed = tf.constant(seed, tf.int64) * 1_000_003 + number
         files = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(channel.files), seed=pass_seed)
-        records = files.interleave(tf.data.TFRecordDataset, cycle_length=FILES_AT_ONCE, block_length=16)
+        records = files.interleave(read, cycle_length=FILES_AT_ONCE, block_length=16)
         return records.shuffle(buffer, seed=pass_seed).batch(batch_size)
 
     first_pass, seen = divmod(first_batch, batches_in_a_pass(channel, batch_size))
     passes = tf.data.Dataset.range(first_pass, tf.int64.max).flat_map(one_pass)
-    return _parsed(passes.skip(seen), max_seq_length)
+    return passes.skip(seen)
 
 
 def evaluation_batches(channel: Channel, batch_size: int, max_seq_length: int, *, steps: int = 0) -> tf.data.Dataset:

@@ -14,6 +14,8 @@ from star_rating.hyperparameters import Hyperparameters
 from star_rating.results import export, figures, predictions
 from star_rating.results.evaluation import Evaluation, evaluate
 from star_rating.training.fit import Fit
+from star_rating.training.interruption import Stopped
+from star_rating.training.supervision import Supervision
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +41,17 @@ class Artifacts:
 
 
 def write_artifacts(
-    hyperparameters: Hyperparameters, fit: Fit, data: Mapping[str, Channel], weights_folder: Path, model_dir: Path
+    hyperparameters: Hyperparameters,
+    fit: Fit,
+    data: Mapping[str, Channel],
+    weights_folder: Path,
+    model_dir: Path,
+    supervision: Supervision,
 ) -> Artifacts:
-    """Export and verify the model, evaluate the test channel if the job has one, and log what is worth reading."""
+    """Export and verify the model, evaluate the test channel if the job has one, and log what is worth reading.
+
+    A job that was stopped has its model, and no test result.
+    """
     length = hyperparameters.max_seq_length
     export.export_model(fit.model, weights_folder, model_dir, length)
     difference = export.verify_exports(fit.model, model_dir, length)
@@ -51,7 +61,10 @@ def write_artifacts(
         batches = evaluation_batches(
             data["test"], hyperparameters.test_batch_size, length, steps=hyperparameters.test_steps
         )
-        test = _evaluate_test(fit, batches, model_dir / "metrics")
+        try:
+            test = _evaluate_test(fit, batches, model_dir / "metrics", supervision)
+        except Stopped:
+            log.info("the test channel is not evaluated, as the job was stopped")
     samples = []
     if hyperparameters.run_sample_predictions:
         tokenizer_file = weights_folder / "tokenizer.json"
@@ -61,8 +74,13 @@ def write_artifacts(
     return Artifacts(test, samples, difference)
 
 
-def _evaluate_test(fit: Fit, batches: Any, metrics_dir: Path) -> Evaluation:  # noqa: ANN401 - TensorFlow is untyped
-    labels, logits = predictions.predict_channel(fit.model, batches)
+def _evaluate_test(
+    fit: Fit,
+    batches: Any,  # noqa: ANN401 - TensorFlow is untyped
+    metrics_dir: Path,
+    supervision: Supervision,
+) -> Evaluation:
+    labels, logits = predictions.predict_channel(fit.model, supervision.watched(batches, "evaluation"))
     test = evaluate(labels, logits)
     test.write(metrics_dir / "evaluation.json")
     predictions.write_predictions(metrics_dir / "predictions.csv", labels, logits)

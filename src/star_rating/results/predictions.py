@@ -6,7 +6,7 @@ predictions.csv holds no review text: model.tar.gz travels further than the data
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,9 @@ from tokenizers import Tokenizer
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.results.evaluation import Floats, Integers, probabilities
 
+Batch = tuple[Mapping[str, tf.Tensor], tf.Tensor]
+"""Features and labels."""
+
 SAMPLES = (
     "This is the best purchase I have made in years, it works perfectly!",
     "It does what it says, nothing more.",
@@ -23,7 +26,7 @@ SAMPLES = (
 )
 
 
-def predict_channel(model: DistilBertClassifier, batches: tf.data.Dataset) -> tuple[Integers, Floats]:
+def predict_channel(model: DistilBertClassifier, batches: Iterable[Batch]) -> tuple[Integers, Floats]:
     """Return the labels [records] and logits [records, classes] of a channel, in its order."""
     predict = tf.function(lambda features: model(features, training=False), reduce_retracing=True)
     labels, logits = [], []

@@ -1,93 +1,165 @@
 """Decide on XLA and mixed precision: the one place where `use_xla` and `use_amp` become what really happens.
 
-    acceleration = decide("auto", "auto", instruction_set.choose(os.environ), gpu=has_gpu())
+    acceleration = decide(trial, machine)
     acceleration.apply()                                   # before the model is made
-    model.compile(..., jit_compile=acceleration.xla)
+    model = build_model(...)
 
 True means that it happens: XLA compiles the training step, mixed precision computes in bfloat16 on a processor and in
-float16 (with a scaled loss) on a GPU, with variables in float32 on both. `auto` is the choice that measurements of
-this model have found best; a measurement on the job's own machine would take the place of `_auto_xla` and `_auto_amp`.
+float16 (with a scaled loss) on a GPU, with variables in float32 on both. `auto` measures on this machine, where the run
+is long enough to earn that back (budget.py), and takes the fastest whose losses agree (measurement.py); else it is
+float32 without XLA. No measurement comes out twice the same: who wants a run to be repeated bit by bit sets True or
+False. A run that resumes keeps what it had decided.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
 from star_rating.hyperparameters import Switch
+from star_rating.training import budget
 from star_rating.training.instruction_set import InstructionSet
+from star_rating.training.measurement import (
+    Measurement,
+    fastest,
+    seconds_per_step,
+    slower_setting,
+    table,
+    unmeasured,
+)
+from star_rating.training.mode import BFLOAT16, FLOAT32, Mode
+from star_rating.training.threads import Threads
+from star_rating.training.trial import Trial
 
 log = logging.getLogger(__name__)
+
+SHARE_TO_DECIDE = 0.05
+"""Of the run's expected time, that a trial may take if a switch is `auto`."""
+SHARE_TO_WARN = 0.02
+"""The same if nothing is left to decide, and all that can come of it is a warning."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run computes on."""
+
+    instruction_set: InstructionSet
+    threads: Threads
+    gpu: bool
 
 
 @dataclass(frozen=True)
 class Acceleration:
-    """What a run computes with."""
+    """How a run computes, and why."""
 
-    xla: bool
-    """Whether XLA compiles the step: `jit_compile`, and shapes that do not depend on the data."""
-    amp: bool
-    compute_dtype: str
-    """Of the matrix products: float32, bfloat16 or float16. Variables, loss and logits are float32."""
-    reasons: tuple[str, str]
-    """Why `xla` and why `amp` are what they are."""
-    instruction_set: InstructionSet
+    mode: Mode
+    reason: str
+    measured: tuple[Measurement, ...]
+    """Empty where nothing was."""
+    machine: Machine
 
     @property
-    def policy(self) -> str:
-        """Keras's name for the dtypes of the layers."""
-        return f"mixed_{self.compute_dtype}" if self.amp else "float32"
-
-    @property
-    def summary(self) -> str:
-        """Say in one line what takes effect."""
-        instructions = self.instruction_set.limit or self.instruction_set.best or "not probed"
-        return (
-            f"XLA {'on' if self.xla else 'off'} ({self.reasons[0]}), compute in {self.compute_dtype} "
-            f"({self.reasons[1]}), instruction set {instructions}"
-        )
+    def seconds_without_xla(self) -> float | None:
+        """What a step takes in the same dtype without XLA, if it was measured."""
+        return seconds_per_step(self.measured, Mode(xla=False, compute_dtype=self.mode.compute_dtype))
 
     def apply(self) -> None:
-        """Make layers that are created from now on compute in `compute_dtype`."""
-        tf_keras.mixed_precision.set_global_policy(self.policy)
-        log.info("acceleration: %s", self.summary)
+        """Make layers that are created from now on compute in the mode's dtype."""
+        tf_keras.mixed_precision.set_global_policy(self.mode.policy)
 
-    def record(self) -> dict[str, object]:
-        """Return what run.json keeps."""
+    def record(self) -> dict[str, Any]:
+        """Return what run.json and checkpoints keep."""
         return {
-            "xla": self.xla,
-            "amp": self.amp,
-            "compute_dtype": self.compute_dtype,
-            "variable_dtype": "float32",
-            "xla_reason": self.reasons[0],
-            "amp_reason": self.reasons[1],
-            "instruction_set": self.instruction_set.record(),
+            "xla": self.mode.xla,
+            "amp": self.mode.amp,
+            "compute_dtype": self.mode.compute_dtype,
+            "variable_dtype": FLOAT32,
+            "reason": self.reason,
+            "measured": [line.record() for line in self.measured],
+            "instruction_set": self.machine.instruction_set.record(),
+            "threads": self.machine.threads.record(),
         }
 
 
-def decide(use_xla: Switch, use_amp: Switch, instruction_set: InstructionSet, *, gpu: bool) -> Acceleration:
-    """Turn the two hyperparameters into a decision; pure."""
-    xla, xla_reason = _auto_xla() if use_xla == "auto" else (use_xla == "True", f"use_xla={use_xla}")
-    amp, amp_reason = (
-        _auto_amp(instruction_set, gpu=gpu) if use_amp == "auto" else (use_amp == "True", f"use_amp={use_amp}")
+def decide(trial: Trial, machine: Machine, earlier: Mapping[str, Any] | None = None) -> Acceleration:
+    """Turn the hyperparameters `use_xla` and `use_amp` into a mode, and say which; measures where that is worth it.
+
+    `earlier` is the record() of the run that this one resumes: its decision holds, unless a switch was set since.
+    """
+    use_xla, use_amp = trial.hyperparameters.use_xla, trial.hyperparameters.use_amp
+    allowed = allowed_modes(use_xla, use_amp, gpu=machine.gpu)
+    measured: tuple[Measurement, ...] = ()
+    if earlier is not None and (mode := Mode(earlier["xla"], earlier["compute_dtype"])) in allowed:
+        measured, why = tuple(Measurement(**line) for line in earlier["measured"]), "as decided before the interruption"
+    elif machine.gpu:
+        mode, why = allowed[0], "nothing is measured on a GPU"
+    else:
+        measured, why = _measure(trial, allowed)
+        mode, why = fastest(allowed, measured, trial.steps) if measured else (allowed[0], why)
+    settings = f"use_xla={use_xla}, use_amp={use_amp}"
+    reason = settings if len(allowed) == 1 else f"{settings}: {why}"
+    limit = machine.instruction_set.limit or machine.instruction_set.best or "not probed"
+    threads = machine.threads.intra_op
+    log.info("acceleration: %s (%s), instruction set %s, %d thread(s) an operation", mode, reason, limit, threads)
+    return Acceleration(mode, reason, measured, machine)
+
+
+def allowed_modes(use_xla: Switch, use_amp: Switch, *, gpu: bool) -> list[Mode]:
+    """Return the modes that the switches leave open, the most cautious first."""
+    # Processors have no float16 product worth the name, and GPUs before 2020 no bfloat16.
+    mixed = "float16" if gpu else BFLOAT16
+    compiled = {"True": [True], "False": [False], "auto": [False, True]}[use_xla]
+    dtypes = {"True": [mixed], "False": [FLOAT32], "auto": [FLOAT32, mixed]}[use_amp]
+    return [Mode(xla, dtype) for xla, dtype in itertools.product(compiled, dtypes)]
+
+
+def _measure(trial: Trial, allowed: Sequence[Mode]) -> tuple[tuple[Measurement, ...], str]:
+    """Return what a trial measured, or nothing and why; warn of a `use_amp` that costs time."""
+    use_amp = trial.hyperparameters.use_amp
+    rates = budget.matmul_rates()
+    bfloat16_is_slow = rates[BFLOAT16] < rates[FLOAT32]
+    speeds = f"matrix products run at {rates[BFLOAT16]:.0f} GFLOP/s in bfloat16, at {rates[FLOAT32]:.0f} in float32"
+    known_bad = bfloat16_is_slow and use_amp != "True"
+    left_out = [mode for mode in _of_interest(allowed) if mode.amp and known_bad]
+    modes = [mode for mode in _of_interest(allowed) if mode not in left_out]
+    if len(modes) == 1:
+        return (), speeds
+    try:
+        share = SHARE_TO_DECIDE if len(allowed) > 1 else SHARE_TO_WARN
+        seconds = budget.budget(trial, modes, rates[FLOAT32], share)
+    except budget.NotWorthItError as problem:
+        if bfloat16_is_slow and use_amp == "True":
+            log.warning("use_amp=True makes this run slower: %s", speeds)
+        return (), f"not measured, as {problem}"
+    log.info("acceleration: measuring %s for at most %.0f s", ", ".join(map(str, modes)), seconds)
+    measured = (*trial.measure(modes, seconds), *(unmeasured(mode, speeds) for mode in left_out))
+    log.info("acceleration: measured with the same weights, batches and seeds\n%s", table(measured))
+    if use_amp != "auto":
+        _warn_of_amp(measured, amp=use_amp == "True")
+    return measured, ""
+
+
+def _of_interest(allowed: Sequence[Mode]) -> list[Mode]:
+    """Return what a trial shall compare, those without XLA first."""
+    # Without XLA both dtypes are cheap to try, whatever is allowed: a warning may come of it. What XLA does to a run
+    # that has it anyway shows in the run itself (compiled_step.py).
+    compiled = [mode for mode in allowed if mode.xla] if len(allowed) > 1 else []
+    return [*(Mode(xla=False, compute_dtype=dtype) for dtype in (FLOAT32, BFLOAT16)), *compiled]
+
+
+def _warn_of_amp(measured: Sequence[Measurement], *, amp: bool) -> None:
+    in_float32, in_bfloat16 = (
+        seconds_per_step(measured, Mode(xla=False, compute_dtype=dtype)) for dtype in (FLOAT32, BFLOAT16)
     )
-    mixed = "float16" if gpu else "bfloat16"
-    return Acceleration(xla, amp, mixed if amp else "float32", (xla_reason, amp_reason), instruction_set)
-
-
-def _auto_xla() -> tuple[bool, str]:
-    return False, "auto: a compiled step was 1.3 to 2 times slower than oneDNN's, and compiling took 20 s and more"
-
-
-def _auto_amp(instruction_set: InstructionSet, *, gpu: bool) -> tuple[bool, str]:
-    if gpu:
-        return False, "auto: not measured on a GPU; set use_amp=True for float16"
-    if instruction_set.has_amx:
-        return False, "auto: bfloat16 rounds more; with AMX, as here, use_amp=True was 1.1 to 1.4 times faster"
-    return False, "auto: without AMX, a step in bfloat16 was 1.7 to 2.4 times slower"
+    chosen, opposite = (in_bfloat16, in_float32) if amp else (in_float32, in_bfloat16)
+    if warning := slower_setting("use_amp", chosen, opposite, value=amp):
+        log.warning(warning)
 
 
 def has_gpu() -> bool:

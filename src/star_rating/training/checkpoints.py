@@ -1,71 +1,213 @@
-"""Epoch checkpoints: weights, optimizer and epoch under /opt/ml/checkpoints, which SageMaker mirrors to S3.
+"""A run's checkpoints: where it goes on from, and what it leaves to go on from.
 
-checkpoints = Checkpoints(model, folder, fingerprint)
-first_epoch = checkpoints.restore()        # 0 when there is none
+    checkpointing = open_checkpoints(hyperparameters, contract, fingerprint)
+    checkpointing.state                                     # the RunState to go on from, or None
+    checkpoints = Checkpoints(checkpointing, ...)
+    checkpoints.resume(model)
+    model.fit(..., callbacks=[..., checkpoints])
+
+The parts: checkpoint_path (where), checkpoint_store (files), run_state (JSON, and what may differ), model_state
+(tensors), checkpoint_schedule (when). A checkpoint is taken between two batches, where all of these fit together.
 """
 
 from __future__ import annotations
 
-import json
+import errno
 import logging
+import os
+import shutil
+import tempfile
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
-from star_rating.failures import ConfigurationError
+from star_rating.contract import Contract
+from star_rating.failures import ConfigurationError, DiskFullError
+from star_rating.hyperparameters import Hyperparameters
+from star_rating.training import model_state
+from star_rating.training.checkpoint_path import checkpoint_path
+from star_rating.training.checkpoint_schedule import Schedule
+from star_rating.training.checkpoint_store import CheckpointStore, Saved
+from star_rating.training.nonfinite import NonFiniteGuard
+from star_rating.training.progress import ProgressLog
+from star_rating.training.run_state import Fingerprint, RunState
 
 log = logging.getLogger(__name__)
 
-KEPT = 2
-"""Checkpoints on disk: the newest, and the one before in case a write was cut off. Each deletion reaches S3 too."""
+ASSUMED_BYTES_A_SECOND = 200e6
+"""Until the first checkpoint has been timed."""
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """A job's checkpoint folder, and the run that it goes on with; None where there is none."""
+
+    fingerprint: Fingerprint
+    store: CheckpointStore | None
+    saved: Saved | None = None
+    state: RunState | None = None
+
+    def last(self) -> Path | None:
+        """Return the newest checkpoint."""
+        return self.store.last() if self.store else None
+
+
+def open_checkpoints(hyperparameters: Hyperparameters, contract: Contract, fingerprint: Fingerprint) -> Checkpointing:
+    """Find the newest intact checkpoint; raise ConfigurationError if it is of another run, or if all are damaged."""
+    folder = checkpoint_path(contract, hyperparameters.enable_checkpointing)
+    if folder is None:
+        return Checkpointing(fingerprint, None)
+    store = CheckpointStore(folder, hyperparameters.checkpoints_kept)
+    saved = store.newest()
+    if saved is None:
+        log.info("checkpoints: none in %s yet, training starts from the pretrained weights", folder)
+        return Checkpointing(fingerprint, store)
+    state = RunState.from_json(saved.state)
+    state.refuse_another_run(fingerprint, hyperparameters, saved.folder)
+    log.info("resumed from %s: step %d, %d epoch(s) ended", saved.folder, state.step, state.epochs_ended)
+    state.log_changes(hyperparameters)
+    return Checkpointing(fingerprint, store, saved, state)
 
 
 class Checkpoints(tf_keras.callbacks.Callback):
-    """Restores the newest checkpoint, and writes one at each epoch's end."""
+    """Goes on from a checkpoint and writes others during fit; without a store it does neither."""
 
-    def __init__(self, model: tf_keras.Model, folder: Path, fingerprint: Mapping[str, str | int]) -> None:
+    def __init__(
+        self,
+        checkpointing: Checkpointing,
+        hyperparameters: Hyperparameters,
+        acceleration: Mapping[str, Any],
+        progress: ProgressLog,
+        guard: NonFiniteGuard,
+    ) -> None:
         super().__init__()
-        self.folder = folder
-        self.fingerprint = dict(fingerprint)
-        self.epochs_done = tf.Variable(0, dtype=tf.int64, trainable=False)
-        # The optimizer's slots must exist before a restore, or they come back empty.
-        model.optimizer.build(model.trainable_variables)
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, epochs_done=self.epochs_done)
-        self.manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=KEPT, checkpoint_name="epoch")
+        self.checkpointing = checkpointing
+        self.hyperparameters = hyperparameters
+        self.acceleration = acceleration
+        self.progress = progress
+        self.guard = guard
+        self.schedule = Schedule(
+            hyperparameters.checkpoint_every_steps, hyperparameters.checkpoint_every_minutes * 60, cost_seconds=0.0
+        )
+        self.written = 0
+        self.failed = 0
+        self.seconds = 0.0
+        self._interrupted_epoch: model_state.Tensors | None = None
 
-    def restore(self) -> int:
-        """Load the newest checkpoint if there is one; return the number of epochs that it holds."""
-        newest = self.manager.latest_checkpoint
-        if newest is None:
-            log.info("checkpointing to %s; none there yet", self.folder)
-            return 0
-        self._check_fingerprint()
-        self.manager.checkpoint.restore(newest).assert_existing_objects_matched()
-        log.info("resumed from %s: %d epoch(s) done", newest, int(self.epochs_done))
-        return int(self.epochs_done)
+    def resume(self, model: tf_keras.Model) -> bool:
+        """Put the model and the other callbacks where the newest checkpoint was; return whether there is one.
+
+        Raises ConfigurationError or DiskFullError if no checkpoint could be written later.
+        """
+        if self.checkpointing.store is None:
+            return False
+        size = model_state.size(model)
+        require_space(self.checkpointing.store, size)
+        self.schedule.cost_seconds = size / ASSUMED_BYTES_A_SECOND
+        saved, state = self.checkpointing.saved, self.checkpointing.state
+        if saved is None or state is None:
+            return False
+        tensors = saved.tensors()
+        model_state.restore(model, tensors)
+        self.progress.go_on(state.step, state.history, state.progress)
+        self.guard.skipped = list(state.skipped_steps)
+        if self.progress.within_epoch:
+            self._interrupted_epoch = tensors
+        return True
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Go on with the running sums of an interrupted epoch; Keras has just cleared them."""
+        del epoch, logs
+        if self._interrupted_epoch is not None:
+            model_state.restore_metrics(self.model, self._interrupted_epoch)
+            self._interrupted_epoch = None
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Write if one is due; at the last batch of an epoch, validation comes first."""
+        del batch, logs
+        if self.progress.within_epoch and self.schedule.is_due(self.progress.step):
+            self.write()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Write a checkpoint."""
+        """Write if one is due, and at the end of training, so that nothing after it can lose it."""
         del logs
-        self.epochs_done.assign(epoch + 1)
-        self._fingerprint_file.write_text(json.dumps(self.fingerprint, indent=2), encoding="utf-8")
-        log.info("checkpoint written: %s", self.manager.save(checkpoint_number=epoch + 1))
+        if epoch + 1 == self.progress.epochs or self.schedule.is_due_at_epoch_end():
+            self.write()
 
-    @property
-    def _fingerprint_file(self) -> Path:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder / "fingerprint.json"
+    def write(self) -> None:
+        """Write a checkpoint of this moment, unless there is one; raise LossNotFiniteError if it is not worth it.
 
-    def _check_fingerprint(self) -> None:
-        saved = (
-            json.loads(self._fingerprint_file.read_text(encoding="utf-8")) if self._fingerprint_file.exists() else {}
+        A disk that refuses it costs this checkpoint, not the run.
+        """
+        store, last, state = self.checkpointing.store, self.checkpointing.last(), self._state()
+        if store is None or (last is not None and last.name == state.name):
+            return
+        self.guard.require_finite_weights(state.step)
+        started = time.monotonic()
+        try:
+            folder = store.write(state.name, model_state.capture(self.model), state.as_json())
+        except OSError as error:
+            self.failed += 1
+            log.error("checkpoint %s is not written, training goes on: %s", state.name, error)  # noqa: TRY400
+        else:
+            self.written += 1
+            log.info("checkpoint %s written in %.1f s", folder, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        self.seconds += seconds
+        self.schedule.written(seconds)
+
+    def record(self, fit_seconds: float) -> dict[str, Any]:
+        """Return what run.json keeps."""
+        store, last, state = self.checkpointing.store, self.checkpointing.last(), self.checkpointing.state
+        return {
+            "folder": str(store.folder) if store else None,
+            "resumed_from_step": state.step if state else None,
+            "written": self.written,
+            "failed": self.failed,
+            "newest": last.name if last else None,
+            "seconds": self.seconds,
+            "share": self.seconds / fit_seconds,
+        }
+
+    def _state(self) -> RunState:
+        progress, epochs = self.progress, self.progress.history.epochs
+        validated = bool(epochs) and epochs[-1]["step"] == progress.step
+        return RunState(
+            step=progress.step,
+            epochs_ended=progress.epochs_ended,
+            validation_loss=epochs[-1].get("validation_loss") if validated else None,
+            history=progress.history.as_dict(),
+            progress=progress.as_dict(),
+            skipped_steps=self.guard.skipped,
+            acceleration=self.acceleration,
+            fingerprint=self.checkpointing.fingerprint,
+            hyperparameters=self.hyperparameters.as_dict(),
+            tensorflow=tf.__version__,
         )
-        different = [name for name, value in self.fingerprint.items() if saved.get(name) != value]
-        if different:
-            raise ConfigurationError(
-                f"The checkpoint in {self.folder} belongs to another run: {', '.join(different)} differ(s). "
-                "Give the job an empty checkpoint path, or the settings and data of that run."
-            )
+
+
+def require_space(store: CheckpointStore, size: int) -> None:
+    """Raise now what would be found out after the first interval; `size` is that of one checkpoint, in bytes."""
+    try:
+        store.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=store.folder):
+            free = shutil.disk_usage(store.folder).free
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise ConfigurationError(
+            f"{store.folder} cannot be written by user {os.getuid()}: {error.strerror}. Mount a folder there that this "
+            "user may write to, or set enable_checkpointing=False."
+        ) from None
+    # The kept ones, the best, and the one that is being written.
+    needed = size * max(store.kept + 2 - len(list(store.folder.glob("step-*"))), 1)
+    if free < needed:
+        raise DiskFullError(
+            f"{store.folder} has {free / 1e6:,.0f} MB free, checkpoints need {needed / 1e6:,.0f} MB. Give the job a "
+            "larger volume (VolumeSizeInGB), lower checkpoints_kept, or set enable_checkpointing=False."
+        )

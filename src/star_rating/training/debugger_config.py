@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from star_rating.contract import Contract
-from star_rating.failures import ConfigurationError
+from star_rating.failures import ConfigurationError, shown
 
 log = logging.getLogger(__name__)
 
 DEFAULT_SAVE_INTERVAL = 10
 """Steps, in a bare `docker run`; the notebook's setting. smdebug's own default is 500."""
+
+LONGEST_PATH = 255
 
 ON_SAGEMAKER = "TRAINING_JOB_NAME"
 """The variable by which smdebug itself tells a SageMaker job."""
@@ -33,6 +35,7 @@ SMDEBUG_COLLECTIONS = frozenset(
 
 _MODE = r"(?:(?:train|eval|predict|global)\.)?"
 _WHOLE_NUMBER = re.compile(_MODE + r"(?:save_interval|start_step|end_step)$")
+_WHOLE = re.compile(r"[0-9]{1,18}")
 
 
 def read_settings(contract: Contract, *, on_sagemaker: bool) -> dict[str, Any] | None:
@@ -70,7 +73,10 @@ def _place_tensorboard(settings: dict[str, Any], contract: Contract, *, on_sagem
             )
         return
     if output is not None:
-        parameters.setdefault("tensorboard_dir", output.get("LocalPath") or "tensorboard")
+        local_path = output.get("LocalPath") or "tensorboard"
+        if not _is_path(local_path):
+            raise ConfigurationError(f"{path}: LocalPath is {shown(local_path)}; the name of a folder is needed.")
+        parameters.setdefault("tensorboard_dir", local_path)
     if "tensorboard_dir" in parameters:
         # A relative path would be below the container's working directory, which nobody mounts.
         parameters["tensorboard_dir"] = str(contract.output_dir / parameters["tensorboard_dir"])
@@ -79,12 +85,14 @@ def _place_tensorboard(settings: dict[str, Any], contract: Contract, *, on_sagem
 def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
     """Check what smdebug would fail on later, or misread; return a copy with every part that may be missing."""
     local_path = settings.get("LocalPath")
-    if local_path is not None and not (isinstance(local_path, str) and local_path.startswith("/")):
-        raise ConfigurationError(f"{path}: LocalPath is {local_path!r}; a folder of the container is needed, from /.")
+    if local_path is not None and not (_is_path(local_path) and local_path.startswith("/")):
+        raise ConfigurationError(
+            f"{path}: LocalPath is {shown(local_path)}; a folder of the container is needed, from /."
+        )
     parameters = _parameters(settings.get("HookParameters"), f"{path}: HookParameters")
     collections = settings.get("CollectionConfigurations") or []
     if not isinstance(collections, list):
-        raise ConfigurationError(f"{path}: CollectionConfigurations is not a list.")
+        raise ConfigurationError(f"{path}: CollectionConfigurations is not a list; write one, or leave the key out.")
     return {
         "LocalPath": local_path,
         "HookParameters": parameters,
@@ -94,14 +102,18 @@ def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
     }
 
 
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and len(value) <= LONGEST_PATH
+
+
 def _collection(entry: object, where: str) -> dict[str, Any]:
     name = entry.get("CollectionName") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(name, str) or not name:
-        raise ConfigurationError(f"{where} has no CollectionName.")
-    parameters = _parameters(entry.get("CollectionParameters"), f"{where} ({name})")
+        raise ConfigurationError(f"{where} has no CollectionName; name what is to be saved, for example losses.")
+    parameters = _parameters(entry.get("CollectionParameters"), f"{where} ({name[:80]})")
     if name not in SMDEBUG_COLLECTIONS and not parameters.get("include_regex"):
         raise ConfigurationError(
-            f"{where}: {name!r} is not one of smdebug's collections ({', '.join(sorted(SMDEBUG_COLLECTIONS))}); "
+            f"{where}: {shown(name)} is not one of smdebug's collections ({', '.join(sorted(SMDEBUG_COLLECTIONS))}); "
             "give it an include_regex in its CollectionParameters."
         )
     return {"CollectionName": name, "CollectionParameters": parameters}
@@ -122,23 +134,29 @@ def _parameters(value: object, where: str) -> dict[str, str]:
 def _check_parameter(name: str, text: str, where: str) -> None:
     if _WHOLE_NUMBER.match(name):
         least = 1 if name.endswith("interval") else 0
-        if not text.strip().isdecimal() or int(text) < least:
-            raise ConfigurationError(f"{where}: {name} is {text!r}; a whole number from {least} is needed.")
+        if not _WHOLE.fullmatch(text.strip()) or int(text) < least:
+            raise ConfigurationError(f"{where}: {name[:80]} is {shown(text)}; a whole number from {least} is needed.")
     elif name.endswith("save_steps"):
-        if not all(step.strip().isdecimal() for step in text.split(",")):
-            raise ConfigurationError(f"{where}: {name} is {text!r}; write steps with commas between, as in '0,10'.")
+        if not all(_WHOLE.fullmatch(step.strip()) for step in text.split(",")):
+            raise ConfigurationError(
+                f"{where}: {name[:80]} is {shown(text)}; write steps with commas between, as in '0,10'."
+            )
     elif name == "include_regex":
         for pattern in text.split(","):
             try:
                 re.compile(pattern.strip())
-            except re.error as error:
-                raise ConfigurationError(f"{where}: include_regex {pattern!r} does not compile: {error}.") from None
+            except (re.error, OverflowError, RecursionError) as error:
+                raise ConfigurationError(
+                    f"{where}: include_regex {shown(pattern)} does not compile: {error}."
+                ) from None
 
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}. Make it a readable file.") from None
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} is not JSON ({error}). SageMaker writes it; restore or remove it.") from None
     if not isinstance(value, dict):
         raise ConfigurationError(f"{path} holds no JSON object. SageMaker writes it; restore or remove it.")

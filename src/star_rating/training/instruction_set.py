@@ -1,11 +1,11 @@
-"""Find out which vector instructions really work here, and keep oneDNN to those; before TensorFlow is loaded.
+"""Find out which vector instructions really work here, and keep oneDNN and XLA to those; before TensorFlow is loaded.
 
-    instruction_set = choose(os.environ)      # sets ONEDNN_MAX_CPU_ISA if the processor lies
+    instruction_set = choose(os.environ)      # sets ONEDNN_MAX_CPU_ISA and XLA_FLAGS if the processor lies
 
 Some virtual machines advertise AMX and kill the process with SIGILL at its first use, which is the first bfloat16
 matrix product. So each instruction that the processor advertises is run once, in a child process that may die of it.
 Takes about 25 ms. oneDNN reads ONEDNN_MAX_CPU_ISA once; its names and their order are those of its developer guide,
-"CPU Dispatcher Control".
+"CPU Dispatcher Control". XLA makes its code through LLVM, which oneDNN's limit does not bind: it has a flag of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -38,6 +39,19 @@ ASCENDING = (
     "AVX512_CORE_AMX_FP16",
 )
 """oneDNN's names, each including those before it."""
+
+XLA_VARIABLE = "XLA_FLAGS"
+XLA_NAMES = {
+    "SSE4_2": "SSE41",
+    "AVX": "AVX",
+    "AVX2": "AVX2",
+    "AVX512": "AVX512_CORE",
+    "AVX512_VNNI": "AVX512_CORE_VNNI",
+    "AVX512_BF16": "AVX512_CORE_BF16",
+    "AMX": "AVX512_CORE_AMX",
+    "AMX_FP16": "AVX512_CORE_AMX_FP16",
+}
+"""The values of XLA's flag xla_cpu_max_isa, lowest first, and oneDNN's names for the same."""
 
 PROBE_SECONDS = 10.0
 """Far more than the probe takes; a child that hangs must not hang the job."""
@@ -115,23 +129,36 @@ class InstructionSet:
 
 
 def choose(environ: MutableMapping[str, str], ladder: Sequence[Rung] = LADDER) -> InstructionSet:
-    """Probe the processor, and set ONEDNN_MAX_CPU_ISA in `environ` if it advertises what does not work.
+    """Probe the processor, and limit oneDNN and XLA in `environ` if it advertises what does not work.
 
     A limit that the user has set stays, unless it allows what was seen to trap.
     """
     found = probe(ladder, processor_flags())
     wanted = environ.get(VARIABLE)
-    if found.best is None or found.trapped is None or _height(wanted) <= _height(found.best):
+    if found.best is None or found.trapped is None:
+        return replace(found, limit=wanted)
+    _limit_xla(environ, found.best)
+    if _height(wanted) <= _height(found.best):
         return replace(found, limit=wanted)
     environ[VARIABLE] = found.best
     log.warning(
-        "this processor advertises %s, which %s; oneDNN is limited to %s%s",
+        "this processor advertises %s, which %s; oneDNN and XLA are limited to %s%s",
         found.trapped,
         found.problem,
         found.best,
         f" ({VARIABLE}={wanted} would not have avoided it)" if wanted else "",
     )
     return replace(found, limit=found.best)
+
+
+def _limit_xla(environ: MutableMapping[str, str], best: str) -> None:
+    """Add XLA's own flag to XLA_FLAGS; of two, XLA takes the last."""
+    flags = environ.get(XLA_VARIABLE, "")
+    wanted = re.findall(r"--xla_cpu_max_isa=(\w+)", flags)
+    if wanted and _height(XLA_NAMES.get(wanted[-1].upper())) <= _height(best):
+        return
+    limit = [name for name, onednn in XLA_NAMES.items() if _height(onednn) <= _height(best)][-1]
+    environ[XLA_VARIABLE] = f"{flags} --xla_cpu_max_isa={limit}".strip()
 
 
 def probe(ladder: Sequence[Rung], flags: frozenset[str]) -> InstructionSet:

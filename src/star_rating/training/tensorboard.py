@@ -46,6 +46,11 @@ class TensorBoardScalars(tf_keras.callbacks.Callback):
         self.writers = {name: tf.summary.create_file_writer(str(folder / name)) for name in ("train", "validation")}
         self.written = 0
 
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Leave out what an interrupted run has written."""
+        del logs
+        self.written = len(self.history.train)
+
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Write the windows that ProgressLog has added."""
         del batch, logs
@@ -60,12 +65,6 @@ class TensorBoardScalars(tf_keras.callbacks.Callback):
         if "validation_loss" in entry:
             values = {name: entry[f"validation_{name}"] for name in ("loss", "accuracy")}
             self._write("validation", int(entry["step"]), values)
-
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Close the files."""
-        del logs
-        for writer in self.writers.values():
-            writer.close()
 
     def _write(self, run: str, step: int, values: Mapping[str, float]) -> None:
         # TensorFlow's tf.summary.scalar lives in the tensorboard package; the image only writes, so it does without.

@@ -1,0 +1,71 @@
+"""Notices that training hangs: input that has stopped coming, a file system that does not answer, a deadlock.
+
+    with Watchdog(timeout_seconds=1800, on_stall=end_the_process) as watchdog:
+        watchdog.beat("the first step", patience=FIRST_STEP_PATIENCE)
+        ...
+        watchdog.beat("training")       # after each batch
+
+The thread counts the time in which it has run itself. A clock that is set, a container that was paused and a machine
+that slept are no stall.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Self
+
+from star_rating.failures import StalledError
+
+FIRST_STEP_PATIENCE = 3.0
+"""Tracing and compiling come before the first step's end."""
+TICK_SECONDS = 1.0
+
+
+class Watchdog:
+    """A thread that calls `on_stall` when no beat has come for too long; with a timeout of 0, there is none."""
+
+    def __init__(self, timeout_seconds: float, on_stall: Callable[[StalledError], None]) -> None:
+        self.timeout_seconds = timeout_seconds
+        self.on_stall = on_stall
+        self._doing = "the start of the job"
+        self._patience = 1.0
+        self._beats = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start watching."""
+        if self.timeout_seconds:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop watching."""
+        self._ended.set()
+        if self.timeout_seconds:
+            self._thread.join()
+
+    def beat(self, doing: str, patience: float = 1.0) -> None:
+        """Say that there is progress, what comes next, and how many timeouts it may take."""
+        self._doing = doing
+        self._patience = patience
+        self._beats += 1
+
+    def _watch(self) -> None:
+        seen, idle, before = 0, 0.0, time.monotonic()
+        while not self._ended.wait(min(TICK_SECONDS, self.timeout_seconds / 4)):
+            now = time.monotonic()
+            idle, before = idle + min(now - before, 2 * TICK_SECONDS), now
+            if self._beats != seen:
+                seen, idle = self._beats, 0.0
+            if idle > self.timeout_seconds * self._patience:
+                self.on_stall(self._failure(idle))
+                return
+
+    def _failure(self, idle: float) -> StalledError:
+        return StalledError(
+            f"There was no progress for {idle / 60:.3g} min, in {self._doing}. The log says where it hangs: if in "
+            "reading, check the channels' storage; if a step takes that long, raise stall_timeout_minutes."
+        )
