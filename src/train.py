@@ -8,6 +8,7 @@ read the settings, choose the processor's instructions, check the data, load the
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import os
@@ -169,7 +170,8 @@ def end_hanging(stall: StalledError, contract: Contract) -> None:
 def leave_exit_code(exit_code: ExitCode) -> None:
     """Tell the entry point: sagemaker-training turns every failure of a script into exit code 1."""
     if "TRAINING_EXIT_CODE_FILE" in os.environ:
-        Path(os.environ["TRAINING_EXIT_CODE_FILE"]).write_text(str(int(exit_code)), encoding="utf-8")
+        with contextlib.suppress(OSError):  # a full disk, say: what went wrong has been reported already
+            Path(os.environ["TRAINING_EXIT_CODE_FILE"]).write_text(str(int(exit_code)), encoding="utf-8")
 
 
 if __name__ == "__main__":

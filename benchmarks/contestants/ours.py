@@ -61,15 +61,10 @@ def time_steps(steps: int) -> None:
         log_step(self, batch, logs)
         clock.step_ended(float((logs or {})["loss"]))
         if len(clock.step_ends) == steps:
-            clock.report(compute=compute(self.model))
+            clock.report(compute=self.model.distilbert.compute_dtype)
             os._exit(0)
 
     ProgressLog.on_train_batch_end = log_and_time_step  # type: ignore[method-assign]
-
-
-def compute(model: Any) -> str:  # noqa: ANN401 - Keras is untyped
-    """Say what took effect."""
-    return f"{model.compute_dtype}, XLA {'on' if model.jit_compile else 'off'}"
 
 
 if __name__ == "__main__":
