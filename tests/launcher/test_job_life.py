@@ -129,11 +129,23 @@ def test_a_name_that_is_taken(job_file: str, capsys: pytest.CaptureFixture[str])
     assert "Job name must be unique: taken; choose another with --job-name" in capsys.readouterr().err
 
 
+def take_ctrl_c() -> None:
+    """Undo what a shell does to a job in its background, and so to tests that run in one: it ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_detaches_and_leaves_the_job_alone(aws: StandIn, job_file: str) -> None:
     aws.script = SCRIPTS["endless"]
     command = [sys.executable, "-m", "launcher", "train", "--file", job_file, "--job-name", "detached", *FAST]
     lines = []
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, env=os.environ) as process:
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        env=os.environ,
+        preexec_fn=take_ctrl_c,  # noqa: PLW1509 - the stand-in's threads hold no lock that it needs
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             lines.append(line)
