@@ -21,7 +21,7 @@ import tf_keras
 from debugger_files import configure
 
 from star_rating.contract import Contract
-from star_rating.training import debugger
+from star_rating.debugger import debugger
 
 STEPS, EPOCHS = 12, 2
 EVERYTHING = [{"CollectionName": name} for name in ("losses", "metrics", "weights", "biases")]
@@ -250,7 +250,7 @@ def test_switched_off_it_imports_nothing_of_smdebug(contract: Contract) -> None:
         "steps_saved": {},
     }
     program = (
-        "import sys; from star_rating.contract import Contract; from star_rating.training import debugger; "
+        "import sys; from star_rating.contract import Contract; from star_rating.debugger import debugger; "
         "debugger.attach(Contract.from_environment({}), enabled=False).finish(); "
         "sys.exit(bool({'smdebug', 'tensorflow', 'google.protobuf'} & set(sys.modules)))"
     )

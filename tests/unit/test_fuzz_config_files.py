@@ -15,9 +15,9 @@ from failure import ContainerError
 from fuzzing import feed
 
 from star_rating.contract import Contract
+from star_rating.debugger import debugger
+from star_rating.debugger.settings import read_settings
 from star_rating.failures import ConfigurationError
-from star_rating.training import debugger
-from star_rating.training.debugger_config import read_settings
 
 pytestmark = pytest.mark.slow
 

@@ -1,1 +1,1 @@
-"""One fit: optimizer, acceleration, checkpoints, stops and stalls, debugger, log lines."""
+"""One fit: optimizer, acceleration, checkpoints, stops and stalls, log lines."""

@@ -14,11 +14,11 @@ import tf_keras
 from star_rating.contract import Contract
 from star_rating.data.channel import NUMBER_OF_CLASSES, Channel
 from star_rating.data.pipeline import evaluation_batches, records_of_batch, training_batches
+from star_rating.debugger import debugger as sagemaker_debugger
 from star_rating.failures import HyperparameterError
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import checkpoint
 from star_rating.model.distilbert import DistilBertClassifier
-from star_rating.training import debugger as sagemaker_debugger
 from star_rating.training import model_state
 from star_rating.training.acceleration import Acceleration
 from star_rating.training.buckets import bucketed

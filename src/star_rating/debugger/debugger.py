@@ -6,7 +6,7 @@
 
 On SageMaker the tensors go where the platform uploads them from, and rules read them; in a bare `docker run` they go to
 <output>/tensors. The debugger never ends a job: where it cannot run, or stops, the log and the record say so. The
-modules beside this one hold its parts: debugger_config (settings), smdebug_messages (protobuf), smdebug_hook (Keras).
+modules beside this one hold its parts: settings, smdebug_messages (protobuf), smdebug_hook (Keras).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from star_rating.contract import Contract
-from star_rating.training.debugger_config import ON_SAGEMAKER, read_settings, tensorboard_config
+from star_rating.debugger.settings import ON_SAGEMAKER, read_settings, tensorboard_config
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Debugger:
         """Write what is pending, look at what is on disk, and return the record; after fit, once."""
         if self._hook is None:
             return asdict(Record(enabled=False, disabled_reason=self._disabled_reason))
-        from star_rating.training import smdebug_hook
+        from star_rating.debugger import smdebug_hook
 
         try:
             self._hook.finish()
@@ -117,10 +117,10 @@ def attach(contract: Contract, *, enabled: bool = True) -> Debugger:
 def _running(settings: Mapping[str, Any]) -> Debugger:
     # smdebug still uses numpy's tostring and distutils; for a warning at compile time, `module` is the file's path.
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r".*\bsmdebug\b")
-    from star_rating.training import smdebug_messages
+    from star_rating.debugger import smdebug_messages
 
     smdebug_messages.install()
-    from star_rating.training import smdebug_hook
+    from star_rating.debugger import smdebug_hook
 
     errors = smdebug_hook.listen()
     hook = smdebug_hook.create(settings)

@@ -6,8 +6,8 @@ import pytest
 from debugger_files import configure
 
 from star_rating.contract import Contract
+from star_rating.debugger.settings import read_settings
 from star_rating.failures import ConfigurationError
-from star_rating.training.debugger_config import read_settings
 
 
 def test_a_bare_run_saves_every_ten_steps_below_the_output_folder(contract: Contract) -> None:
