@@ -60,15 +60,15 @@ def train_and_evaluate(
     quiet_tensorflow.load()
     import tf_keras
 
+    from star_rating.checkpointing.checkpoints import open_checkpoints
+    from star_rating.checkpointing.run_state import fingerprint, steps_per_epoch
     from star_rating.data.channel import open_channel, require_several_classes
     from star_rating.model import checkpoint, weights
     from star_rating.results import run_record
     from star_rating.results.artifacts import write_artifacts
     from star_rating.results.export import require_space
     from star_rating.training import acceleration
-    from star_rating.training.checkpoints import open_checkpoints
     from star_rating.training.fit import fit
-    from star_rating.training.run_state import fingerprint, steps_per_epoch
     from star_rating.training.supervision import Supervision
     from star_rating.training.trial import Trial
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from star_rating.checkpointing import path as module
+from star_rating.checkpointing.path import checkpoint_path
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError
-from star_rating.training import checkpoint_path as module
-from star_rating.training.checkpoint_path import checkpoint_path
 
 
 def configure(contract: Contract, text: str) -> None:

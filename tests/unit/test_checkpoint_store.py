@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from star_rating.checkpointing import store as module
+from star_rating.checkpointing.store import ASIDE, MANIFEST, STATE, TENSORS, CheckpointStore, Tensors
 from star_rating.failures import ConfigurationError
-from star_rating.training import checkpoint_store
-from star_rating.training.checkpoint_store import ASIDE, MANIFEST, STATE, TENSORS, CheckpointStore, Tensors
 
 Spoil = Callable[[Path], object]
 
@@ -150,7 +150,7 @@ def test_a_write_that_fails_leaves_what_was_there(store: CheckpointStore, monkey
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint_store, "_verify", full)
+    monkeypatch.setattr(module, "_verify", full)
     with pytest.raises(OSError, match="No space left"):
         write(store, 2)
     assert names(store) == ["step-00000001"]
@@ -169,7 +169,7 @@ def test_a_write_that_reads_back_otherwise_is_noticed(store: CheckpointStore, mo
     def save_wrongly(content: Tensors, path: Path) -> None:
         save_file({name: np.asarray(tensor + 1) for name, tensor in content.items()}, path)
 
-    monkeypatch.setattr(checkpoint_store, "save_file", save_wrongly)
+    monkeypatch.setattr(module, "save_file", save_wrongly)
     with pytest.raises(OSError, match="reads back as something else"):
         write(store, 1)
     assert names(store) == []

@@ -12,9 +12,9 @@ import pytest
 from signals import signal_at
 from training_job import Outcome, TrainingJob
 
+from star_rating.checkpointing.checkpoints import require_space
+from star_rating.checkpointing.store import ASIDE, STATE, TENSORS, CheckpointStore
 from star_rating.failures import DiskFullError, ExitCode
-from star_rating.training.checkpoint_store import ASIDE, STATE, TENSORS, CheckpointStore
-from star_rating.training.checkpoints import require_space
 
 SETTINGS = {
     "epochs": "2",

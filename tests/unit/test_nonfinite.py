@@ -14,11 +14,11 @@ from safetensors.numpy import load_file, save_file
 from tiny_model import VOCABULARY, tiny_weights
 from training_job import LENGTH, TrainingJob, examples, write_records
 
+from star_rating.checkpointing import model_state
 from star_rating.failures import ExitCode
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import checkpoint
 from star_rating.results.export import _probe_batch
-from star_rating.training import model_state
 from star_rating.training.fit import build_model
 from star_rating.training.nonfinite import in_words
 

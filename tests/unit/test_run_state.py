@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from star_rating.checkpointing.run_state import STEPS_PER_EPOCH, Fingerprint, RunState
 from star_rating.failures import ConfigurationError
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.training.run_state import STEPS_PER_EPOCH, Fingerprint, RunState
 
 FOLDER = Path("/opt/ml/checkpoints/step-00000120-epochs-01")
 FINGERPRINT: Fingerprint = {

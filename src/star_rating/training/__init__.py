@@ -1,1 +1,1 @@
-"""One fit: optimizer, acceleration, checkpoints, stops and stalls, log lines."""
+"""One fit: optimizer, acceleration, stops and stalls, log lines."""

@@ -11,6 +11,9 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from star_rating.checkpointing import model_state
+from star_rating.checkpointing.checkpoints import Checkpointing, Checkpoints
+from star_rating.checkpointing.run_state import steps_per_epoch
 from star_rating.contract import Contract
 from star_rating.data.channel import NUMBER_OF_CLASSES, Channel
 from star_rating.data.pipeline import evaluation_batches, records_of_batch, training_batches
@@ -19,17 +22,14 @@ from star_rating.failures import HyperparameterError
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import checkpoint
 from star_rating.model.distilbert import DistilBertClassifier
-from star_rating.training import model_state
 from star_rating.training.acceleration import Acceleration
 from star_rating.training.buckets import bucketed
-from star_rating.training.checkpoints import Checkpointing, Checkpoints
 from star_rating.training.compiled_step import CompiledStep
 from star_rating.training.interruption import Stopped
 from star_rating.training.loop import Loop
 from star_rating.training.nonfinite import NonFiniteGuard
 from star_rating.training.optimizer import build_optimizer
 from star_rating.training.progress import Examples, History, ProgressLog
-from star_rating.training.run_state import steps_per_epoch
 from star_rating.training.skipping import SkippingClassifier
 from star_rating.training.supervision import Supervision
 from star_rating.training.tensorboard import TensorBoardScalars, tensorboard_folder

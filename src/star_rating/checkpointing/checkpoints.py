@@ -6,8 +6,8 @@
     checkpoints.resume(model)
     model.fit(..., callbacks=[..., checkpoints])
 
-The parts: checkpoint_path (where), checkpoint_store (files), run_state (JSON, and what may differ), model_state
-(tensors), checkpoint_schedule (when). A checkpoint is taken between two batches, where all of these fit together.
+The parts: path (where), schedule (when), store (files), run_state (JSON, and what may differ), model_state (tensors).
+A checkpoint is taken between two batches, where all of these fit together.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from star_rating.checkpointing import model_state
+from star_rating.checkpointing.path import checkpoint_path
+from star_rating.checkpointing.run_state import Fingerprint, RunState
+from star_rating.checkpointing.schedule import Schedule
+from star_rating.checkpointing.store import CheckpointStore, Saved
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError, DiskFullError
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.training import model_state
-from star_rating.training.checkpoint_path import checkpoint_path
-from star_rating.training.checkpoint_schedule import Schedule
-from star_rating.training.checkpoint_store import CheckpointStore, Saved
 from star_rating.training.nonfinite import NonFiniteGuard
 from star_rating.training.progress import ProgressLog
-from star_rating.training.run_state import Fingerprint, RunState
 
 log = logging.getLogger(__name__)
 
