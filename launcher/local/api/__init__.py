@@ -1,0 +1,1 @@
+"""SageMaker's JSON protocol over the jobs of this machine."""

@@ -1,0 +1,113 @@
+"""The state folder: everything that a local SageMaker remembers, and the address at which its server answers.
+
+    state = State(default_folder())
+    with state.owned():                 # one server a folder
+        state.announce(port)
+    state.running_server()              # what a client connects to, or None
+
+It is the caller's, readable by nobody else: requests hold environment values.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from launcher.errors import LauncherError
+
+ACCOUNT = "123456789012"
+"""moto's; every role, bucket and ARN of the local SageMaker is of this account."""
+
+REGION = "us-east-1"
+"""Where a client is that names no region."""
+
+
+class StateInUseError(LauncherError):
+    """Another server owns the folder."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs."""
+
+    pid: int
+    port: int
+
+    @property
+    def address(self) -> str:
+        """What AWS_ENDPOINT_URL is set to."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+def default_folder() -> Path:
+    """Return $LAUNCHER_LOCAL_STATE, else a folder beside the launcher's records."""
+    named = os.environ.get("LAUNCHER_LOCAL_STATE")
+    if named:
+        return Path(named)
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "distilbert-launcher" / "local"
+
+
+class State:
+    """A state folder, by its path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+
+    @property
+    def identity(self) -> str:
+        """What this folder's containers and networks are labelled with, so that each server finds its own."""
+        return hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:12]
+
+    @property
+    def log(self) -> Path:
+        """What the server has to say."""
+        return self.folder / "server.log"
+
+    def make(self) -> None:
+        """Make the folder, for its owner alone."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Own the folder as its only server; raise StateInUseError. The lock ends with the process, however it ends."""
+        self.make()
+        with (self.folder / "server.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StateInUseError(f"a server runs on {self.folder} already: launcher local status") from None
+            try:
+                yield
+            finally:
+                (self.folder / "server.json").unlink(missing_ok=True)
+
+    def announce(self, port: int) -> Server:
+        """Say where the server of this process answers."""
+        server = Server(os.getpid(), port)
+        aside = self.folder / "server.json.new"
+        aside.write_text(json.dumps(asdict(server)), encoding="utf-8")
+        aside.replace(self.folder / "server.json")
+        return server
+
+    def running_server(self) -> Server | None:
+        """Return the server that owns the folder and has announced itself, or None."""
+        try:
+            with (self.folder / "server.lock").open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return None
+        except BlockingIOError:
+            pass
+        else:
+            return None  # nobody holds it: what server.json says is of a server that was killed
+        try:
+            return Server(**json.loads((self.folder / "server.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None  # it is starting
