@@ -2,7 +2,7 @@
 
     name, content = ...                       # drawn from damaged(SAGEMAKERS)
 
-The container reads the first three (SAGEMAKERS), the debugger the others (DEBUGGERS).
+The container reads SAGEMAKERS, the debugger DEBUGGERS, training CHECKPOINTS.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ DEBUGGERS: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "tensorboardoutputconfig.json": [{"LocalPath": "/opt/ml/output/tensorboard", "S3OutputPath": "s3://b/t"}],
+}
+CHECKPOINTS: dict[str, list[dict[str, Any]]] = {
+    "checkpointconfig.json": [{"S3Uri": "s3://bucket/checkpoints", "LocalPath": "/opt/ml/checkpoints"}],
 }
 
 

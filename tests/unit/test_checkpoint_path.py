@@ -47,8 +47,8 @@ def test_a_mount_from_the_same_disk_turns_it_on(
     assert checkpoint_path(contract, "auto") == contract.checkpoint_dir
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"LocalPath": 3}'])
+@pytest.mark.parametrize("text", ["{", '{"LocalPath": 3}', '{"LocalPath": "/opt/ml/check\\u0000points"}'])
 def test_a_damaged_config_is_named(contract: Contract, text: str) -> None:
     configure(contract, text)
-    with pytest.raises(ConfigurationError, match=r"checkpointconfig\.json is damaged"):
+    with pytest.raises(ConfigurationError, match=r"checkpointconfig\.json"):
         checkpoint_path(contract, "auto")

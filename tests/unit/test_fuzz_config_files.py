@@ -1,4 +1,4 @@
-"""SageMaker's config files, damaged: the container and the debugger read them, or refuse them with a sentence.
+"""SageMaker's config files, damaged: the container and training read them, or refuse them with a sentence.
 
 What the container accepts has to start the toolkit too: tests/image/test_fuzz_toolkit.py.
 """
@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from config_files import DEBUGGERS, SAGEMAKERS, damaged
+from config_files import CHECKPOINTS, DEBUGGERS, SAGEMAKERS, damaged
 from configuration import read_configuration
 from failure import ContainerError
 from fuzzing import feed
 
+from star_rating.checkpointing.path import checkpoint_path
 from star_rating.contract import Contract
 from star_rating.debugger import debugger
 from star_rating.debugger.settings import read_settings
@@ -55,3 +56,14 @@ def test_the_debugger_reads_or_refuses_them(contract: Contract, say: Callable[[s
 
     outcomes = feed(read, damaged(DEBUGGERS), number=4000, allowed=(ConfigurationError,))
     say(f"debugger's config files: {outcomes}")
+
+
+def test_the_checkpoint_path_is_read_or_refused(contract: Contract, say: Callable[[str], None]) -> None:
+    def read(file: tuple[str, bytes]) -> None:
+        (contract.config_dir / file[0]).write_bytes(file[1])
+        folder = checkpoint_path(contract, "auto")
+        assert folder is not None
+        assert folder.exists() in (True, False)  # the kernel takes the name
+
+    outcomes = feed(read, damaged(CHECKPOINTS), number=1000, allowed=(ConfigurationError,))
+    say(f"checkpoint config: {outcomes}")

@@ -5,11 +5,10 @@ folder = checkpoint_path(contract, hyperparameters.enable_checkpointing)      # 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from star_rating.config_file import local_path, read_object
 from star_rating.contract import Contract
-from star_rating.failures import ConfigurationError
 from star_rating.hyperparameters import Switch
 
 CONFIG_FILE = "checkpointconfig.json"
@@ -21,24 +20,12 @@ def checkpoint_path(contract: Contract, enabled: Switch) -> Path | None:
 
     That the folder exists says nothing: the image brings an empty one for jobs without a mount.
     """
-    config = contract.config_dir / CONFIG_FILE
-    folder = _local_path(config) or contract.checkpoint_dir
-    if enabled == "False" or (enabled == "auto" and not config.exists() and not _is_mount_point(folder)):
+    path = contract.config_dir / CONFIG_FILE
+    config = read_object(path)
+    folder = local_path(config or {}, path) or contract.checkpoint_dir
+    if enabled == "False" or (enabled == "auto" and config is None and not _is_mount_point(folder)):
         return None
     return folder
-
-
-def _local_path(config: Path) -> Path | None:
-    """Return the LocalPath of SageMaker's CheckpointConfig, None if the job has none."""
-    if not config.exists():
-        return None
-    try:
-        path = json.loads(config.read_text(encoding="utf-8")).get("LocalPath")
-        return Path(path) if path else None
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ConfigurationError(
-            f"{config} is damaged ({error}); SageMaker writes a JSON object with LocalPath."
-        ) from None
 
 
 def _is_mount_point(folder: Path) -> bool:

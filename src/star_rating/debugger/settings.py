@@ -8,12 +8,12 @@ tensorboardoutputconfig.json from its TensorBoardOutputConfig.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from pathlib import Path
 from typing import Any
 
+from star_rating.config_file import is_path, local_path, read_object
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError, shown
 
@@ -21,8 +21,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_SAVE_INTERVAL = 10
 """Steps, in a bare `docker run`; the notebook's setting. smdebug's own default is 500."""
-
-LONGEST_PATH = 255
 
 ON_SAGEMAKER = "TRAINING_JOB_NAME"
 """The variable by which smdebug itself tells a SageMaker job."""
@@ -44,8 +42,9 @@ def read_settings(contract: Contract, *, on_sagemaker: bool) -> dict[str, Any] |
     A damaged file raises ConfigurationError. Outside SageMaker there is a default.
     """
     path = contract.config_dir / "debughookconfig.json"
-    if path.exists():
-        settings = _checked(_read_object(path), path)
+    document = read_object(path)
+    if document is not None:
+        settings = _checked(document, path)
     elif on_sagemaker:
         return None
     else:
@@ -64,7 +63,7 @@ def _place_tensorboard(settings: dict[str, Any], contract: Contract, *, on_sagem
     """Make the export work outside SageMaker as inside; say which setting SageMaker ignores."""
     parameters = settings["HookParameters"]
     path = tensorboard_config(contract)
-    output = _read_object(path) if path.exists() else None
+    output = read_object(path)
     if on_sagemaker:
         if output is None and {"export_tensorboard", "tensorboard_dir"} & parameters.keys():
             log.warning(
@@ -73,10 +72,10 @@ def _place_tensorboard(settings: dict[str, Any], contract: Contract, *, on_sagem
             )
         return
     if output is not None:
-        local_path = output.get("LocalPath") or "tensorboard"
-        if not _is_path(local_path):
-            raise ConfigurationError(f"{path}: LocalPath is {shown(local_path)}; the name of a folder is needed.")
-        parameters.setdefault("tensorboard_dir", local_path)
+        folder = output.get("LocalPath") or "tensorboard"
+        if not is_path(folder):
+            raise ConfigurationError(f"{path}: LocalPath is {shown(folder)}; the name of a folder is needed.")
+        parameters.setdefault("tensorboard_dir", folder)
     if "tensorboard_dir" in parameters:
         # A relative path would be below the container's working directory, which nobody mounts.
         parameters["tensorboard_dir"] = str(contract.output_dir / parameters["tensorboard_dir"])
@@ -84,26 +83,18 @@ def _place_tensorboard(settings: dict[str, Any], contract: Contract, *, on_sagem
 
 def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
     """Check what smdebug would fail on later, or misread; return a copy with every part that may be missing."""
-    local_path = settings.get("LocalPath")
-    if local_path is not None and not (_is_path(local_path) and local_path.startswith("/")):
-        raise ConfigurationError(
-            f"{path}: LocalPath is {shown(local_path)}; a folder of the container is needed, from /."
-        )
+    folder = local_path(settings, path)
     parameters = _parameters(settings.get("HookParameters"), f"{path}: HookParameters")
     collections = settings.get("CollectionConfigurations") or []
     if not isinstance(collections, list):
         raise ConfigurationError(f"{path}: CollectionConfigurations is not a list; write one, or leave the key out.")
     return {
-        "LocalPath": local_path,
+        "LocalPath": str(folder) if folder else None,
         "HookParameters": parameters,
         "CollectionConfigurations": [
             _collection(entry, f"{path}: CollectionConfigurations[{index}]") for index, entry in enumerate(collections)
         ],
     }
-
-
-def _is_path(value: object) -> bool:
-    return isinstance(value, str) and value.isprintable() and len(value) <= LONGEST_PATH
 
 
 def _collection(entry: object, where: str) -> dict[str, Any]:
@@ -149,15 +140,3 @@ def _check_parameter(name: str, text: str, where: str) -> None:
                 raise ConfigurationError(
                     f"{where}: include_regex {shown(pattern)} does not compile: {error}."
                 ) from None
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}. Make it a readable file.") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path} is not JSON ({error}). SageMaker writes it; restore or remove it.") from None
-    if not isinstance(value, dict):
-        raise ConfigurationError(f"{path} holds no JSON object. SageMaker writes it; restore or remove it.")
-    return value
