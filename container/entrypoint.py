@@ -25,6 +25,8 @@ commands
   prepare    turn reviews (TSV, CSV, JSON Lines, Parquet) into the TFRecord channels that
              train reads. `prepare --help` lists its options.
   report     print what a training run has achieved. `report --help` lists its options.
+  rules      evaluate AWS's Debugger rules on saved tensors, at once or while a job writes
+             them (--follow). `rules --help` lists its options.
   smoke      prepare, train a few steps and check every artifact, on data in the image.
   metrics    print the MetricDefinitions (JSON) that read train's log.
 
@@ -60,6 +62,7 @@ exit codes
 PROGRAMS = {
     "prepare": [str(toolkit.PROGRAM_DIR / "prepare.py")],
     "report": [str(toolkit.PROGRAM_DIR / "report.py")],
+    "rules": ["-m", "star_rating.rules"],
     "metrics": ["-m", "star_rating.logs"],
 }
 """Command -> the program that Python runs for it."""

@@ -22,7 +22,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command_on_stdout(argument: str) -> None:
     result = run(argument)
     assert result.returncode == 0
-    for command in ("train", "prepare", "report", "smoke", "metrics"):
+    for command in ("train", "prepare", "report", "rules", "smoke", "metrics"):
         assert f"\n  {command} " in result.stdout
 
 
@@ -47,7 +47,7 @@ def test_an_unknown_command_is_answered_with_the_nearest() -> None:
 def test_a_command_unlike_any_is_answered_with_all() -> None:
     result = run("xyzzy")
     assert result.returncode == 2
-    assert "Known are train, smoke, prepare, report, metrics." in result.stderr
+    assert "Known are train, smoke, prepare, report, rules, metrics." in result.stderr
 
 
 def test_options_after_train_are_sent_to_the_hyperparameters_file() -> None:

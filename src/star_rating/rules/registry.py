@@ -1,0 +1,50 @@
+"""The rules by name.
+
+RULES["LossNotDecreasing"]
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+from star_rating.rules import tensor_rules
+from star_rating.rules.rule import ProfilerRule, Rule, TensorRule
+
+TENSOR_RULES: Mapping[str, type[TensorRule]] = {
+    rule.__name__: rule
+    for rule in (
+        tensor_rules.ExplodingTensor,
+        tensor_rules.AllZero,
+        tensor_rules.UnchangedTensor,
+        tensor_rules.TensorVariance,
+    )
+}
+
+NOT_EVALUATED: Mapping[str, str] = {
+    "CheckInputImages": "this image reads texts",
+    "CreateXgboostReport": "this image trains no trees",
+    "DeadRelu": "the activations that it reads are not saved by this image's hook",
+    "FeatureImportanceOverweight": "this image trains no trees",
+    "NLPSequenceRatio": "the inputs that it reads are not saved by this image's hook",
+    "SimilarAcrossRuns": "it compares two jobs, and this command sees one",
+    "TreeDepth": "this image trains no trees",
+    "Dataloader": "it reads what AWS's own build of TensorFlow records",
+    "MaxInitializationTime": "it reads what AWS's own build of TensorFlow records",
+}
+"""AWS's other rules -> why they are not evaluated here."""
+
+
+def profiler_rules() -> Mapping[str, type[ProfilerRule]]:
+    """Return the rules on the profiler's files; star_rating.profiling.rules has them, as RULES."""
+    # Not imported above: its readers take their time, and most commands do without.
+    try:
+        rules: tuple[type[ProfilerRule], ...] = importlib.import_module("star_rating.profiling.rules").RULES
+    except ModuleNotFoundError:
+        return {}
+    return {rule.__name__: rule for rule in rules}
+
+
+def all_rules() -> Mapping[str, type[Rule]]:
+    """Return every rule that this image evaluates."""
+    return {**TENSOR_RULES, **profiler_rules()}
