@@ -11,13 +11,15 @@ process whose parent did not outlive the signal becomes this process's child, so
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from failure import SIGNAL_BASE
 
@@ -30,6 +32,8 @@ STRAGGLER_GRACE_SECONDS = 30.0
 _STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 _WATCHED = _STOPS | {signal.SIGCHLD}
 _POLL_SECONDS = 1.0
+_CLOCK_TICK = 1 / os.sysconf("SC_CLK_TCK")
+"""Seconds: how exactly the kernel tells when a process was started."""
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
@@ -112,6 +116,8 @@ class _Watch:
         self.leader: int | None = None
         self.orphan: int | None = None
         self.stop_signal: signal.Signals | None = None
+        self.stopped_at: float | None = None
+        """Seconds since boot; None without a stop, and once its latecomers have been seen to."""
         self.kill: Kill | None = None
         self.deadline: float | None = None
 
@@ -121,6 +127,7 @@ class _Watch:
             if self.leader is not None:
                 if not self._signal_group(0):
                     return Ending(self.leader, self.orphan, self.stop_signal, self.kill)
+                self._stop_latecomers()
                 self._ask_stragglers_to_end()
             received = self._next_signal()
             if received is not None and received in _STOPS:
@@ -129,7 +136,10 @@ class _Watch:
                 self._kill(Kill.GRACE_OVER if self.stop_signal else Kill.STRAGGLER)
 
     def _reap(self) -> None:
-        """Collect every child that has ended; the first orphan after the leader is the one that the leader ran."""
+        """Collect every child that has ended; the first orphan after leader or stop is the one that the leader ran.
+
+        A leader that dies of the stop hands its child over a moment before it can be collected itself.
+        """
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -140,7 +150,7 @@ class _Watch:
             code = os.waitstatus_to_exitcode(status)
             if pid == self.group:
                 self.leader = code
-            elif self.leader is not None and self.orphan is None:
+            elif self.orphan is None and (self.leader is not None or self.stop_signal is not None):
                 self.orphan = code
 
     def _next_signal(self) -> signal.Signals | None:
@@ -158,8 +168,21 @@ class _Watch:
             return
         self.stop_signal = received
         self.deadline = time.monotonic() + self.stop_grace_seconds
+        self.stopped_at = time.clock_gettime(time.CLOCK_BOOTTIME)
         _say(f"{received.name} received; waiting up to {self.stop_grace_seconds:.0f} s for an orderly end")
         self._signal_group(signal.SIGTERM)
+
+    def _stop_latecomers(self) -> None:
+        """Stop what the leader forked while the stop was on its way to it.
+
+        A fork with signals blocked (subprocess does that) leaves a pending one with the parent, which dies of it later.
+        A process as young as that has no handler yet: it does no harm if it gets the signal twice.
+        """
+        if self.stopped_at is not None:
+            for pid in _members_started_since(self.group, self.stopped_at - _CLOCK_TICK):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGTERM)
+            self.stopped_at = None
 
     def _ask_stragglers_to_end(self) -> None:
         if self.deadline is None and self.kill is None:
@@ -180,6 +203,18 @@ class _Watch:
         except PermissionError:
             return True
         return True
+
+
+def _members_started_since(group: int, since: float) -> Iterator[int]:
+    """Yield the processes of a group that were forked at or after a time, in seconds since boot."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            # Behind the name, which may hold anything: state, parent, group, ..., and as the twentieth the start.
+            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group and int(fields[19]) * _CLOCK_TICK >= since:
+            yield int(folder.name)
 
 
 def _say(message: str) -> None:

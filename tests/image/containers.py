@@ -36,9 +36,13 @@ class Containers:
 
     def start(self, arguments: Sequence[str], options: Sequence[str] = ()) -> str:
         """Start a container in the background, without a network, as this user; return its id."""
+        return docker(*self.command(arguments, ["--detach", *options])).strip()
+
+    def command(self, arguments: Sequence[str], options: Sequence[str] = ()) -> list[str]:
+        """Return what the Docker client is given to run a container."""
         defaults = ["--network", "none", "--user", f"{os.getuid()}:{os.getgid()}"]
         labels = ["--label", "distilbert-trainer=test", "--label", self.session]
-        return docker("run", "--detach", *labels, *defaults, *options, self.image, *arguments).strip()
+        return ["run", *labels, *defaults, *options, self.image, *arguments]
 
     def run(self, arguments: Sequence[str], options: Sequence[str] = (), timeout: float = 120) -> Result:
         """Run a container to its end."""
@@ -109,8 +113,11 @@ class Job:
         (self.sources / name).write_text(text, encoding="utf-8")
 
     def start(self, options: Sequence[str] = (), arguments: Sequence[str] = ("train",)) -> str:
-        mounts = ["--volume", f"{self.root}:/opt/ml", "--volume", f"{self.sources}:{SOURCES}:ro"]
-        return self.containers.start(arguments, [*mounts, *options])
+        return self.containers.start(arguments, [*self.mounts, *options])
+
+    @property
+    def mounts(self) -> list[str]:
+        return ["--volume", f"{self.root}:/opt/ml", "--volume", f"{self.sources}:{SOURCES}:ro"]
 
     def run(self, options: Sequence[str] = (), arguments: Sequence[str] = ("train",), timeout: float = 120) -> Result:
         return self.containers.wait(self.start(options, arguments), timeout)

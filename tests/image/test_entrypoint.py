@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from containers import Containers, Job
+from terminal import CTRL_C, Terminal
 
 pytestmark = pytest.mark.image
 
@@ -130,12 +131,14 @@ def test_a_stop_reaches_the_program_and_waits_for_it(job: Job, options: list[str
     assert job.failure == ""
 
 
-def test_ctrl_c_is_the_same_stop(job: Job) -> None:
+@pytest.mark.parametrize("options", [["--interactive", "--tty"], []], ids=["docker run -it", "docker run"])
+def test_ctrl_c_in_a_terminal_is_the_same_stop(job: Job, options: list[str]) -> None:
     job.program(SAVES_ON_SIGTERM.format(exit_code=5))
-    container = job.start()
-    job.containers.wait_for(container, "training")
-    job.containers.signal(container, "SIGINT")
-    assert job.containers.wait(container, timeout=30).exit_code == 5
+    with Terminal(["docker", *job.containers.command(["train"], [*job.mounts, *options])]) as terminal:
+        terminal.wait_for("training\r\n")
+        terminal.type(CTRL_C)
+        assert terminal.wait() == 5, terminal.shown
+    assert "SIGINT received" in terminal.shown
     assert (job.root / "model" / "saved").exists()
 
 
@@ -157,8 +160,9 @@ def test_a_stop_while_the_container_starts_is_not_lost(job: Job, seconds: float)
     job.containers.wait_for(container, "one host, algo-1")
     time.sleep(seconds)
     job.containers.signal(container, "SIGTERM")
-    assert job.containers.wait(container, timeout=30).exit_code == 143
-    assert "before training was ready to save anything" in job.failure
+    result = job.containers.wait(container, timeout=30)
+    assert result.exit_code == 143, f"{result.log}\nfailure: {job.failure}"
+    assert "before training was ready to save anything" in job.failure, result.log
 
 
 def test_a_stop_ends_a_command_that_has_no_handler(job: Job) -> None:

@@ -61,6 +61,8 @@ class Supervised:
         )
         assert self.process.stdout is not None
         self.stdout = self.process.stdout
+        self.rest: list[str] = []
+        """Lines that nobody has waited for."""
 
     def wait_for(self, line: str) -> None:
         assert self.stdout.readline() == line + "\n"
@@ -71,7 +73,8 @@ class Supervised:
         output = self.stdout.read()
         _, errors = self.process.communicate(timeout=30)
         assert self.process.returncode == 0, errors
-        result: list[Any] = json.loads(output.splitlines()[-1])
+        *self.rest, last = output.splitlines()
+        result: list[Any] = json.loads(last)
         return result
 
 
@@ -132,6 +135,45 @@ def test_a_stop_reaches_a_grandchild_that_outlives_its_parent(supervise: type[Su
     supervised.wait_for("saving")
     supervised.wait_for("saved")
     assert supervised.ending() == [-15, 7, "SIGTERM", None, 143]
+
+
+def test_a_stop_reaches_a_child_that_is_forked_while_it_is_on_its_way(supervise: type[Supervised]) -> None:
+    # As subprocess forks: signals blocked, and what is pending by then stays with the parent.
+    program = """
+import os, signal, time
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+print("ready", flush=True)
+while signal.SIGTERM not in signal.sigpending():
+    time.sleep(0.001)
+child = os.fork()
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+assert child == 0
+time.sleep(60)
+"""
+    supervised = supervise(program, stop_grace_seconds=20)
+    supervised.wait_for("ready")
+    supervised.process.send_signal(signal.SIGTERM)
+    assert supervised.ending() == [-15, -15, "SIGTERM", None, 143]
+
+
+def test_a_stop_is_sent_once_to_what_was_there_before_it(supervise: type[Supervised]) -> None:
+    counts = """
+import os, signal, time
+def count(*_):
+    os.write(1, b"SIGTERM\\n")
+signal.signal(signal.SIGTERM, count)
+time.sleep(0.1)  # not a latecomer
+print("ready", flush=True)
+end = time.monotonic() + 0.5
+while time.monotonic() < end:
+    time.sleep(0.01)
+"""
+    supervised = supervise(leaves_running(counts))
+    supervised.wait_for("ready")
+    supervised.process.send_signal(signal.SIGTERM)
+    supervised.wait_for("SIGTERM")
+    assert supervised.ending() == [-15, 0, "SIGTERM", None, 143]
+    assert supervised.rest == []
 
 
 def test_a_second_signal_ends_the_command_at_once(supervise: type[Supervised]) -> None:
