@@ -73,7 +73,7 @@ class LocalServer:
 
     def _application(self) -> WSGIApplication:
         moto = DomainDispatcherApplication(create_backend_app)
-        api = api_application(self.jobs, persistent(moto, self.objects))
+        api = api_application(self.jobs, persistent(moto, self.objects), self.objects, self._state.folder)
         return gate(api)
 
 

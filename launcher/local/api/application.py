@@ -1,15 +1,78 @@
-"""The training API as a WSGI application: what it does not answer goes to the application behind it, moto."""
+"""The training API as a WSGI application: what it does not answer goes to the application behind it, moto.
+
+    application = api_application(jobs, moto, objects, state_folder)
+
+Moto's own training, Processing, tuning and transform jobs are Completed at birth, and its endpoints serve nothing: of
+moto's SageMaker only the registry of models is let through, the rest is said not to be here.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from botocore import xform_name
+
+from launcher.local.api.account import Account, Document
+from launcher.local.api.constraints import only_known_fields, refuse_wrong_fields
+from launcher.local.api.errors import ApiError
+from launcher.local.api.operations import components, experiments, lineage, processing_jobs, search, tags, training_jobs
+from launcher.local.api.records import Records
+from launcher.local.api.wire import is_sagemaker, operation_of, read_call, write
 from launcher.local.jobs import Jobs
+from launcher.local.services.objects import Objects
+from launcher.request.shapes import service_model
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_log = logging.getLogger(__name__)
+
+_MODULES = (training_jobs, processing_jobs, experiments, components, lineage, search, tags)
+
+FROM_MOTO = frozenset({"CreateModel", "DeleteModel", "DescribeModel", "ListModels"})
 
 
-def api_application(jobs: Jobs, behind: WSGIApplication) -> WSGIApplication:  # noqa: ARG001
-    """Return the API of `jobs` in front of `behind`."""
-    return behind
+def api_application(jobs: Jobs, behind: WSGIApplication, objects: Objects, folder: Path) -> WSGIApplication:
+    """Return the API of `jobs` in front of `behind`; what it keeps itself is below `folder`/api."""
+    records = Records(folder / "api" / "records.json")
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not is_sagemaker(environ) or operation_of(environ) in FROM_MOTO:
+            return behind(environ, start_response)
+        try:
+            call = read_call(environ)
+            account = Account(jobs, records, objects, call.region)
+            return write(start_response, 200, answer(account, call.operation, call.request))
+        except ApiError as error:
+            return write(start_response, error.status, error.document())
+        except Exception:  # noqa: BLE001 - a defect of one operation is an answer, and the server goes on
+            _log.exception("%s went wrong", operation_of(environ))
+            text = f"The local SageMaker has a defect in {operation_of(environ)}; its log has the traceback"
+            return write(start_response, 500, ApiError("InternalFailure", text, 500).document())
+
+    return application
+
+
+def answer(account: Account, operation: str, request: Document) -> Document:
+    """Return an operation's answer to a request; raise ApiError."""
+    perform = operation_named(operation)
+    refuse_wrong_fields(operation, request)
+    return perform(account, only_known_fields(service_model().operation_model(operation).input_shape, request))
+
+
+def operation_named(operation: str) -> Callable[[Account, Document], Document]:
+    """Return the function of an operation; raise ApiError if there is none here."""
+    if operation not in service_model().operation_names:
+        raise ApiError("UnknownOperationException", f"SageMaker has no operation {operation!r}")
+    name = xform_name(operation)
+    for module in _MODULES:
+        perform: Callable[[Account, Document], Document] | None = getattr(module, name, None)
+        if perform is not None:
+            return perform
+    raise ApiError(
+        "UnknownOperationException",
+        f"{operation} is not available: the local SageMaker has training and Processing jobs, experiments, lineage",
+    )

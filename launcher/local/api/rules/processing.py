@@ -1,13 +1,13 @@
-"""What SageMaker asks of a Processing job's request beyond its model. Pure; see training_rules.py."""
+"""What SageMaker asks of a Processing job's request beyond its model. Pure; see training.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from launcher.local.api.channel_rules import wrong_s3_uri
 from launcher.local.api.errors import invalid
-from launcher.local.api.training_rules import repeated
+from launcher.local.api.rules.channels import wrong_s3_uri
+from launcher.local.api.rules.training import repeated
 
 Request = dict[str, Any]
 

@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from launcher.local.api.channel_rules import CHANNEL_RULES
 from launcher.local.api.constraints import one_constraint
 from launcher.local.api.errors import invalid
+from launcher.local.api.rules.channels import CHANNEL_RULES
 
 Request = dict[str, Any]
 Rule = Callable[[Request], Iterator[str]]

@@ -1,4 +1,4 @@
-"""What SageMaker asks of a training job's channels beyond its model. Pure; see training_rules.py."""
+"""What SageMaker asks of a training job's channels beyond its model. Pure; see training.py."""
 
 from __future__ import annotations
 

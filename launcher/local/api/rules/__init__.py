@@ -1,0 +1,1 @@
+"""What SageMaker asks of a request beyond its model."""
