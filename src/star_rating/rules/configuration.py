@@ -7,6 +7,7 @@ SageMaker sends every parameter as a text. What it adds for itself (which trial,
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,7 +87,10 @@ def make_rule(name: str, texts: Mapping[str, str], where: str) -> Rule:
             values[key] = _value(text.strip(), hints[key])
         except ValueError as error:
             raise ConfigurationError(f"{where}: {name}'s {key} is {shown(text)}; {error} is needed.") from None
-    return known[name](**values)
+    try:
+        return known[name](**values)
+    except (ValueError, re.error) as error:  # parameters that do not fit together, or an expression that is none
+        raise ConfigurationError(f"{where}: {name}: {error}.") from None
 
 
 def _advice(name: str, known: Mapping[str, object]) -> str:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from star_rating.rules.configuration import ConfiguredRule
 from star_rating.rules.rule import Finding, ProfilerRule, Step, TensorRule
 
@@ -99,10 +101,11 @@ class Evaluation:
 
     def _ask(self, question: Callable[[TensorRule], Iterator[Finding]]) -> list[Verdict]:
         settled = []
-        for verdict in self.verdicts:
-            rule = verdict.configured.rule
-            if verdict.is_open and isinstance(rule, TensorRule) and self._found(verdict, list(question(rule))):
-                settled.append(verdict)
+        with np.errstate(all="ignore"):  # of tensors that hold NaN; ExplodingTensor says so
+            for verdict in self.verdicts:
+                rule = verdict.configured.rule
+                if verdict.is_open and isinstance(rule, TensorRule) and self._found(verdict, list(question(rule))):
+                    settled.append(verdict)
         return settled
 
     def _found(self, verdict: Verdict, findings: list[Finding]) -> bool:

@@ -8,16 +8,33 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 
-from star_rating.rules import tensor_rules
+from star_rating.rules import (
+    activation_rules,
+    label_rules,
+    loss_rules,
+    stall_rules,
+    tensor_rules,
+    weight_rules,
+)
 from star_rating.rules.rule import ProfilerRule, Rule, TensorRule
 
 TENSOR_RULES: Mapping[str, type[TensorRule]] = {
     rule.__name__: rule
     for rule in (
+        loss_rules.LossNotDecreasing,
+        loss_rules.Overtraining,
+        loss_rules.Overfit,
         tensor_rules.ExplodingTensor,
+        weight_rules.VanishingGradient,
+        weight_rules.WeightUpdateRatio,
         tensor_rules.AllZero,
         tensor_rules.UnchangedTensor,
         tensor_rules.TensorVariance,
+        label_rules.ClassImbalance,
+        label_rules.Confusion,
+        stall_rules.StalledTrainingRule,
+        weight_rules.PoorWeightInitialization,
+        activation_rules.SaturatedActivation,
     )
 }
 

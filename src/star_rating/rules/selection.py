@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ class SelectingRule(TensorRule):
         """Start with nothing seen."""
         self.collections = listed(self.collection_names)
         self.patterns = listed(self.tensor_regex)
+        for pattern in self.patterns:
+            re.compile(pattern)
         self.seen = False
 
     def selected(self, step: Step) -> Iterator[tuple[str, Array]]:

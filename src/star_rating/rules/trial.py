@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -102,6 +103,8 @@ class Readers:
         os.environ.setdefault("SMDEBUG_LOG_LEVEL", "error")  # it logs while it is imported
         from star_rating.debugger import smdebug_messages
 
+        # smdebug still uses distutils; for a warning at compile time, `module` is the file's path.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r".*\bsmdebug\b")
         smdebug_messages.install()
         from smdebug.core.collection_manager import CollectionManager
         from smdebug.core.index_reader import LocalIndexReader
