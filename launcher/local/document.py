@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from launcher.local.state import ACCOUNT
+
 Kind = Literal["training", "processing"]
 Status = Literal["InProgress", "Stopping", "Completed", "Failed", "Stopped"]
 
@@ -77,6 +79,15 @@ class RuleStatus(_Frozen):
     last_modified_time: float
 
 
+class Outcome(_Frozen):
+    """How a job is going to end, once its results are in S3."""
+
+    status: Status
+    secondary_status: str
+    message: str
+    failure_reason: str | None = None
+
+
 class Job(_Frozen):
     """A training or processing job."""
 
@@ -97,11 +108,17 @@ class Job(_Frozen):
     exit_message: str | None = None
     """Of a processing job: what it left in /opt/ml/output/message."""
     stop_requested: bool = False
+    outcome: Outcome | None = None
+    """Set when the containers have ended; a server that is started anew goes on from here."""
 
     hosts: tuple[str, ...] = ()
     """algo-1, ... of the attempt that runs or ran last."""
     attempt: int = 0
     """Counts interruptions and retries; 0 is the first."""
+    retries: int = 0
+    """How often RetryStrategy has started it again."""
+    running_since: float | None = None
+    """When this attempt's hosts were there; None while there are none."""
     image_id: str | None = None
     """The image's content, sha256:..., as the engine has it."""
     start_time: float | None = None
@@ -132,6 +149,22 @@ class Job(_Frozen):
         closed = () if last is None else (*before, last.model_copy(update={"end_time": time}))
         entered = Transition(status=secondary_status, message=message, start_time=time)
         return self.changed(secondary_status=secondary_status, transitions=(*closed, entered), **changes)
+
+    def time_until(self, now: float) -> dict[str, object]:
+        """Return the changes that end the running of this attempt: its time is added to what was there."""
+        if self.running_since is None:
+            return {}
+        seconds = now - self.running_since
+        return {
+            "running_since": None,
+            "training_seconds": self.training_seconds + seconds,
+            "billable_seconds": self.billable_seconds + seconds,
+        }
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return f"arn:aws:sagemaker:{self.region}:{ACCOUNT}:{self.kind}-job/{self.name}"
 
     def changed(self, **changes: object) -> Job:
         """Return the job with other values; they are held against the document's types."""

@@ -4,13 +4,15 @@
         server.address              # AWS_ENDPOINT_URL for every service
         server.wait()
 
-A request passes the gate (is it from this machine, and not from a web page?), then the API, then moto.
+A request passes the gate (is it from this machine, and not from a web page?), the faults that somebody has asked for,
+the control API, the training API; what none of them answers is moto's.
 """
 
 from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -19,8 +21,15 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from launcher.local.api.application import api_application
+from launcher.local.control import Control, with_faults
+from launcher.local.engine.engine import Engine
+from launcher.local.faults import Faults
 from launcher.local.gate import gate
 from launcher.local.jobs import Jobs
+from launcher.local.life.world import HostLimits, World
+from launcher.local.scheduler import Scheduler
+from launcher.local.services import logs, metrics
+from launcher.local.services.journal import Journal
 from launcher.local.services.objects import Objects
 from launcher.local.services.persistence import persistent
 from launcher.local.state import State
@@ -30,32 +39,45 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What a server can be told."""
+
+    port: int = 0
+    """0: any that is free."""
+    jobs_at_once: int = 2
+    limits: HostLimits = field(default_factory=HostLimits)
+    stop_seconds: float = 120.0
+    """Between SIGTERM and SIGKILL, as on SageMaker."""
+
+
 class LocalServer:
     """A local SageMaker of one state folder, from entering to leaving."""
 
-    def __init__(self, state: State, port: int = 0) -> None:
+    def __init__(self, state: State, settings: Settings = Settings()) -> None:
         self._state = state
-        self._wanted_port = port
+        self._settings = settings
         self._stack = ExitStack()
         self._ended = threading.Event()
 
     def __enter__(self) -> Self:
-        with self._stack:
-            self._stack.enter_context(self._state.owned())
-            self._stack.callback(moto_api_backend.reset)  # moto's memory is the process's; the next server has its own
+        with ExitStack() as stack:
+            stack.enter_context(self._state.owned())
+            stack.callback(moto_api_backend.reset)  # moto's memory is the process's; the next server has its own
             self.objects = Objects(self._state.folder / "s3")
+            self.faults = Faults(self._state.folder / "faults.json")
+            self.engine = Engine(self._state.identity)
             self.jobs = Jobs(JobStore(self._state.folder))
-            application = self._application()
-            self._server = make_server(
-                "127.0.0.1", self._wanted_port, application, threaded=True, request_handler=_QuietHandler
+            self._load_logs_and_metrics()
+            world = World(
+                self.jobs, self.objects, self.engine, self.faults, self._settings.limits, self._settings.stop_seconds
             )
-            self._stack.callback(self._server.server_close)
-            self.address = self._state.announce(self._server.server_port).address
-            thread = threading.Thread(target=self._server.serve_forever, name="http")
-            thread.start()
-            self._stack.callback(thread.join)
-            self._stack.callback(self._server.shutdown)
-            self._stack = self._stack.pop_all()
+            self._scheduler = Scheduler(world, self._settings.jobs_at_once)
+            self.jobs.runner = self._scheduler
+            self._serve(stack)
+            stack.callback(self._scheduler.close)
+            self._scheduler.recover()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -71,10 +93,30 @@ class LocalServer:
         """Let `wait` return."""
         self._ended.set()
 
+    def _load_logs_and_metrics(self) -> None:
+        for job in (*self.jobs.list("training"), *self.jobs.list("processing")):
+            folder = self.jobs.store.folder(job.kind, job.name)
+            logs.load(job.kind, job.region, job.name, folder / "log")
+            metrics.load(job.name, job.region, folder / "metrics.jsonl")
+
+    def _serve(self, stack: ExitStack) -> None:
+        server = make_server(
+            "127.0.0.1", self._settings.port, self._application(), threaded=True, request_handler=_QuietHandler
+        )
+        stack.callback(server.server_close)
+        thread = threading.Thread(target=server.serve_forever, name="http")
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(server.shutdown)
+        self.address = self._state.announce(server.server_port).address
+
     def _application(self) -> WSGIApplication:
         moto = DomainDispatcherApplication(create_backend_app)
-        api = api_application(self.jobs, persistent(moto, self.objects), self.objects, self._state.folder)
-        return gate(api)
+        journal = Journal(self._state.folder / "journal.jsonl", moto)
+        journal.replay()
+        api = api_application(self.jobs, persistent(journal, self.objects), self.objects, self._state.folder)
+        control = Control(self.jobs, self._scheduler, self.faults, self.end, api)
+        return gate(with_faults(self.faults, control))
 
 
 class _QuietHandler(WSGIRequestHandler):

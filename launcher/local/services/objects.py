@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import io
 import json
 import shutil
 import threading
@@ -20,7 +19,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from moto.s3.models import FakeKey, s3_backends
 
@@ -84,7 +83,7 @@ class Objects:
             raise NoSuchObjectError(f"there is no object s3://{bucket}/{key}")
         return self._folder / bucket / record.content
 
-    def put_file(self, bucket: str, key: str, source: Path | io.BufferedIOBase) -> None:
+    def put_file(self, bucket: str, key: str, source: Path | BinaryIO) -> None:
         """Make an object of a file's content; raise NoSuchObjectError for a bucket that is not there."""
         if not self.has_bucket(bucket):
             raise NoSuchObjectError(f"there is no bucket {bucket}")
@@ -94,9 +93,15 @@ class Objects:
         else:
             with content.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
-        with self._lock:
-            s3_object = self._backend.put_object(bucket, key, b"", disable_notification=True)
-            self._adopt(bucket, s3_object, content, etag=None)
+        self._put(bucket, key, content)
+
+    def move_file(self, bucket: str, key: str, source: Path) -> None:
+        """Make a file an object's content; it is gone from where it was. Raise NoSuchObjectError."""
+        if not self.has_bucket(bucket):
+            raise NoSuchObjectError(f"there is no bucket {bucket}")
+        content = self._new_content(bucket)
+        shutil.move(source, content)
+        self._put(bucket, key, content)
 
     def delete(self, bucket: str, key: str) -> None:
         """Delete an object; one that is not there is no error."""
@@ -134,6 +139,11 @@ class Objects:
                 record.write_text(json.dumps({"region": known.region_name}), encoding="utf-8")
             for key in {*self._records.get(bucket, {}), *known.keys}:
                 self.keep(bucket, key)
+
+    def _put(self, bucket: str, key: str, content: Path) -> None:
+        with self._lock:
+            s3_object = self._backend.put_object(bucket, key, b"", disable_notification=True)
+            self._adopt(bucket, s3_object, content, etag=None)
 
     def _new_content(self, bucket: str) -> Path:
         folder = self._folder / bucket

@@ -1,0 +1,1 @@
+"""The hosts' disks: folders of this machine that containers have mounted."""

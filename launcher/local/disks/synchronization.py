@@ -1,0 +1,118 @@
+"""Folders kept in step with S3 while a job runs: checkpoints both ways of a change, tensors and TensorBoard files one.
+
+    mirror = Mirror(layout.place("/opt/ml/checkpoints"), "s3://bucket/checkpoints/", objects, deletes=True)
+    mirror.restored(items)              # what came from S3 is known, and not sent back
+    mirror.synchronize()                # as often as one likes
+
+A host deletes in S3 only what it knew: several hosts share a prefix.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from launcher.local.contract.s3_uri import split
+from launcher.local.disks import tree
+from launcher.local.services.objects import NoSuchObjectError, Objects
+
+INTERVAL = 1.0
+"""Seconds between two looks."""
+
+
+class Mirror:
+    """One folder of one host, and its prefix in S3."""
+
+    def __init__(
+        self,
+        folder: Path,
+        uri: str,
+        objects: Objects,
+        *,
+        deletes: bool = False,
+        copy: Path | None = None,
+        leaves_out: str | None = None,
+    ) -> None:
+        self.folder = folder
+        self.bucket, prefix = split(uri)
+        self.prefix = prefix if prefix.endswith("/") or not prefix else f"{prefix}/"
+        self._objects = objects
+        self._deletes = deletes
+        self._copy = copy
+        """A folder that gets the same files."""
+        self._leaves_out = leaves_out
+        self._known: dict[str, tuple[int, int, int]] = {}
+        self._lock = threading.Lock()
+
+    def restored(self) -> None:
+        """Take what is in the folder now for what S3 has."""
+        self._known = {file.path: file.signature for file in tree.files(self.folder)}
+
+    def adopted(self) -> None:
+        """Take what S3 has for what the folder had; for the only host of a job whose server was killed."""
+        keys = [entry.key for entry in self._objects.list(self.bucket, self.prefix)]
+        self._known = {key.removeprefix(self.prefix): (0, 0, 0) for key in keys}
+
+    def synchronize(self) -> None:
+        """Bring S3 up to the folder: what is new or has changed, and, if asked for, what has gone."""
+        with self._lock:
+            seen = set()
+            for file in tree.files(self.folder):
+                if self._leaves_out and file.path.startswith(self._leaves_out):
+                    continue
+                seen.add(file.path)
+                if self._known.get(file.path) != file.signature and self._send(file):
+                    self._known[file.path] = file.signature
+            if self._deletes:
+                for path in self._known.keys() - seen:
+                    self._objects.delete(self.bucket, self.prefix + path)
+                    del self._known[path]
+
+    def _send(self, file: tree.TreeFile) -> bool:
+        try:
+            with file.open() as content:
+                self._objects.put_file(self.bucket, self.prefix + file.path, content)
+                if self._copy is not None:
+                    content.seek(0)
+                    _copy(content, self._copy / file.path)
+        except (OSError, NoSuchObjectError):
+            return False  # it has gone meanwhile, or the bucket has: the next look tells
+        return True
+
+
+class Synchronizer:
+    """Keeps mirrors in step, in a thread of its own, until it is told that nothing changes any more."""
+
+    def __init__(self, mirrors: Sequence[Mirror]) -> None:
+        self._mirrors = mirrors
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="synchronizer", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        if self._mirrors:
+            self._thread.start()
+
+    def finish(self, *, last_look: bool = True) -> None:
+        """End, by default after a last look, when no container writes any more."""
+        self._ended.set()
+        if self._mirrors:
+            self._thread.join()
+        for mirror in self._mirrors if last_look else ():
+            mirror.synchronize()
+
+    def _run(self) -> None:
+        while not self._ended.wait(INTERVAL):
+            for mirror in self._mirrors:
+                mirror.synchronize()
+
+
+def _copy(content: BinaryIO, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.part")
+    with aside.open("wb") as file:
+        shutil.copyfileobj(content, file)
+    aside.replace(target)

@@ -1,0 +1,1 @@
+"""Docker: the only part that talks to the engine."""

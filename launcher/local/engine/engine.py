@@ -1,0 +1,239 @@
+"""The Docker engine: images, networks, containers, and what of them is ours.
+
+    engine = Engine(state.identity)
+    image = engine.image("distilbert-trainer:local")
+    container = engine.create(ContainerRequest(...)); container.start()
+    engine.remove_leftovers(job="star-rating-1")
+
+Everything carries the label `distilbert-trainer=local`, by which scripts/clean.sh finds it, and the state folder's
+identity, by which a server finds its own.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound
+
+from launcher.errors import LauncherError
+from launcher.local.engine.container import Container
+
+LABEL = "distilbert-trainer"
+STATE_LABEL = "distilbert-trainer.state"
+KIND_LABEL = "distilbert-trainer.kind"
+JOB_LABEL = "distilbert-trainer.job"
+HOST_LABEL = "distilbert-trainer.host"
+ATTEMPT_LABEL = "distilbert-trainer.attempt"
+
+_CONNECTIONS = 200
+"""Most open at once: a follower of the log and a call for each container."""
+
+
+class EngineError(LauncherError):
+    """The engine does not answer, or refuses."""
+
+
+class ImageMissingError(EngineError):
+    """The image is neither here nor to be pulled."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that is here."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class ContainerRequest:
+    """What a container is to be."""
+
+    image: Image
+    name: str
+    entrypoint: list[str] | None
+    arguments: list[str]
+    environment: dict[str, str]
+    binds: list[str]
+    hostname: str
+    network: str
+    """Name of a network, or `none`."""
+    labels: dict[str, str]
+    aliases: tuple[str, ...] = ()
+    extra_hosts: dict[str, str] = field(default_factory=dict)
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    cpu_shares: int | None = None
+
+
+class Engine:
+    """A connection to the engine that DOCKER_HOST names, made when it is first needed."""
+
+    def __init__(self, state_identity: str) -> None:
+        self._identity = state_identity
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._network: str | None = None
+        self.prefix = f"distilbert-trainer-{state_identity}"
+        """Of the names of everything that is ours."""
+        self.user = f"{os.getuid()}:{os.getgid()}"
+        """Who containers run as: the caller, so that what they write is the caller's."""
+
+    def check(self) -> None:
+        """Raise EngineError if no engine answers."""
+        self._api.ping()
+
+    @property
+    def _api(self) -> Any:  # noqa: ANN401 - the SDK is untyped
+        with self._lock:
+            if self._client is None:
+                try:
+                    environment = docker.utils.kwargs_from_env()
+                    client = docker.APIClient(version="auto", timeout=300, max_pool_size=_CONNECTIONS, **environment)
+                    # A rootless engine maps its root, and only that, to the caller.
+                    if any("rootless" in option for option in client.info().get("SecurityOptions") or ()):
+                        self.user = "0:0"
+                except DockerException as error:
+                    raise EngineError(f"no Docker engine answers: {error}") from None
+                self._client = client
+            return self._client
+
+    def image(self, name: str, credentials: dict[str, str] | None = None) -> Image:
+        """Return an image of the engine, pulled if it is not there; raise ImageMissingError."""
+        try:
+            return Image(self._api.inspect_image(name)["Id"], name)
+        except ImageNotFound:
+            pass
+        try:
+            self._api.pull(name, auth_config=credentials)
+            return Image(self._api.inspect_image(name)["Id"], name)
+        except DockerException as error:
+            raise ImageMissingError(
+                f"{name} is not in this machine's engine, and cannot be pulled: {_text(error)}"
+            ) from None
+
+    def labels(self, kind: str, job: str, host: str = "", attempt: int = 0) -> dict[str, str]:
+        """Return what marks an object as belonging to a job."""
+        return {
+            LABEL: "local",
+            STATE_LABEL: self._identity,
+            KIND_LABEL: kind,
+            JOB_LABEL: job,
+            HOST_LABEL: host,
+            ATTEMPT_LABEL: str(attempt),
+        }
+
+    def shared_network(self) -> str:
+        """Return the network of jobs with one host, where no container reaches another."""
+        api = self._api
+        with self._lock:
+            if self._network is None:
+                name = self.prefix
+                if not api.networks(names=[name], filters={"label": f"{STATE_LABEL}={self._identity}"}):
+                    options = {"com.docker.network.bridge.enable_icc": "false"}
+                    api.create_network(name, driver="bridge", options=options, labels=self.labels("server", ""))
+                self._network = name
+            return self._network
+
+    def job_network(self, kind: str, job: str, *, isolated: bool) -> str:
+        """Make the network of a job's hosts, who reach each other by name; isolated, they reach nobody else."""
+        name = f"{self.prefix}-{kind}-{job}"
+        for network in self._api.networks(names=[name]):
+            self._remove_network(network["Id"])
+        try:
+            self._api.create_network(name, driver="bridge", internal=isolated, labels=self.labels(kind, job))
+        except APIError as error:
+            raise EngineError(f"cannot make a network for {job}: {_text(error)}") from None
+        return name
+
+    def create(self, request: ContainerRequest) -> Container:
+        """Make a container; raise EngineError."""
+        api = self._api
+        host_config = api.create_host_config(
+            network_mode=request.network,
+            binds=request.binds,
+            extra_hosts=request.extra_hosts or None,
+            shm_size=_half_of_memory(),
+            ulimits=[_open_files()],
+            nano_cpus=None if request.cpus is None else int(request.cpus * 1e9),
+            mem_limit=request.memory_bytes,
+            cpu_shares=request.cpu_shares,
+        )
+        networking = None
+        if request.aliases:
+            endpoint = api.create_endpoint_config(aliases=list(request.aliases))
+            networking = api.create_networking_config({request.network: endpoint})
+        try:
+            made = api.create_container(
+                request.image.id,
+                command=request.arguments,
+                entrypoint=request.entrypoint,
+                environment=request.environment,
+                hostname=request.hostname,
+                name=request.name,
+                labels=request.labels,
+                user=self.user,
+                host_config=host_config,
+                networking_config=networking,
+            )
+        except APIError as error:
+            raise EngineError(_text(error)) from None
+        return Container(api, made["Id"], request.labels[HOST_LABEL])
+
+    def containers(self, kind: str, job: str, attempt: int | None = None) -> list[Container]:
+        """Return a job's containers, running or not, in the order of their hosts."""
+        labels = [f"{STATE_LABEL}={self._identity}", f"{KIND_LABEL}={kind}", f"{JOB_LABEL}={job}"]
+        if attempt is not None:
+            labels.append(f"{ATTEMPT_LABEL}={attempt}")
+        found = self._api.containers(all=True, filters={"label": labels})
+        containers = [Container(self._api, entry["Id"], entry["Labels"][HOST_LABEL]) for entry in found]
+        return sorted(containers, key=lambda container: (len(container.host), container.host))
+
+    def jobs_with_leftovers(self) -> set[tuple[str, str]]:
+        """Return kind and name of every job of the state folder that has containers or networks."""
+        return {(labels[KIND_LABEL], labels[JOB_LABEL]) for labels in self._labels_of_all() if labels[JOB_LABEL]}
+
+    def remove_job(self, kind: str, job: str) -> None:
+        """Remove a job's containers, running or not, and its network."""
+        for container in self.containers(kind, job):
+            container.remove()
+        labels = [f"{STATE_LABEL}={self._identity}", f"{KIND_LABEL}={kind}", f"{JOB_LABEL}={job}"]
+        for network in self._api.networks(filters={"label": labels}):
+            self._remove_network(network["Id"])
+
+    def remove_everything(self) -> None:
+        """Remove every container and network of the state folder."""
+        for kind, job in self.jobs_with_leftovers():
+            self.remove_job(kind, job)
+        for network in self._api.networks(filters={"label": f"{STATE_LABEL}={self._identity}"}):
+            self._remove_network(network["Id"])
+        self._network = None
+
+    def _labels_of_all(self) -> list[dict[str, str]]:
+        mine = {"label": f"{STATE_LABEL}={self._identity}"}
+        found = [*self._api.containers(all=True, filters=mine), *self._api.networks(filters=mine)]
+        return [entry["Labels"] for entry in found]
+
+    def _remove_network(self, network: str) -> None:
+        with suppress(APIError):  # gone, or still in use: the next start tries again
+            self._api.remove_network(network)
+
+
+def _open_files() -> Any:  # noqa: ANN401 - the SDK is untyped
+    """Return SageMaker's limit of open files, or this machine's: a container cannot have more than the engine."""
+    limit = min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    return docker.types.Ulimit(name="nofile", soft=limit, hard=limit)
+
+
+def _half_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _text(error: DockerException) -> str:
+    return str(getattr(error, "explanation", None) or error)

@@ -1,0 +1,161 @@
+"""One attempt at a training job: its hosts, from empty disks to ended containers.
+
+attempt = Attempt(life)
+attempt.prepare()       # disks, channels, config files, checkpoints
+attempt.start()         # containers; or attempt.adopt(): those that a killed server has left
+attempt.finish()        # last look at what is kept in step with S3
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from launcher.local.contract.config_files import config_files, profiler_config
+from launcher.local.contract.environment import command, training_environment
+from launcher.local.contract.hosts import hosts_of
+from launcher.local.contract.paths import CHECKPOINTS, PROFILER, TENSORBOARD, TENSORS, Layout
+from launcher.local.contract.s3_uri import join
+from launcher.local.disks import tree
+from launcher.local.disks.channels import Channels
+from launcher.local.disks.pace import Pace
+from launcher.local.disks.pipes import PipeFeeder
+from launcher.local.disks.restore import restore
+from launcher.local.disks.synchronization import Mirror, Synchronizer
+from launcher.local.engine.container import Container
+from launcher.local.engine.engine import Image
+from launcher.local.engine.machines import Machine, start_machines
+from launcher.local.life.job_life import JobLife
+
+
+class Attempt:
+    """What is made anew each time that a job begins."""
+
+    def __init__(self, life: JobLife, observed: Path) -> None:
+        self._life = life
+        self._request: dict[str, Any] = life.job.current_request
+        self.hosts = hosts_of(self._request["ResourceConfig"])
+        self.layouts = {host.name: Layout(life.folder / "hosts" / host.name) for host in self.hosts}
+        self.containers: list[Container] = []
+        self._feeders: list[PipeFeeder] = []
+        self._isolated = bool(self._request.get("EnableNetworkIsolation"))
+        self._checkpoints = self._place_checkpoints()
+        self._mirrors = [*self._checkpoints, *self._output_mirrors(observed)]
+        self._synchronizer = Synchronizer(self._mirrors)
+
+    def prepare(self, pace: Pace) -> None:
+        """Make the hosts' disks; raise ChannelError and what a Pace raises."""
+        tree.wipe(self._life.folder / "hosts")
+        channels = Channels(self._request, self.hosts, self._life.world.objects, pace)
+        for host in self.hosts:
+            layout = self.layouts[host.name]
+            for folder in ("input/config", "model", "output/data"):
+                layout.inside(folder).mkdir(parents=True)
+            channels.fill(host, layout)
+            self._feeders += channels.pipes(host, layout)
+            for mounted in layout.mounts.values():
+                mounted.mkdir(parents=True, exist_ok=True)
+        self.write_config_files()
+        for mirror in self._checkpoints:
+            restore(mirror, self._life.world.objects, pace)
+
+    def write_config_files(self) -> None:
+        """Write /opt/ml/input/config; again when UpdateTrainingJob has changed the request."""
+        request = self._life.job.current_request
+        for host in self.hosts:
+            folder = self.layouts[host.name].inside("input", "config")
+            folder.mkdir(parents=True, exist_ok=True)
+            interface = "lo" if self._isolated and len(self.hosts) == 1 else "eth0"
+            for name, content in config_files(request, host, self.hosts, interface).items():
+                aside = folder / f".{name}"
+                aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+                aside.replace(folder / name)
+
+    def start(self, image: Image) -> None:
+        """Start a container for each host; raise CannotStartError, EngineError."""
+        job = self._life.job
+        for feeder in self._feeders:
+            feeder.start()
+        self.containers = start_machines(
+            self._life.world,
+            job,
+            image,
+            command(self._request["AlgorithmSpecification"], default=["train"]),
+            training_environment(self._request, job.arn, job.region),
+            [Machine(host.name, tuple(self.layouts[host.name].binds())) for host in self.hosts],
+            isolated=self._isolated,
+        )
+        self._synchronizer.start()
+
+    def adopt(self) -> bool:
+        """Take over the containers of a server that was killed; False if they are not all there.
+
+        With pipes there is nothing to take over: what fed them has died, and their readers have seen an early end.
+        """
+        job = self._life.job
+        self.containers = self._life.world.engine.containers("training", job.name, job.attempt)
+        modes = {channel.get("InputMode") for channel in self._request.get("InputDataConfig", [])}
+        has_pipes = "Pipe" in {*modes, self._request["AlgorithmSpecification"]["TrainingInputMode"]}
+        if has_pipes or [container.host for container in self.containers] != [host.name for host in self.hosts]:
+            return False
+        if len(self.hosts) == 1:
+            for mirror in self._checkpoints:
+                mirror.adopted()
+        self._synchronizer.start()
+        return True
+
+    def finish(self, lost_host: str | None = None) -> None:
+        """End what goes on beside the containers, which have ended; of a lost host nothing more is to be had."""
+        if lost_host is not None:
+            tree.wipe(self.layouts[lost_host].folder)
+        for feeder in self._feeders:
+            feeder.stop()
+        self._synchronizer.finish()
+
+    def failure(self, host: str) -> str | None:
+        """Return a host's failure file; None if there is none."""
+        for file in tree.files(self.layouts[host].inside("output")):
+            if file.path == "failure":
+                with file.open() as content:
+                    return content.read(1 << 16).decode("utf-8", "replace")
+        return None
+
+    def _place_checkpoints(self) -> list[Mirror]:
+        config = self._request.get("CheckpointConfig")
+        if config is None:
+            return []
+        return [
+            Mirror(
+                self.layouts[host.name].place(config.get("LocalPath") or CHECKPOINTS, mounted=True),
+                config["S3Uri"],
+                self._life.world.objects,
+                deletes=True,
+            )
+            for host in self.hosts
+        ]
+
+    def _output_mirrors(self, observed: Path) -> list[Mirror]:
+        """Return what is sent to S3 while the job runs; rules see a copy of tensors and profile below `observed`."""
+        hook, profiler = self._request.get("DebugHookConfig"), profiler_config(self._request)
+        tensorboard = self._request.get("TensorBoardOutputConfig")
+        wanted: list[tuple[str, dict[str, Any], str, Path | None]] = []
+        if hook:
+            wanted.append((hook.get("LocalPath") or TENSORS, hook, "debug-output", observed / "tensors"))
+        if profiler:
+            local_path = profiler["ProfilingParameters"].get("LocalPath") or PROFILER
+            wanted.append((local_path, profiler, "profiler-output", observed / "profiler"))
+        if tensorboard:
+            wanted.append((tensorboard.get("LocalPath") or TENSORBOARD, tensorboard, "tensorboard-output", None))
+        return [
+            Mirror(
+                self.layouts[host.name].place(path),
+                join(config["S3OutputPath"], self._life.name, name),
+                self._life.world.objects,
+                copy=copy,
+                # The platform's own: it writes them itself.
+                leaves_out="system/" if name == "profiler-output" else None,
+            )
+            for path, config, name, copy in wanted
+            for host in self.hosts
+        ]

@@ -1,0 +1,55 @@
+"""Waiting for machines: there are always some here, unless a fault says otherwise.
+
+wait_for_capacity(life)     # raises NoCapacityError, WaitTooLongError, CancelledError
+"""
+
+from __future__ import annotations
+
+import time
+
+from launcher.local.contract.outcome import MAX_WAIT, STOPPED, failed
+from launcher.local.disks.pace import CancelledError
+from launcher.local.document import Outcome
+from launcher.local.life.job_life import JobLife
+
+
+class NoCapacityError(Exception):
+    """There are no machines, and there will be none."""
+
+    outcome = failed(
+        "CapacityError",
+        "Unable to provision requested ML compute capacity. Please retry using a different ML instance type.",
+    )
+
+
+class WaitTooLongError(Exception):
+    """There were no machines in time."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.message)
+        self.outcome = outcome
+
+
+def wait_for_capacity(life: JobLife) -> None:
+    """Return when there are machines."""
+    if life.cancelled.is_set():
+        raise CancelledError
+    fault = life.world.faults.take("capacity", life.name)
+    if fault is None:
+        return
+    if fault.seconds is None:
+        raise NoCapacityError
+    life.enter("Starting", "Insufficient capacity error from EC2 while launching instances, retrying!")
+    condition = life.job.request["StoppingCondition"]
+    now = time.time()
+    moments: dict[float, Outcome | None] = {now + fault.seconds: None}
+    if "MaxWaitTimeInSeconds" in condition:
+        moments[life.job.creation_time + condition["MaxWaitTimeInSeconds"]] = MAX_WAIT
+    if "MaxPendingTimeInSeconds" in condition:
+        moments[now + condition["MaxPendingTimeInSeconds"]] = STOPPED
+    first = min(moments)
+    if life.cancelled.wait(max(0.0, first - now)):
+        raise CancelledError
+    outcome = moments[first]
+    if outcome is not None:
+        raise WaitTooLongError(outcome)

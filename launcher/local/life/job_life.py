@@ -1,0 +1,108 @@
+"""What training and processing jobs have in common: an inbox, a document, an end whatever happens."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+from launcher.local.contract.outcome import INTERNAL_ERROR, failed
+from launcher.local.disks import tree
+from launcher.local.document import Job, Kind, Outcome
+from launcher.local.engine.engine import EngineError
+from launcher.local.life.messages import Message, Shutdown, Stop
+from launcher.local.life.world import World
+
+_log = logging.getLogger(__name__)
+
+
+class ShutdownError(Exception):
+    """The server ends while the job runs."""
+
+
+class JobLife(ABC):
+    """One job's life; `run` is its thread, `send` may come from any other."""
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.folder = world.jobs.store.folder(self.kind, name)
+        self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.cancelled = threading.Event()
+        """Set when what happens before the containers run is not to go on."""
+        self.shutting_down = threading.Event()
+        """Set when the server ends."""
+
+    @property
+    def job(self) -> Job:
+        """The document as it is now."""
+        return self.world.jobs.get(self.kind, self.name)
+
+    def send(self, message: Message) -> None:
+        """Tell the job something."""
+        if isinstance(message, Shutdown):
+            self.shutting_down.set()
+        if isinstance(message, Stop | Shutdown):
+            self.cancelled.set()
+        self.inbox.put(message)
+
+    def change(self, change: Callable[[Job], Job]) -> Job:
+        """Change the document."""
+        return self.world.jobs.change(self.kind, self.name, change)
+
+    def enter(self, secondary_status: str, message: str, **changes: object) -> Job:
+        """Enter a secondary status; a job that is being stopped keeps its primary one."""
+        return self.change(lambda job: job.entered(secondary_status, message, time.time(), **changes))
+
+    def run(self) -> None:
+        """Live to the end, and leave nothing on the engine and on the disk."""
+        if not self.job.has_ended:
+            outcome = self._outcome()
+            self._clean_up()
+            self._finish(outcome)
+        self._after_the_end()
+
+    @abstractmethod
+    def live(self) -> Outcome:
+        """Run the job and bring its results to S3; return how it ends."""
+
+    def _outcome(self) -> Outcome:
+        try:
+            return self.live()
+        except ShutdownError:
+            return failed(INTERNAL_ERROR, "The local SageMaker was stopped while the job ran.")
+        except EngineError as error:
+            return failed(INTERNAL_ERROR, str(error))
+        except Exception as error:  # noqa: BLE001 - a defect ends this job, and the server goes on
+            _log.exception("%s job %s", self.kind, self.name)
+            return failed(INTERNAL_ERROR, f"A defect of the local SageMaker, whose log has more: {error!r}")
+
+    def _clean_up(self) -> None:
+        try:
+            self.world.engine.remove_job(self.kind, self.name)
+        except Exception:  # noqa: BLE001
+            _log.exception("what %s has left on the engine stays there", self.name)
+        tree.wipe(self.folder / "hosts")
+
+    def _finish(self, outcome: Outcome) -> None:
+        now = time.time()
+        self.change(
+            lambda job: job.entered(
+                outcome.secondary_status,
+                outcome.message,
+                now,
+                status=outcome.status,
+                failure_reason=outcome.failure_reason,
+                end_time=now,
+                **job.time_until(now),
+            )
+        )
+
+    def _after_the_end(self) -> None:  # noqa: B027 - most have nothing to do there
+        """Do what outlives the job itself."""

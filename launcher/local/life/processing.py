@@ -1,0 +1,161 @@
+"""A Processing job from its creation to its end: inputs down, containers, outputs up.
+
+    ProcessingLife(world, "star-rating-prepare-1").run()
+
+Its contract is not the training job's: inputs and outputs where the request says, config files in /opt/ml/config, and
+what stands in /opt/ml/output/message becomes ExitMessage.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from launcher.local.contract import outcome as outcomes
+from launcher.local.contract.channels import ChannelError, NoObjectsError, is_sharded, objects_of, share
+from launcher.local.contract.environment import command, processing_environment
+from launcher.local.contract.hosts import Host
+from launcher.local.contract.paths import Layout, OutsideError
+from launcher.local.contract.processing import as_channel, default_local_path, processing_files, processing_hosts
+from launcher.local.contract.s3_uri import UnsafeKeyError
+from launcher.local.disks import tree
+from launcher.local.disks.channels import Store
+from launcher.local.disks.download import Transfer
+from launcher.local.disks.pace import CancelledError, DownloadFailedError, Pace
+from launcher.local.disks.synchronization import Mirror, Synchronizer
+from launcher.local.document import Kind, Outcome
+from launcher.local.engine.container import CannotStartError, Container
+from launcher.local.engine.engine import ImageMissingError
+from launcher.local.engine.machines import Machine, start_machines
+from launcher.local.life.following import Following
+from launcher.local.life.images import training_image
+from launcher.local.life.job_life import JobLife, ShutdownError
+from launcher.local.life.watch import Ending, Limits, watch
+
+_DEFAULT_SECONDS = 24 * 3600
+
+
+class ProcessingLife(JobLife):
+    """One Processing job's life."""
+
+    kind: ClassVar[Kind] = "processing"
+
+    def live(self) -> Outcome:
+        """Run the containers and bring their outputs to S3."""
+        request = self.job.request
+        self._hosts = processing_hosts(request)
+        self._layouts = {host.name: Layout(self.folder / "hosts" / host.name) for host in self._hosts}
+        output_config = request.get("ProcessingOutputConfig", {})
+        mirrors = {
+            continuous: [
+                Mirror(
+                    self._layouts[host.name].place(output["S3Output"]["LocalPath"]),
+                    output["S3Output"]["S3Uri"],
+                    self.world.objects,
+                )
+                for output in output_config.get("Outputs", [])
+                if "S3Output" in output and (output["S3Output"]["S3UploadMode"] == "Continuous") is continuous
+                for host in self._hosts
+            ]
+            for continuous in (True, False)
+        }
+        try:
+            containers = self._adopted() or self._begin([mirror.folder for kind in mirrors.values() for mirror in kind])
+        except (ChannelError, UnsafeKeyError, OutsideError, DownloadFailedError) as error:
+            text = f"no objects under {error.uri}" if isinstance(error, NoObjectsError) else str(error)
+            return outcomes.failed("ClientError", f"Data download failed:{text}")
+        except (ImageMissingError, CannotStartError) as error:
+            return outcomes.failed("ClientError", str(error))
+        except CancelledError:
+            if self.shutting_down.is_set():
+                raise ShutdownError from None
+            return outcomes.STOPPED
+        continuous = Synchronizer(mirrors[True])
+        continuous.start()
+        ending = self._run(containers)
+        continuous.finish()
+        outcome = self._judge(ending)
+        if ending.reason == "exited" and outcome.status == "Completed":
+            for mirror in mirrors[False]:
+                mirror.synchronize()
+        return outcome
+
+    def _adopted(self) -> list[Container]:
+        """Return the containers that a killed server has left; none if they are not all there."""
+        containers = self.world.engine.containers("processing", self.name)
+        complete = [container.host for container in containers] == [host.name for host in self._hosts]
+        if complete and self.job.running_since is not None:
+            return containers
+        self.world.engine.remove_job("processing", self.name)
+        return []
+
+    def _begin(self, output_folders: list[Path]) -> list[Container]:
+        request, now = self.job.request, time.time()
+        hosts = tuple(host.name for host in self._hosts)
+        self.change(lambda job: job.changed(running_since=now, start_time=now, hosts=hosts))
+        tree.wipe(self.folder / "hosts")
+        for host in self._hosts:
+            self._fill(host)
+        for folder in output_folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        image = training_image(self.world, request["AppSpecification"]["ImageUri"])
+        job = self.change(lambda job: job.changed(image_id=image.id))
+        containers = start_machines(
+            self.world,
+            job,
+            image,
+            command(request["AppSpecification"], default=[]),
+            processing_environment(request, job.arn, job.region),
+            [Machine(host.name, tuple(self._layouts[host.name].binds())) for host in self._hosts],
+            isolated=bool(request.get("NetworkConfig", {}).get("EnableNetworkIsolation")),
+        )
+        self.enter("Training", "Processing in progress")
+        return containers
+
+    def _fill(self, host: Host) -> None:
+        """Make one host's disk."""
+        request, layout = self.job.request, self._layouts[host.name]
+        config = layout.inside("config")
+        for folder in (config, layout.inside("output")):
+            folder.mkdir(parents=True)
+        for name, content in processing_files(request, self.job.arn, host, self._hosts).items():
+            (config / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        transfer = Transfer(self.world.objects, Pace(self.cancelled))
+        for processing_input in request.get("ProcessingInputs", []):
+            if "S3Input" not in processing_input:
+                raise ChannelError(f"the input {processing_input['InputName']} is not in S3, and nothing else is here")
+            channel = as_channel(processing_input)
+            items = objects_of(channel, Store(self.world.objects))
+            path = processing_input["S3Input"].get("LocalPath") or default_local_path(processing_input)
+            transfer.copy(share(items, host, self._hosts) if is_sharded(channel) else items, layout.place(path))
+
+    def _run(self, containers: list[Container]) -> Ending:
+        job = self.job
+        assert job.running_since is not None
+        Following(self, containers, int(job.running_since)).start()
+        longest = job.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DEFAULT_SECONDS)
+        return watch(containers, self.inbox, Limits(self.world.stop_seconds, job.running_since + longest))
+
+    def _judge(self, ending: Ending) -> Outcome:
+        if ending.reason == "stopped":
+            return outcomes.STOPPED
+        if ending.reason == "max-runtime":
+            return outcomes.failed("ClientError", "The job ran longer than MaxRuntimeInSeconds.")
+        if ending.reason != "exited":
+            return outcomes.failed(outcomes.INTERNAL_ERROR, "A host was lost.")
+        message = self._message(ending.failed_host or self._hosts[0].name)
+        if message is not None:
+            self.change(lambda job: job.changed(exit_message=message))
+        if ending.failed_host is None:
+            return outcomes.COMPLETED
+        exit_ = ending.exits[ending.failed_host]
+        return outcomes.of_exit(exit_.code, message, was_out_of_memory=exit_.was_out_of_memory)
+
+    def _message(self, host: str) -> str | None:
+        for file in tree.files(self._layouts[host].inside("output")):
+            if file.path == "message":
+                with file.open() as content:
+                    return content.read(4096).decode("utf-8", "replace")[: outcomes.LONGEST_REASON]
+        return None

@@ -1,0 +1,241 @@
+"""A training job from its creation to its end, as SageMaker's platform lives it.
+
+    TrainingLife(world, "star-rating-1").run()
+
+Starting -> Downloading -> Training -> Uploading -> Completed | Failed | Stopped. An interrupted spot job and one that
+RetryStrategy starts again begin anew, with empty disks and their checkpoints. A server that was killed finds the life
+where the document says that it was.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from typing import Any, ClassVar
+
+from launcher.local.contract import outcome as outcomes
+from launcher.local.contract.channels import ChannelError, NoObjectsError
+from launcher.local.contract.paths import OutsideError
+from launcher.local.contract.s3_uri import UnsafeKeyError, split
+from launcher.local.disks.pace import CancelledError, DownloadFailedError, Pace
+from launcher.local.document import Job, Kind, Outcome
+from launcher.local.engine.container import CannotStartError
+from launcher.local.engine.engine import Image, ImageMissingError
+from launcher.local.life.attempt import Attempt
+from launcher.local.life.capacity import NoCapacityError, WaitTooLongError, wait_for_capacity
+from launcher.local.life.companions import Companions
+from launcher.local.life.following import Following
+from launcher.local.life.images import training_image
+from launcher.local.life.job_life import JobLife, ShutdownError
+from launcher.local.life.messages import Interrupt, LoseHost, Shutdown
+from launcher.local.life.upload import UploadError, upload
+from launcher.local.life.watch import Ending, Limits, watch
+from launcher.local.life.world import World
+from launcher.local.services.metrics import JobMetrics
+
+_SECONDS_TO_SERVE = 7 * 24 * 3600
+"""For a request that names no MaxRuntimeInSeconds; the most that SageMaker allows without an exception."""
+
+
+_STOPS = {"max-runtime": outcomes.MAX_RUNTIME, "max-wait": outcomes.MAX_WAIT}
+
+
+class TrainingLife(JobLife):
+    """One training job's life."""
+
+    kind: ClassVar[Kind] = "training"
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self._companions = Companions(self)
+
+    def live(self) -> Outcome:
+        """Attempt after attempt, until one of them decides how the job ends; then upload what it has made."""
+        attempt = self._killed_servers_attempt()
+        while True:
+            job = self.job
+            if job.outcome is not None:  # the server was killed while it uploaded
+                attempt = attempt or Attempt(self, self._companions.observed)
+                return self._upload(attempt, job.outcome)
+            try:
+                if attempt is None:
+                    attempt = self._begin()
+                ending = self._run(attempt)
+            except _EndedEarlyError as early:
+                return early.outcome
+            decided = self._decide(attempt, ending)
+            if decided is not None:
+                self.change(lambda job, decided=decided: job.changed(outcome=decided))  # type: ignore[misc]
+            attempt = attempt if decided is not None else None
+
+    def _begin(self) -> Attempt:
+        """Get hosts with disks that hold what the job reads, and containers that run; raise _EndedEarlyError."""
+        request = self.job.current_request
+        try:
+            wait_for_capacity(self)
+            self.enter("Starting", "Preparing the instances for training")
+            self.change(lambda job: job.changed(running_since=time.time(), start_time=job.start_time or time.time()))
+            self.enter("Downloading", "Downloading input data")
+            attempt = Attempt(self, self._companions.observed)
+            self.change(lambda job: job.changed(hosts=tuple(host.name for host in attempt.hosts)))
+            attempt.prepare(self._pace())
+            self.enter("Downloading", "Downloading the training image")
+            image = self._image(request)
+            attempt.start(image)
+        except (NoCapacityError, WaitTooLongError) as error:
+            raise _EndedEarlyError(error.outcome) from None
+        except CancelledError:
+            raise self._cancelled() from None
+        except NoObjectsError as error:
+            region, role = self.job.region, request["RoleArn"]
+            raise _EndedEarlyError(outcomes.no_objects(error.uri, region, role, split(error.uri)[0])) from None
+        except DownloadFailedError as error:
+            raise _EndedEarlyError(
+                outcomes.failed("ClientError", f"Data download failed:Failed to download data. {error}")
+            ) from None
+        except (ChannelError, UnsafeKeyError, OutsideError) as error:
+            raise _EndedEarlyError(outcomes.failed("ClientError", f"Data download failed:{error}")) from None
+        except (ImageMissingError, CannotStartError) as error:
+            raise _EndedEarlyError(_cannot_start(error)) from None
+        self.enter("Training", "Training image download completed. Training in progress.")
+        self._companions.training_begins(attempt)
+        self._expect_faults()
+        return attempt
+
+    def _run(self, attempt: Attempt) -> Ending:
+        """Follow the containers to their end."""
+        job = self.job
+        metrics = JobMetrics(
+            job.request["AlgorithmSpecification"].get("MetricDefinitions", []),
+            self.name,
+            job.region,
+            self.folder / "metrics.jsonl",
+        )
+        assert job.running_since is not None
+        Following(self, attempt.containers, int(job.running_since), metrics.read).start()
+        try:
+            ending = watch(attempt.containers, self.inbox, self._limits(job), attempt.write_config_files)
+        finally:
+            self._companions.attempt_ends()
+        attempt.finish(ending.lost_host)
+        return ending
+
+    def _decide(self, attempt: Attempt, ending: Ending) -> Outcome | None:
+        """Return how the job ends, or None if it begins anew."""
+        now = time.time()
+        job = self.change(lambda job: job.changed(**job.time_until(now)))
+        if ending.reason == "interrupted" and not job.stop_requested:
+            self.enter("Interrupted", "Training job interrupted: the spot instances were reclaimed")
+            self._anew(job)
+            return None
+        if ending.reason in ("lost", "gone") and not job.stop_requested:
+            return self._retry(job, ending)
+        if ending.reason != "exited":
+            return _STOPS.get(ending.reason, outcomes.STOPPED)
+        if ending.failed_host is None:
+            return outcomes.COMPLETED
+        exit_ = ending.exits[ending.failed_host]
+        failure = attempt.failure(ending.failed_host)
+        return outcomes.of_exit(exit_.code, failure, was_out_of_memory=exit_.was_out_of_memory)
+
+    def _retry(self, job: Job, ending: Ending) -> Outcome | None:
+        """Begin a job anew whose hosts were lost, if RetryStrategy allows it once more."""
+        what = f"The host {ending.lost_host} was lost." if ending.lost_host else "The containers have been removed."
+        if job.retries >= job.request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0):
+            return outcomes.failed(outcomes.INTERNAL_ERROR, what)
+        self.enter("Restarting", f"Training is started again: {what}", retries=job.retries + 1)
+        self._anew(job)
+        return None
+
+    def _anew(self, job: Job) -> None:
+        self.world.engine.remove_job(self.kind, self.name)
+        self.change(lambda _: self.job.changed(attempt=job.attempt + 1))
+
+    def _upload(self, attempt: Attempt, outcome: Outcome) -> Outcome:
+        self.enter("Uploading", "Uploading generated training model")
+        try:
+            artifacts = upload(self, attempt, with_model=outcome.status != "Failed")
+        except UploadError as error:
+            outcome = outcomes.failed("ClientError", f"Artifact upload failed:{error}")
+            artifacts = {}
+        self.change(lambda job: job.changed(**artifacts))
+        self._companions.training_ends()
+        return outcome
+
+    def _killed_servers_attempt(self) -> Attempt | None:
+        """Return the attempt that a killed server has left; None if there is none, or nothing to go on with."""
+        job = self.job
+        if job.outcome is not None or job.secondary_status not in ("Training", "Stopping") or job.running_since is None:
+            return None
+        attempt = Attempt(self, self._companions.observed)
+        if not attempt.adopt():
+            ending = Ending("gone", {})
+            decided = self._decide(attempt, ending)
+            if decided is not None:
+                self.change(lambda job: job.changed(outcome=decided))
+                return attempt
+            return None
+        self._companions.training_begins(attempt)
+        return attempt
+
+    def _limits(self, job: Job) -> Limits:
+        condition = job.request["StoppingCondition"]
+        assert job.running_since is not None
+        longest = condition.get("MaxRuntimeInSeconds", _SECONDS_TO_SERVE)
+        wait = condition.get("MaxWaitTimeInSeconds")
+        return Limits(
+            stop_seconds=self.world.stop_seconds,
+            run_until=job.running_since + longest - job.training_seconds,
+            wait_until=None if wait is None else job.creation_time + wait,
+        )
+
+    def _pace(self) -> Pace:
+        fault = self.world.faults.take("download", self.name)
+        if fault is None:
+            return Pace(self.cancelled)
+        return Pace(self.cancelled, fault.bytes_per_second, fault.fail_at)
+
+    def _image(self, request: dict[str, Any]) -> Image:
+        image = training_image(self.world, request["AlgorithmSpecification"]["TrainingImage"])
+        self.change(lambda job: job.changed(image_id=image.id))
+        return image
+
+    def _expect_faults(self) -> None:
+        if self.job.request.get("EnableManagedSpotTraining"):
+            fault = self.world.faults.take("interrupt", self.name)
+            if fault is not None:
+                self.send(Interrupt(fault.moment()))
+        fault = self.world.faults.take("lose-host", self.name)
+        if fault is not None:
+            self.send(LoseHost(fault.host, fault.moment()))
+
+    def _cancelled(self) -> Exception:
+        """Return what ends a job that was told to before its containers ran."""
+        while True:
+            try:
+                if isinstance(self.inbox.get_nowait(), Shutdown):
+                    return ShutdownError()
+            except queue.Empty:
+                return _EndedEarlyError(outcomes.STOPPED)
+
+    def _after_the_end(self) -> None:
+        """Wait for the rules, which look at everything once more when the job has ended."""
+        self._companions.wait()
+
+
+class _EndedEarlyError(Exception):
+    """The job ends before its containers run."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.message)
+        self.outcome = outcome
+
+
+def _cannot_start(error: Exception) -> Outcome:
+    if isinstance(error, ImageMissingError):
+        return outcomes.failed("ClientError", str(error))
+    return outcomes.failed(
+        "AlgorithmError",
+        "CannotStartContainerError. Please make sure the container can be run with 'docker run <image> train'. "
+        f"{error}",
+    )

@@ -1,0 +1,68 @@
+"""A job's results to S3: model.tar.gz and output.tar.gz, or the files as they are.
+
+upload(life, attempt, with_model=True)      # {"model_uri": "s3://.../output/model.tar.gz", "output_uri": ...}
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from launcher.local.contract.paths import Layout
+from launcher.local.contract.s3_uri import join, split
+from launcher.local.disks import tree
+from launcher.local.disks.outputs import ClashError, merged, write_archive
+from launcher.local.life.job_life import JobLife
+from launcher.local.services.objects import NoSuchObjectError
+
+
+class UploadError(Exception):
+    """The results cannot be brought to S3."""
+
+
+class Hosts(Protocol):
+    """Whose disks hold the results."""
+
+    layouts: dict[str, Layout]
+
+
+def upload(life: JobLife, hosts: Hosts, *, with_model: bool) -> dict[str, object]:
+    """Return where the model (always, unless left out) and the output (if there is any) are; raise UploadError."""
+    output = life.job.request["OutputDataConfig"]
+    uri = join(output["S3OutputPath"], life.name, "output")
+    send = _send_files if output.get("CompressionType") == "NONE" else _send_archive
+    try:
+        uris: dict[str, object] = {}
+        if with_model:
+            uris["model_uri"] = send(life, _folders(hosts, "model"), uri, "model", if_empty=True)
+        uris["output_uri"] = send(life, _folders(hosts, "output/data"), uri, "output", if_empty=False)
+    except (ClashError, NoSuchObjectError) as error:
+        raise UploadError(str(error)) from None
+    return uris
+
+
+def _folders(hosts: Hosts, path: str) -> list[tuple[str, Path]]:
+    return [(host, layout.inside(path)) for host, layout in hosts.layouts.items()]
+
+
+def _send_archive(life: JobLife, folders: list[tuple[str, Path]], uri: str, name: str, *, if_empty: bool) -> str | None:
+    results = merged(folders)
+    if not results.files and not if_empty:
+        return None
+    archive = life.folder / f"{name}.tar.gz"
+    write_archive(results, archive)
+    bucket, key = split(join(uri, archive.name))
+    life.world.objects.move_file(bucket, key, archive)
+    return join(uri, archive.name)
+
+
+def _send_files(life: JobLife, folders: list[tuple[str, Path]], uri: str, name: str, *, if_empty: bool) -> str | None:
+    results = merged(folders)
+    if not results.files and not if_empty:
+        return None
+    bucket, prefix = split(join(uri, "data" if name == "output" else name))
+    for folder in results.folders:
+        for file in tree.files(folder):
+            with file.open() as content:
+                life.world.objects.put_file(bucket, f"{prefix}/{file.path}", content)
+    return f"s3://{bucket}/{prefix}/"

@@ -1,0 +1,103 @@
+"""Log lines: written to the job's folder, and to moto's CloudWatch Logs, from which everybody reads them.
+
+    logs = Logs()
+    stream = logs.stream(TRAINING_GROUP, "us-east-1", "star-rating-1/algo-1-1732274634", folder / "log")
+    stream.write([LogLine(time.time_ns(), "epoch 1")])
+
+Straight into moto's memory, not through its API: lines come by the thousand, and those of a job that is older than two
+weeks, which the API would refuse, have to come back when the server is started anew.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moto.logs.models import LogStream as MotoStream
+from moto.logs.models import logs_backends
+
+from launcher.local.document import Kind
+from launcher.local.state import ACCOUNT
+
+GROUPS: dict[Kind, str] = {"training": "/aws/sagemaker/TrainingJobs", "processing": "/aws/sagemaker/ProcessingJobs"}
+
+_LONGEST = 250_000
+"""Characters of an event; AWS takes 256 KB."""
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line and the time at which it was written, in nanoseconds since 1970."""
+
+    time: int
+    text: str
+
+
+class LogStream:
+    """One host's stream of an attempt; for one thread at a time."""
+
+    def __init__(self, group: str, region: str, name: str, folder: Path) -> None:
+        self._path = folder / f"{name.rpartition('/')[2]}.jsonl"
+        self._stream = _moto_stream(group, region, name)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.last_time = max((line.time for line in read(self._path)), default=0)
+        """Of the last line that is kept: a reader of a container's log goes on behind it."""
+
+    def write(self, lines: Sequence[LogLine]) -> None:
+        """Append lines."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps({"t": line.time, "m": line.text}, ensure_ascii=False) + "\n" for line in lines)
+        self.last_time = lines[-1].time
+        self._stream.put_log_events(_events(lines))
+
+
+def load(kind: Kind, region: str, job_name: str, folder: Path) -> None:
+    """Bring a job's log back into moto."""
+    for path in sorted(folder.glob("*.jsonl")):
+        stream = _moto_stream(GROUPS[kind], region, f"{job_name}/{path.stem}")
+        lines = list(read(path))
+        if lines:
+            stream.put_log_events(_events(lines))
+            stream.creation_time = lines[0].time // 1_000_000  # type: ignore[assignment]  # moto's own hint is wrong
+
+
+def forget(kind: Kind, region: str, job_name: str) -> None:
+    """Take a job's log out of moto."""
+    group = logs_backends[ACCOUNT][region].groups.get(GROUPS[kind])
+    if group is not None:
+        for name in [name for name in group.streams if name.startswith(f"{job_name}/")]:
+            del group.streams[name]
+
+
+def read(path: Path) -> Iterator[LogLine]:
+    """Yield the lines of a stream's file; the last one may have been cut by the end of the server."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for text in file:
+            try:
+                line = json.loads(text)
+                yield LogLine(line["t"], line["m"])
+            except (ValueError, KeyError, TypeError):
+                continue
+
+
+_making = threading.Lock()
+
+
+def _moto_stream(group: str, region: str, name: str) -> MotoStream:
+    backend = logs_backends[ACCOUNT][region]
+    with _making:
+        if group not in backend.groups:
+            backend.create_log_group(group, tags={})
+        if name not in backend.groups[group].streams:
+            backend.create_log_stream(group, name)
+        return backend.groups[group].streams[name]
+
+
+def _events(lines: Sequence[LogLine]) -> list[dict[str, object]]:
+    # AWS takes no empty message.
+    return [{"timestamp": line.time // 1_000_000, "message": line.text[:_LONGEST] or " "} for line in lines]

@@ -1,0 +1,126 @@
+"""A job's metrics: read out of its log by the request's expressions, kept in its folder and in moto's CloudWatch.
+
+metrics = JobMetrics(definitions, "star-rating-1", "us-east-1", folder / "metrics.jsonl")
+summaries = metrics.read(lines, job.metrics)      # {"train:loss": MetricSummary(...)}
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moto.cloudwatch.models import cloudwatch_backends
+
+from launcher.local.document import MetricSummary
+from launcher.local.services.logs import LogLine
+from launcher.local.state import ACCOUNT
+
+NAMESPACE = "/aws/sagemaker/TrainingJobs"
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value that a log line had."""
+
+    name: str
+    value: float
+    time: float
+
+
+class JobMetrics:
+    """The metrics of one job."""
+
+    def __init__(self, definitions: Sequence[Mapping[str, str]], job_name: str, region: str, path: Path) -> None:
+        self._expressions = [(definition["Name"], _compiled(definition["Regex"])) for definition in definitions]
+        self._job_name = job_name
+        self._region = region
+        self._path = path
+
+    def read(self, lines: Sequence[LogLine], summaries: Mapping[str, MetricSummary]) -> dict[str, MetricSummary]:
+        """Keep every value that the lines have, and return the summaries that have changed."""
+        values = [value for line in lines for value in self._values(line)]
+        if not values:
+            return {}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.writelines(
+                json.dumps({"t": value.time, "name": value.name, "value": value.value}) + "\n" for value in values
+            )
+        publish(values, self._job_name, self._region)
+        changed: dict[str, MetricSummary] = {}
+        for value in values:
+            before = changed.get(value.name) or summaries.get(value.name) or MetricSummary()
+            changed[value.name] = before.followed_by(value.value, value.time)
+        return changed
+
+    def _values(self, line: LogLine) -> list[Value]:
+        values = []
+        for name, expression in self._expressions:
+            match = expression.search(line.text) if expression else None
+            number = _number(match) if match else None
+            if number is not None:
+                values.append(Value(name, number, line.time / 1e9))
+        return values
+
+
+def load(job_name: str, region: str, path: Path) -> None:
+    """Bring a job's metrics back into moto."""
+    publish(read(path), job_name, region)
+
+
+def read(path: Path) -> list[Value]:
+    """Return every value that is kept; the last line may have been cut by the end of the server."""
+    values = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            row = json.loads(text)
+            values.append(Value(row["name"], row["value"], row["t"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return values
+
+
+def publish(values: Sequence[Value], job_name: str, region: str) -> None:
+    """Put values where GetMetricData finds them."""
+    cloudwatch_backends[ACCOUNT][region].put_metric_data(
+        NAMESPACE,
+        [
+            {
+                "MetricName": value.name,
+                "Value": value.value,
+                # moto compares with times that have no zone.
+                "Timestamp": dt.datetime.fromtimestamp(value.time, dt.UTC).replace(tzinfo=None),
+                "Dimensions": [{"Name": "TrainingJobName", "Value": job_name}],
+            }
+            for value in values
+        ],
+    )
+
+
+def forget(job_name: str, region: str) -> None:
+    """Take a job's metrics out of moto."""
+    backend = cloudwatch_backends[ACCOUNT][region]
+    backend.metric_data = [
+        datum for datum in backend.metric_data if all(dimension.value != job_name for dimension in datum.dimensions)
+    ]
+
+
+def _compiled(expression: str) -> re.Pattern[str] | None:
+    """Compile an expression; SageMaker's are Java's, and one that Python does not read finds nothing."""
+    try:
+        return re.compile(expression)
+    except re.error:
+        return None
+
+
+def _number(match: re.Match[str]) -> float | None:
+    """Return the first group's number; CloudWatch takes no NaN and no infinity."""
+    try:
+        number = float(match[1])
+    except (IndexError, TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
