@@ -34,6 +34,17 @@ def matches(expression: Document, document: Document) -> bool:
     return any(found) if expression.get("Operator") == "Or" else all(found)
 
 
+def refuse_incomplete(expression: Document) -> None:
+    """Raise ApiError for a filter that compares with nothing."""
+    nested = [wanted for entry in expression.get("NestedFilters", []) for wanted in entry["Filters"]]
+    for wanted in (*expression.get("Filters", []), *nested):
+        operator = wanted.get("Operator", "Equals")
+        if "Value" not in wanted and operator not in ("Exists", "NotExists"):
+            raise invalid(f"Value must be specified for the filter {wanted['Name']} with operator {operator}")
+    for inner in expression.get("SubExpressions", []):
+        refuse_incomplete(inner)
+
+
 def sort_value(document: Document, name: str) -> object:
     """Return what a document is sorted by, or None."""
     values = _values(document, name)
@@ -51,13 +62,11 @@ def _nested(wanted: Document, document: Document) -> bool:
 
 
 def _filter(wanted: Document, values: list[Any]) -> bool:
-    operator, value = wanted.get("Operator", "Equals"), wanted.get("Value")
+    operator, value = wanted.get("Operator", "Equals"), wanted.get("Value", "")
     if operator == "Exists":
         return bool(values)
     if operator == "NotExists":
         return not values
-    if value is None:
-        raise invalid(f"Value must be specified for the filter {wanted['Name']} with operator {operator}")
     if operator == "NotEquals":
         return not any(_OPERATORS["Equals"](found, value) for found in values)
     return any(_OPERATORS[operator](found, value) for found in values)

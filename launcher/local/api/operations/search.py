@@ -11,7 +11,7 @@ from launcher.local.api.operations.components import every_component
 from launcher.local.api.operations.experiments import parents_of
 from launcher.local.api.operations.tags import tags_of, tags_of_job
 from launcher.local.api.paging import page_of
-from launcher.local.api.search import matches, sort_value
+from launcher.local.api.search import matches, refuse_incomplete, sort_value
 
 _DEFAULT_SORT = "LastModifiedTime"
 
@@ -24,6 +24,7 @@ def search(account: Account, request: Document) -> Document:
         raise invalid(f"Resource {resource} is not available: the local SageMaker can search {known}")
     documents, field, name = _RESOURCES[resource]
     expression, sort_by = request.get("SearchExpression", {}), request.get("SortBy", _DEFAULT_SORT)
+    refuse_incomplete(expression)
     page = page_of(
         [document for document in documents(account) if matches(expression, document)],
         request,
