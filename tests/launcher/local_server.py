@@ -9,14 +9,24 @@ import copy
 import http.client
 import io
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from launcher.local.server import LocalServer
-from launcher.local.state import ACCOUNT, REGION, State
+from moto.moto_api._internal.models import moto_api_backend
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+from launcher.local.api.application import api_application
+from launcher.local.gate import gate
+from launcher.local.jobs import Jobs
+from launcher.local.services.objects import Objects
+from launcher.local.services.persistence import persistent
+from launcher.local.state import ACCOUNT, REGION
+from launcher.local.store import JobStore
 
 BUCKET = f"sagemaker-{REGION}-{ACCOUNT}"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/Exec"
@@ -100,14 +110,38 @@ PROCESSING: Request = {
 }
 
 
+@dataclass(frozen=True)
+class ApiServer:
+    """What tests ask over HTTP, and change from behind."""
+
+    jobs: Jobs
+    objects: Objects
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[LocalServer]:
+def serving(folder: Path) -> Iterator[ApiServer]:
     """Serve a state folder, with data for TRAINING's channels."""
-    with LocalServer(State(folder), port=0) as server:
-        server.objects.make_bucket(BUCKET)
-        for channel in ("train", "validation"):
-            server.objects.put_file(BUCKET, f"channels/{channel}/part-0.tfrecord", io.BytesIO(b"record"))
-        yield server
+    jobs, objects = Jobs(JobStore(folder)), Objects(folder / "s3")
+    objects.make_bucket(BUCKET)
+    for channel in ("train", "validation"):
+        objects.put_file(BUCKET, f"channels/{channel}/part-0.tfrecord", io.BytesIO(b"record"))
+    moto = persistent(DomainDispatcherApplication(create_backend_app), objects)
+    application = gate(api_application(jobs, moto, objects, folder))
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield ApiServer(jobs, objects, server.server_port)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        moto_api_backend.reset()
 
 
 def changed(request: Request, changes: dict[str, Any]) -> Request:
@@ -126,11 +160,10 @@ def changed(request: Request, changes: dict[str, Any]) -> Request:
 
 
 def send(
-    server: LocalServer, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    server: ApiServer, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     """Send a request as it is; return status, headers (names in lower case) and body."""
-    address = urlsplit(server.address)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
@@ -139,7 +172,7 @@ def send(
         connection.close()
 
 
-def call(server: LocalServer, operation: str, request: object, region: str = REGION) -> tuple[int, dict[str, Any]]:
+def call(server: ApiServer, operation: str, request: object, region: str = REGION) -> tuple[int, dict[str, Any]]:
     """Call an operation of SageMaker over the wire, past every check of a client; return status and answer."""
     body = request if isinstance(request, bytes) else json.dumps(request).encode()
     headers = {

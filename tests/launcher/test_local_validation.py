@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_server import BUCKET, PROCESSING, TRAINING, call, changed, serving
-
-from launcher.local.server import LocalServer
+from local_server import BUCKET, PROCESSING, TRAINING, ApiServer, call, changed, serving
 
 Changes = dict[str, Any]
 
@@ -824,19 +822,19 @@ WRONG_CALLS: dict[str, tuple[str, object, str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with serving(tmp_path_factory.mktemp("state")) as local:
         yield local
 
 
-def refused(server: LocalServer, operation: str, request: object) -> tuple[str, str]:
+def refused(server: ApiServer, operation: str, request: object) -> tuple[str, str]:
     status, answer = call(server, operation, request)
     assert 400 <= status < 500
     return answer["__type"], answer.get("message") or answer["Message"]
 
 
 @pytest.mark.parametrize("name", WRONG_TRAINING)
-def test_a_wrong_training_job_is_refused_as_sagemaker_does(server: LocalServer, name: str) -> None:
+def test_a_wrong_training_job_is_refused_as_sagemaker_does(server: ApiServer, name: str) -> None:
     changes, code, constraint = WRONG_TRAINING[name]
     got, message = refused(server, "CreateTrainingJob", changed(TRAINING, changes))
     assert (got, constraint in message) == (code, True), message
@@ -845,7 +843,7 @@ def test_a_wrong_training_job_is_refused_as_sagemaker_does(server: LocalServer, 
 
 
 @pytest.mark.parametrize("name", WRONG_PROCESSING)
-def test_a_wrong_processing_job_is_refused_as_sagemaker_does(server: LocalServer, name: str) -> None:
+def test_a_wrong_processing_job_is_refused_as_sagemaker_does(server: ApiServer, name: str) -> None:
     changes, code, constraint = WRONG_PROCESSING[name]
     got, message = refused(server, "CreateProcessingJob", changed(PROCESSING, changes))
     assert (got, constraint in message) == (code, True), message
@@ -853,7 +851,7 @@ def test_a_wrong_processing_job_is_refused_as_sagemaker_does(server: LocalServer
 
 
 @pytest.mark.parametrize("name", WRONG_CALLS)
-def test_a_wrong_call_is_refused_as_sagemaker_does(server: LocalServer, name: str) -> None:
+def test_a_wrong_call_is_refused_as_sagemaker_does(server: ApiServer, name: str) -> None:
     operation, request, code, constraint = WRONG_CALLS[name]
     got, message = refused(server, operation, request)
     assert (got, constraint in message) == (code, True), message

@@ -22,6 +22,7 @@ from launcher.local.api.operations import components, experiments, lineage, proc
 from launcher.local.api.records import Records
 from launcher.local.api.wire import is_sagemaker, operation_of, read_call, write
 from launcher.local.jobs import Jobs
+from launcher.local.page.application import Page
 from launcher.local.services.objects import Objects
 from launcher.request.shapes import service_model
 
@@ -53,7 +54,7 @@ def api_application(jobs: Jobs, behind: WSGIApplication, objects: Objects, folde
             text = f"The local SageMaker has a defect in {operation_of(environ)}; its log has the traceback"
             return write(start_response, 500, ApiError("InternalFailure", text, 500).document())
 
-    return application
+    return Page(jobs, objects, application)
 
 
 def answer(account: Account, operation: str, request: Document) -> Document:

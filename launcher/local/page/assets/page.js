@@ -1,0 +1,323 @@
+// The page of the local SageMaker. Everything that a job wrote is put in as text, never as HTML.
+//
+// follow() waits for changes of any job and shows the list; a job that is chosen (by the address's #kind/name) is shown by
+// show(), and its log and charts are read on while it runs.
+
+const API = "/_local/page/jobs";
+const MOST_LINES = 5000;
+const ENDED = ["Completed", "Failed", "Stopped"];
+const state = { jobs: [], chosen: "", shown: null };
+
+// ------------------------------------------------------------------------------------------------- small helpers
+const byId = (id) => document.getElementById(id);
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+function drawn(tag, attributes, text) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+async function ask(path, options) {
+  const answer = await fetch(path, options);
+  const content = await answer.json();
+  if (!answer.ok) throw new Error(content.error ?? answer.statusText);
+  return content;
+}
+
+const pathOf = (job) => `${API}/${job.kind}/${encodeURIComponent(job.name)}`;
+const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+const badge = (status, text = status) => element("span", { class: `badge ${status}` }, text);
+
+function span(seconds) {
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
+}
+
+function size(bytes) {
+  const units = ["bytes", "kB", "MB", "GB"];
+  let unit = 0;
+  for (; bytes >= 1000 && unit < 3; unit += 1) bytes /= 1000;
+  return `${unit ? bytes.toFixed(bytes < 10 ? 1 : 0) : bytes} ${units[unit]}`;
+}
+
+const figure = (value) => (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4))));
+
+// ------------------------------------------------------------------------------------------------------- the list
+function line(job) {
+  const now = Date.now() / 1000;
+  const shown = job.status === "InProgress" ? job.secondary : job.status;
+  const issues = job.issues ? element("span", { class: "IssuesFound" }, `${job.issues} rule${job.issues > 1 ? "s" : ""} fired`) : null;
+  return element("li", {}, element("a", { href: `#${job.kind}/${job.name}`, "aria-current": keyOf(job) === state.chosen ? "true" : null },
+    element("span", { class: "name" }, job.name),
+    element("span", { class: "line" }, badge(job.status, shown), issues, element("span", {}, span((job.ended ?? now) - job.created)))));
+}
+
+const keyOf = (job) => `${job.kind}/${job.name}`;
+
+function list() {
+  byId("jobs").replaceChildren(...state.jobs.map(line));
+  byId("none").hidden = state.jobs.length > 0;
+  const running = state.jobs.filter((job) => !ENDED.includes(job.status)).length;
+  document.title = running ? `(${running}) Local SageMaker` : "Local SageMaker";
+}
+
+async function follow() {
+  let last = -1;
+  for (;;) {
+    try {
+      const answer = await ask(`${API}?after=${last}`);
+      const before = new Map(state.jobs.map((job) => [keyOf(job), JSON.stringify(job)]));
+      [last, state.jobs] = [answer.last, answer.jobs];
+      byId("connection").textContent = "";
+      byId("connection").classList.remove("lost");
+      list();
+      const chosen = state.jobs.find((job) => keyOf(job) === state.chosen);
+      if (chosen && JSON.stringify(chosen) !== before.get(state.chosen)) await refresh();
+      await sleep(0.3);
+    } catch (error) {
+      byId("connection").textContent = "the server does not answer";
+      byId("connection").classList.add("lost");
+      last = -1;
+      await sleep(2);
+    }
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------ one job
+class Shown {
+  constructor(key) {
+    [this.kind, this.name] = [key.slice(0, key.indexOf("/")), key.slice(key.indexOf("/") + 1)];
+    this.positions = {};
+    this.hosts = new Set();
+    this.parts = Object.fromEntries(["head", "charts", "rules", "results", "log", "facts"].map((part) => [part, element("section", { id: part, hidden: true })]));
+    this.log = element("pre", { class: "log", tabindex: "0", "aria-label": "Log" });
+    this.parts.log.append(element("h3", {}, "Log"), this.log);
+    byId("job").replaceChildren(...Object.values(this.parts));
+  }
+
+  put(part, ...children) {
+    this.parts[part].replaceChildren(...children);
+    this.parts[part].hidden = children.length === 0;
+  }
+
+  async refresh() {
+    const job = await ask(pathOf(this));
+    if (state.shown !== this) return;
+    this.ended = ENDED.includes(job.status);
+    this.put("head", ...head(job, this));
+    this.put("rules", ...rules(job));
+    if (!this.parts.facts.childElementCount || this.ended) this.put("facts", ...facts(job));
+    await this.readOn();
+    if (this.ended) this.put("results", ...results(await ask(`${pathOf(this)}/results`), this));
+  }
+
+  async readOn() {
+    const charts = await ask(`${pathOf(this)}/metrics`);
+    if (state.shown !== this) return;
+    this.put("charts", ...(Object.keys(charts).length ? [element("h3", {}, "Metrics"), plots(charts)] : []));
+    await this.readLog();
+  }
+
+  async readLog() {
+    if (this.reading) return;
+    this.reading = true;
+    try {
+      const answer = await ask(`${pathOf(this)}/log?at=${encodeURIComponent(JSON.stringify(this.positions))}`);
+      const atEnd = this.log.scrollTop + this.log.clientHeight >= this.log.scrollHeight - 30;
+      this.positions = answer.positions;
+      for (const [, host] of answer.lines) this.hosts.add(host);
+      if (answer.skipped) this.log.append(element("i", {}, "... earlier lines: launcher logs\n"));
+      for (const [, host, text] of answer.lines) this.log.append(this.hosts.size > 1 ? element("i", {}, `${host}  `) : "", `${text}\n`);
+      while (this.log.childNodes.length > 2 * MOST_LINES) this.log.firstChild.remove();
+      this.parts.log.hidden = !this.log.childNodes.length;
+      if (atEnd) this.log.scrollTop = this.log.scrollHeight;
+    } finally {
+      this.reading = false;
+    }
+  }
+}
+
+function act(label, path, body, shown) {
+  const note = element("span", { role: "status" });
+  const button = element("button", { type: "button", onclick: async () => {
+    if (!button.classList.contains("sure")) {
+      button.classList.add("sure");
+      button.textContent = `Really ${label.toLowerCase()}?`;
+      setTimeout(() => { button.classList.remove("sure"); button.textContent = label; }, 4000);
+      return;
+    }
+    button.disabled = true;
+    try {
+      await ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+      await shown.refresh();
+    } catch (error) {
+      note.textContent = error.message;
+      button.disabled = false;
+    }
+  } }, label);
+  return [button, note];
+}
+
+function head(job, shown) {
+  const now = Date.now() / 1000;
+  const buttons = [];
+  if (job.can_interrupt) buttons.push(...act("Interrupt", `/_local/jobs/training/${encodeURIComponent(job.name)}/interrupt`, {}, shown));
+  if (job.can_stop) buttons.push(...act("Stop", `${pathOf(job)}/stop`, {}, shown));
+  const timeline = element("div", { class: "timeline", "aria-hidden": "true" });
+  const phases = element("ol", { class: "phases" });
+  for (const phase of job.transitions.filter(({ status }) => !ENDED.includes(status))) {
+    const seconds = (phase.end ?? (shown.ended ? phase.start : now)) - phase.start;
+    const bar = element("span", { class: phase.status, title: `${phase.status}: ${span(seconds)}` });
+    bar.style.flexGrow = String(Math.max(seconds, 0.01));
+    timeline.append(bar);
+    phases.append(element("li", { title: phase.message }, `${phase.status} ${span(seconds)}`));
+  }
+  return [
+    element("div", { class: "top" }, element("a", { class: "back", href: "#", "aria-label": "All jobs" }, "‹"), element("h2", {}, job.name),
+      badge(job.status, job.status === "InProgress" ? job.secondary : job.status), element("div", { class: "buttons" }, ...buttons)),
+    ...(job.failure ? [element("p", { class: "failure" }, job.failure)] : []),
+    ...(job.exit_message ? [element("p", { class: "failure" }, job.exit_message)] : []),
+    timeline, phases,
+  ];
+}
+
+function rules(job) {
+  if (!job.rules.length) return [];
+  const rows = job.rules.map((rule) => element("tr", {}, element("td", {}, rule.name), element("td", {}, badge(rule.status)), element("td", {}, rule.details ?? "")));
+  return [element("h3", {}, "Rules"), element("table", {}, element("tbody", {}, ...rows))];
+}
+
+function facts(job) {
+  const table = (rows) => element("table", {}, element("tbody", {}, ...Object.entries(rows).map(([name, value]) => element("tr", {}, element("th", {}, name), element("td", {}, String(value))))));
+  const settings = Object.keys(job.hyperparameters).length ? [element("h3", {}, "Hyperparameters"), table(job.hyperparameters)] : [];
+  return [
+    element("div", { class: "results" }, element("div", {}, element("h3", {}, "Job"), table(job.facts)), element("div", {}, ...settings)),
+    element("details", {}, element("summary", {}, "Describe's answer"), element("pre", { class: "log" }, JSON.stringify(job.description, null, 1))),
+  ];
+}
+
+// ------------------------------------------------------------------------------------------------------ results
+function results(found, job) {
+  const link = (uri, more = "") => `${pathOf(job)}/file?uri=${encodeURIComponent(uri)}${more}`;
+  const parts = [];
+  if (found.evaluation) parts.push(element("div", {}, element("h3", {}, "Evaluation"), scores(found.evaluation), matrix(found.evaluation.confusion_matrix)));
+  if (found.files) parts.push(element("div", {}, element("h3", {}, "Files"), ...found.files.map((place) => files(place, link))));
+  const report = found.report ? [element("details", { class: "report", ontoggle: (event) => {
+    const details = event.target;
+    if (details.open && !details.querySelector("iframe")) details.append(element("iframe", { src: link(found.report, "&view=1"), title: "Profiler report", sandbox: "allow-scripts" }));
+  } }, element("summary", {}, "Profiler report"))] : [];
+  return parts.length || report.length ? [element("div", { class: "results" }, ...parts), ...report] : [];
+}
+
+function scores(evaluation) {
+  const rows = Object.entries(evaluation.metrics ?? {}).filter(([, metric]) => typeof metric?.value === "number");
+  return element("p", {}, ...rows.flatMap(([name, metric]) => [`${name.replaceAll("_", " ")} `, element("b", {}, figure(metric.value)), "  "]));
+}
+
+function matrix(confusion) {
+  const counts = confusion?.counts;
+  if (!Array.isArray(counts) || !counts.every((row) => Array.isArray(row) && row.every(Number.isFinite))) return null;
+  const rows = counts.map((row, truth) => {
+    const total = Math.max(1, row.reduce((sum, count) => sum + count, 0));
+    return element("tr", {}, element("th", { scope: "row" }, String(truth + 1)), ...row.map((count, predicted) => {
+      const cell = element("td", { class: truth === predicted ? "number right" : "number", title: `${Math.round((100 * count) / total)} % of the row` }, String(count));
+      cell.style.setProperty("--share", String(count / total));
+      return cell;
+    }));
+  });
+  const top = element("tr", {}, element("th", {}), ...counts.map((_, predicted) => element("th", { scope: "col" }, String(predicted + 1))));
+  return element("table", { class: "matrix", id: "matrix" }, element("caption", {}, `${confusion.rows ?? "true"} by row, ${confusion.columns ?? "predicted"} by column`), element("tbody", {}, top, ...rows));
+}
+
+function files(place, link) {
+  const entry = (file) => element("li", {}, element("a", { href: link(`s3://${place.uri.slice(5).split("/")[0]}/${file.key}`), download: "" }, file.name), ` ${size(file.bytes)}`);
+  if (place.count === 1) return element("ul", { class: "files" }, element("li", {}, `${place.label}: `, ...entry(place.files[0]).childNodes));
+  const more = place.count > place.files.length ? [element("li", { class: "hint" }, `and ${place.count - place.files.length} more at ${place.uri}`)] : [];
+  return element("details", {}, element("summary", {}, `${place.label}: ${place.count} files, ${size(place.bytes)}`), element("ul", { class: "files" }, ...place.files.map(entry), ...more));
+}
+
+// ------------------------------------------------------------------------------------------------------- charts
+function plots(charts) {
+  const groups = new Map();
+  for (const [name, points] of Object.entries(charts)) {
+    const quantity = name.includes(":") ? name.slice(name.lastIndexOf(":") + 1) : name;
+    groups.set(quantity, [...(groups.get(quantity) ?? []), [name, points]]);
+  }
+  return element("div", { class: "charts" }, ...[...groups].map(([quantity, series]) => plot(quantity, series)));
+}
+
+function plot(quantity, series) {
+  const [width, height, left, bottom] = [420, 190, 44, 22];
+  const points = series.flatMap(([, values]) => values);
+  const start = Math.min(...points.map(([time]) => time));
+  const length = Math.max(1, ...points.map(([time]) => time - start));
+  const [low, high, step] = scale(Math.min(...points.map(([, value]) => value)), Math.max(...points.map(([, value]) => value)));
+  const x = (time) => left + ((time - start) / length) * (width - left - 6);
+  const y = (value) => 8 + (1 - (value - low) / (high - low)) * (height - bottom - 8);
+  const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${quantity} over time` });
+  for (let value = low; value <= high + step / 2; value += step) {
+    svg.append(drawn("line", { class: "grid", x1: left, x2: width - 6, y1: y(value), y2: y(value) }));
+    svg.append(drawn("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, figure(Math.abs(value) < step / 1e6 ? 0 : value)));
+  }
+  svg.append(drawn("text", { x: left, y: height - 4 }, "0 s"), drawn("text", { x: width - 6, y: height - 4, "text-anchor": "end" }, span(length)));
+  const legend = [element("b", {}, quantity)];
+  series.forEach(([name, values], index) => {
+    const colour = `s${index % 6}`;
+    if (values.length > 1) svg.append(drawn("polyline", { class: colour, points: values.map(([time, value]) => `${x(time).toFixed(1)},${y(value).toFixed(1)}`).join(" ") }));
+    if (values.length <= 40) for (const [time, value] of values) svg.append(drawn("circle", { class: colour, cx: x(time), cy: y(value), r: 2.6 }));
+    legend.push(element("span", { class: colour }, `${series.length > 1 || name !== quantity ? name : "last"} ${figure(values.at(-1)[1])}`));
+  });
+  return element("figure", {}, element("figcaption", {}, ...legend), svg);
+}
+
+function scale(least, most) {
+  if (least === most) [least, most] = [least - Math.abs(least || 1) / 2, most + Math.abs(most || 1) / 2];
+  const raw = (most - least) / 4;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= raw);
+  return [Math.floor(least / step) * step, Math.ceil(most / step) * step, step];
+}
+
+// ------------------------------------------------------------------------------------------------------- begin
+async function refresh() {
+  try {
+    await state.shown?.refresh();
+  } catch (error) {
+    if (!(error instanceof TypeError)) byId("job").replaceChildren(element("p", { class: "hint" }, error.message));
+  }
+}
+
+async function choose() {
+  state.chosen = decodeURIComponent(location.hash.slice(1));
+  document.body.classList.toggle("chosen", state.chosen !== "");
+  state.shown = state.chosen ? new Shown(state.chosen) : null;
+  if (!state.shown) byId("job").replaceChildren(element("p", { class: "hint" }, "Choose a job."));
+  list();
+  await refresh();
+}
+
+async function tick() {
+  for (;;) {
+    await sleep(1);
+    list();
+    if (state.shown && !state.shown.ended && !document.hidden) await refresh();
+  }
+}
+
+byId("endpoint").textContent = `AWS_ENDPOINT_URL=${location.origin}`;
+addEventListener("hashchange", choose);
+choose();
+follow();
+tick();
