@@ -82,6 +82,10 @@ class NotFoundError(AwsError):
     """AWS does not know what was asked for."""
 
 
+only_endpoint: str | None = None
+"""If set, the only address that a client may have: what is meant for the local SageMaker never reaches AWS."""
+
+
 @functools.cache
 def client(service: str, region: str | None) -> Client:
     """Return the one client for a service and region; botocore itself tries a throttled call AWS_MAX_ATTEMPTS times."""
@@ -92,7 +96,10 @@ def client(service: str, region: str | None) -> Client:
         user_agent_extra="distilbert-trainer-launcher",
     )
     with explained(f"reach {service}"):
-        return boto3.client(service, region_name=region or default_region(), config=config)
+        made = boto3.client(service, region_name=region or default_region(), config=config)
+    if only_endpoint is not None and made.meta.endpoint_url != only_endpoint:
+        raise AwsError(f"{service} would be asked at {made.meta.endpoint_url}, outside the local SageMaker")
+    return made
 
 
 def default_region() -> str | None:

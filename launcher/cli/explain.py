@@ -13,6 +13,7 @@ from launcher.terminal import Output, Terminal
 @click.command()
 @options.job_name
 @options.region
+@options.local
 @click.option("--series", is_flag=True, help="CloudWatch's time series instead of the final values.")
 @click.option(
     "--period", type=click.IntRange(min=1), default=60, show_default=True, help="Seconds a point, with --series."
@@ -29,6 +30,7 @@ def metrics(job: str, region: str | None, *, series: bool, period: int, output: 
 @click.command()
 @options.job_name
 @options.region
+@options.local
 @options.output
 def rules(job: str, region: str | None, output: Output) -> None:
     """Show the verdicts of Debugger's and Profiler's rules."""
@@ -40,6 +42,7 @@ def rules(job: str, region: str | None, output: Output) -> None:
 @click.command()
 @options.job_name
 @options.region
+@options.local
 @options.output
 def experiment(job: str, region: str | None, output: Output) -> None:
     """Show the runs of a job's experiment, newest first."""
@@ -51,6 +54,7 @@ def experiment(job: str, region: str | None, output: Output) -> None:
 @click.command()
 @options.job_name
 @options.region
+@options.local
 @options.output
 def lineage(job: str, region: str | None, output: Output) -> None:
     """Show what a job was made from and what it made."""
@@ -62,6 +66,7 @@ def lineage(job: str, region: str | None, output: Output) -> None:
 @click.command()
 @options.job_name
 @options.region
+@options.local
 @click.option("--to", type=click.Path(path_type=Path), help="Folder; by default the job's name.")
 @options.output
 def download(job: str, region: str | None, to: Path | None, output: Output) -> None:
@@ -83,6 +88,7 @@ def download(job: str, region: str | None, to: Path | None, output: Output) -> N
 @click.argument("job")
 @click.argument("other")
 @options.region
+@options.local
 @options.output
 def diff(job: str, other: str, region: str | None, output: Output) -> None:
     """Show in what two jobs differ: settings, image, git commit."""

@@ -5,8 +5,10 @@
     launcher train                          # submit, follow the log, end with the job's exit code
     launcher status latest                  # from anywhere, any time
     launcher metrics latest --output csv
+    launcher train --local                  # the same job on this machine's Docker engine
 
-Each command is a function of cli/submit.py, cli/watch.py or cli/explain.py; what they do is in the modules they import.
+Each command is a function of cli/submit.py, cli/watch.py, cli/explain.py or cli/local.py; what they do is in the
+modules that they import.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import sys
 
 import click
 
-from launcher.cli import explain, submit, watch
+from launcher.cli import explain, local, submit, watch
 from launcher.errors import ExitCode, LauncherError
 from launcher.terminal import Terminal
 
@@ -50,7 +52,7 @@ def launcher() -> None:
     """From a job file to a finished, explained SageMaker training job."""
 
 
-for command in (*submit.COMMANDS, *watch.COMMANDS, *explain.COMMANDS):
+for command in (*submit.COMMANDS, *watch.COMMANDS, *explain.COMMANDS, local.local):
     launcher.add_command(command)
 
 

@@ -22,6 +22,9 @@ FEATURES = {
 }
 """What --without takes out -> the key that does it."""
 
+LOCAL_POLL_INTERVAL = 0.5
+"""Seconds, instead of poll_interval's default, with --local."""
+
 output = click.option(
     "--output",
     type=click.Choice(["table", "json", "csv"]),
@@ -41,6 +44,25 @@ timeout = click.option("--timeout", type=click.FloatRange(min=0), help="Seconds 
 logs = click.option("--logs/--no-logs", default=True, show_default=True, help="Show the job's log while waiting.")
 
 
+def local(function: Function) -> Function:
+    """Add --local; with it the command runs against the local SageMaker, which --dry-run does not start."""
+
+    @functools.wraps(function)
+    def command(*arguments: object, local: bool, **others: object) -> object:
+        if not local:
+            return function(*arguments, **others)
+        from launcher.local.client import using_local
+        from launcher.local.state import State, default_folder
+
+        if click.get_current_context().get_parameter_source("poll_interval") is click.core.ParameterSource.DEFAULT:
+            others["poll_interval"] = LOCAL_POLL_INTERVAL  # nobody throttles here
+        with using_local(State(default_folder()), start=not others.get("dry_run")):
+            return function(*arguments, **others)
+
+    option = click.option("--local", is_flag=True, help="Use the local SageMaker, on this machine's Docker engine.")
+    return option(command)  # type: ignore[return-value]
+
+
 def job_name(function: Function) -> Function:
     """Add the argument that names a job."""
     return click.argument("job", metavar="JOB|latest", default="latest")(function)
@@ -48,11 +70,12 @@ def job_name(function: Function) -> Function:
 
 @dataclass(frozen=True)
 class JobChoice:
-    """What --file, --set, --without and --job-name say."""
+    """What --file, --set, --without, --image and --job-name say."""
 
     path: Path
     settings: tuple[str, ...]
     without: tuple[str, ...]
+    image: str | None
     job_name: str | None
 
     def load(self, more_settings: Mapping[str, str] | None = None) -> LoadedJob:
@@ -60,7 +83,8 @@ class JobChoice:
         from launcher.job_file.load import load_job, parse_settings
 
         left_out = {FEATURES[feature]: "false" for feature in self.without}
-        return load_job(self.path, parse_settings(self.settings) | left_out | dict(more_settings or {}))
+        image = {"training_image": self.image} if self.image else {}
+        return load_job(self.path, parse_settings(self.settings) | left_out | image | dict(more_settings or {}))
 
 
 def job_file(function: Callable[..., None]) -> Callable[..., None]:
@@ -68,11 +92,18 @@ def job_file(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def command(
-        *, path: Path, settings: tuple[str, ...], without: tuple[str, ...], job_name: str | None, **others: object
+        *,
+        path: Path,
+        settings: tuple[str, ...],
+        without: tuple[str, ...],
+        image: str | None,
+        job_name: str | None,
+        **others: object,
     ) -> None:
-        function(JobChoice(path, settings, without, job_name), **others)
+        function(JobChoice(path, settings, without, image, job_name), **others)
 
     for option in (
+        click.option("--image", metavar="URI", help="Training image, instead of the file's."),
         click.option("--job-name", help="Name of the job; by default base_job_name and the time."),
         click.option(
             "--without",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @options.job_file
+@options.local
 @click.option("--offline", is_flag=True, help="Ask no AWS service.")
 @click.option("--max-cost", type=click.FloatRange(min=0), help="Most dollars that the job may come to.")
 @options.output
@@ -42,6 +43,7 @@ def check(choice: options.JobChoice, *, offline: bool, max_cost: float | None, o
 
 @click.command()
 @options.job_file
+@options.local
 @click.option("--dry-run", is_flag=True, help="Print the request as JSON; ask no AWS service.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the job until it ends.")
 @options.logs
@@ -49,6 +51,11 @@ def check(choice: options.JobChoice, *, offline: bool, max_cost: float | None, o
 @options.poll_interval
 @click.option("--max-cost", type=click.FloatRange(min=0), help="Most dollars that the job may come to.")
 @click.option("--resume-from", metavar="JOB", help="Take over the checkpoints of an earlier job.")
+@click.option(
+    "--interrupt-after",
+    metavar="SECONDS[..SECONDS]",
+    help="With --local: reclaim the spot hosts once, so long after training has begun.",
+)
 @options.output
 def train(  # noqa: PLR0913 - one an option
     choice: options.JobChoice,
@@ -60,6 +67,7 @@ def train(  # noqa: PLR0913 - one an option
     poll_interval: float,
     max_cost: float | None,
     resume_from: str | None,
+    interrupt_after: str | None,
     output: Output,
 ) -> None:
     """Submit the training job, and follow it to its end."""
@@ -75,6 +83,10 @@ def train(  # noqa: PLR0913 - one an option
     from launcher.aws.training_job import TrainingJob
     from launcher.cli.follow import announce, follow
 
+    if interrupt_after is not None:
+        from launcher.local.rehearsal import interrupt_later
+
+        interrupt_later(request, interrupt_after)
     training_job = TrainingJob.submit(request, region=job.region)
     announce(training_job, terminal)
     if wait:
@@ -85,6 +97,7 @@ def train(  # noqa: PLR0913 - one an option
 
 @click.command()
 @options.job_file
+@options.local
 @click.option("--dry-run", is_flag=True, help="Print the request as JSON; ask no AWS service.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the job until it ends.")
 @options.timeout

@@ -10,6 +10,7 @@ from launcher.terminal import Output, Terminal
 
 @click.command(name="list")
 @options.region
+@options.local
 @click.option("--name", help="Part of the job's name.")
 @click.option("--status", type=click.Choice(["InProgress", "Completed", "Failed", "Stopping", "Stopped"]))
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most jobs to show.")
@@ -24,6 +25,7 @@ def list_command(region: str | None, name: str | None, status: str | None, limit
 @click.command()
 @options.job_name
 @options.region
+@options.local
 @options.output
 def status(job: str, region: str | None, output: Output) -> None:
     """Show where a job is, its times, cost, metrics and paths."""
@@ -37,6 +39,7 @@ def status(job: str, region: str | None, output: Output) -> None:
 @click.command()
 @options.job_name
 @options.region
+@options.local
 @options.logs
 @options.timeout
 @options.poll_interval
@@ -55,6 +58,7 @@ def attach(
 @click.command()
 @options.job_name
 @options.region
+@options.local
 @options.output
 def logs(job: str, region: str | None, output: Output) -> None:
     """Print the log that is there, all hosts in time order."""
@@ -72,6 +76,7 @@ def logs(job: str, region: str | None, output: Output) -> None:
 @click.command()
 @options.job_name
 @options.region
+@options.local
 def stop(job: str, region: str | None) -> None:
     """Stop a job: it has two minutes to save what it has."""
     from launcher.aws.training_job import TrainingJob

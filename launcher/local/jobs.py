@@ -73,6 +73,12 @@ class Runner(Protocol):
     def stop(self, kind: Kind, name: str) -> None:
         """Let a job end that runs or waits; its document says `stop_requested`."""
 
+    def update(self, kind: Kind, name: str) -> None:
+        """Let a running job know that its request has changed."""
+
+    def forget(self, job: Job) -> None:
+        """Drop what is remembered of a job elsewhere: log and metrics."""
+
 
 class Jobs:
     """Every job of a state folder; safe to use from any thread."""
@@ -137,13 +143,19 @@ class Jobs:
 
     def update(self, kind: Kind, name: str, fields: dict[str, Any]) -> Job:
         """Set fields of the request anew; raise NoSuchJobError."""
-        return self.change(kind, name, lambda job: job.changed(changes=job.changes | fields))
+        job = self.change(kind, name, lambda job: job.changed(changes=job.changes | fields))
+        if self.runner is not None:
+            self.runner.update(kind, name)
+        return job
 
     def delete(self, kind: Kind, name: str) -> None:
         """Forget an ended job, log and metrics; what it left in S3 stays. Raise NoSuchJobError, JobNotEndedError."""
-        if not self.get(kind, name).has_ended:
+        job = self.get(kind, name)
+        if not job.has_ended:
             raise JobNotEndedError(f"{name} has not ended; stop it first")
         self.store.delete(kind, name)
+        if self.runner is not None:
+            self.runner.forget(job)
         self._tell(kind, name)
 
     def changes(self, after: int = 0, timeout: float = 0.0) -> Changes:

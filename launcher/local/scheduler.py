@@ -12,15 +12,21 @@ import logging
 import threading
 from collections import deque
 
-from launcher.local.document import Kind
+from launcher.local.document import Job, Kind
+from launcher.local.engine.engine import EngineError
 from launcher.local.jobs import NoSuchJobError
 from launcher.local.life.job_life import JobLife
-from launcher.local.life.messages import Message, Shutdown, Stop
+from launcher.local.life.messages import Message, Shutdown, Stop, Updated
 from launcher.local.life.processing import ProcessingLife
+from launcher.local.life.rules import KIND as KIND_OF_RULES
 from launcher.local.life.training import TrainingLife
 from launcher.local.life.world import World
+from launcher.local.services import logs, metrics
 
 _LIVES: dict[Kind, type[JobLife]] = {"training": TrainingLife, "processing": ProcessingLife}
+
+_WITH_CONTAINERS = ("Training", "Stopping", "Uploading")
+"""Secondary statuses in which a job may have containers that it goes on with."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,12 +45,26 @@ class Scheduler:
         self._closed = False
 
     def recover(self) -> None:
-        """Go on with every job that has not ended, and remove what is left of those that have or are unknown."""
+        """Go on with every job that has not ended, and remove from the engine what no job can go on with."""
         kinds: tuple[Kind, ...] = ("training", "processing")
-        for kind in kinds:
-            for job in self._world.jobs.list(kind):
-                if not job.has_ended:
-                    self.start(kind, job.name)
+        jobs = sorted((job for kind in kinds for job in self._world.jobs.list(kind)), key=lambda job: job.creation_time)
+        open_jobs = [job for job in jobs if not job.has_ended or any(rule.status == "InProgress" for rule in job.rules)]
+        if jobs:
+            self._remove_leftovers(open_jobs)
+        # Those that have containers first: they run already.
+        for job in sorted(open_jobs, key=lambda job: job.running_since is None):
+            self.start(job.kind, job.name)
+
+    def _remove_leftovers(self, open_jobs: list[Job]) -> None:
+        going_on: set[tuple[str, str]] = {
+            (job.kind, job.name) for job in open_jobs if job.secondary_status in _WITH_CONTAINERS
+        }
+        going_on |= {(KIND_OF_RULES, job.name) for job in open_jobs}
+        try:
+            for kind, name in self._world.engine.jobs_with_leftovers() - going_on:
+                self._world.engine.remove_job(kind, name)
+        except EngineError as error:
+            _log.warning("what is left of earlier jobs stays for now: %s", error)
 
     def start(self, kind: Kind, name: str) -> None:
         """Run a job as soon as fewer than `jobs_at_once` run."""
@@ -59,6 +79,15 @@ class Scheduler:
                 if (kind, name) in self._waiting:
                     self._waiting.remove((kind, name))
                     self._begin((kind, name))
+
+    def update(self, kind: Kind, name: str) -> None:
+        """Tell a job that its request has changed."""
+        self.send(kind, name, Updated())
+
+    def forget(self, job: Job) -> None:
+        """Take a deleted job's log and metrics out of moto."""
+        logs.forget(job.kind, job.region, job.name)
+        metrics.forget(job.name, job.region)
 
     def send(self, kind: Kind, name: str, message: Message) -> bool:
         """Send a running job a message; False if it does not run."""

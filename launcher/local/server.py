@@ -75,7 +75,7 @@ class LocalServer:
             self._scheduler = Scheduler(world, self._settings.jobs_at_once)
             self.jobs.runner = self._scheduler
             self._serve(stack)
-            stack.callback(self._scheduler.close)
+            stack.callback(self._close)
             self._scheduler.recover()
             self._stack = stack.pop_all()
         return self
@@ -92,6 +92,10 @@ class LocalServer:
     def end(self) -> None:
         """Let `wait` return."""
         self._ended.set()
+
+    def _close(self) -> None:
+        self._scheduler.close()
+        self.engine.close()
 
     def _load_logs_and_metrics(self) -> None:
         for job in (*self.jobs.list("training"), *self.jobs.list("processing")):

@@ -46,8 +46,8 @@ class Server:
 
 
 def default_folder() -> Path:
-    """Return $LAUNCHER_LOCAL_STATE, else a folder beside the launcher's records."""
-    named = os.environ.get("LAUNCHER_LOCAL_STATE")
+    """Return $LOCAL_SAGEMAKER_STATE, else a folder beside the launcher's records."""
+    named = os.environ.get("LOCAL_SAGEMAKER_STATE")
     if named:
         return Path(named)
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"

@@ -33,6 +33,7 @@ COMMANDS = [
     "lineage",
     "download",
     "diff",
+    "local",
 ]
 
 HEAVY = {"boto3", "botocore", "botocore.client", "pydantic", "rich"}

@@ -89,6 +89,15 @@ class Engine:
         """Raise EngineError if no engine answers."""
         self._api.ping()
 
+    def close(self) -> None:
+        """Remove what all jobs have shared, and close the connection."""
+        if self._client is not None:
+            if self._network is not None:
+                self._remove_network(self._network)
+                self._network = None
+            self._client.close()
+            self._client = None
+
     @property
     def _api(self) -> Any:  # noqa: ANN401 - the SDK is untyped
         with self._lock:

@@ -1,0 +1,231 @@
+"""Commands for SageMaker on this machine: start, stop, status, ui, put, interrupt, lose-host, fault, faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from launcher.cli import options
+from launcher.errors import LauncherError, UsageError
+from launcher.terminal import Output, Terminal
+
+if TYPE_CHECKING:
+    from launcher.local.state import Server, State
+
+_state = click.option(
+    "--state",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="State folder; by default LOCAL_SAGEMAKER_STATE, then one beside the launcher's records.",
+)
+_after = click.option(
+    "--after",
+    "after",
+    metavar="SECONDS[..SECONDS]",
+    default="0",
+    show_default=True,
+    help="When, from now or from the beginning of training; a random moment between two.",
+)
+
+
+@click.group(short_help="SageMaker on this machine's Docker engine.")
+def local() -> None:
+    r"""SageMaker on this machine: the same requests, the same image, the same API, jobs as Docker containers.
+
+    \b
+    launcher local put data/reviews.tsv s3://my-bucket/reviews/
+    launcher train --local --file jobs/local.toml
+    launcher local interrupt latest             # what does my job do when its spot host is reclaimed?
+
+    Every other command takes --local as well. boto3, the AWS CLI and AWS's SDK need AWS_ENDPOINT_URL alone, which
+    `launcher local status` prints.
+    """
+
+
+@local.command()
+@_state
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on loopback; by default any that is free.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Jobs that run at once; by default half as many as cores.")
+@click.option("--cpus-per-host", type=click.FloatRange(min=0.01), help="Cores that each host may use.")
+@click.option("--memory-per-host", metavar="SIZE", help="Memory that each host may use: 4g, 512m.")
+def start(
+    folder: Path | None, *, port: int, jobs: int | None, cpus_per_host: float | None, memory_per_host: str | None
+) -> None:
+    """Start the server, if none runs; --local does so by itself."""
+    from launcher.local.client import start_server
+
+    state = _state_of(folder)
+    if state.running_server() is not None:
+        raise UsageError(f"a server runs on {state.folder} already; end it first: launcher local stop")
+    settings = {
+        "--port": port,
+        "--jobs": jobs,
+        "--cpus-per-host": cpus_per_host,
+        "--memory-per-host": None if memory_per_host is None else _bytes(memory_per_host),
+    }
+    arguments = [text for name, value in settings.items() if value is not None for text in (name, str(value))]
+    _say_address(start_server(state, arguments), state)
+
+
+@local.command()
+@_state
+@click.option("--force", is_flag=True, help="End it although jobs run: they fail, saying why.")
+def stop(folder: Path | None, *, force: bool) -> None:
+    """End the server, and remove what a killed one has left on the engine."""
+    from launcher.local.client import control, stop_server
+
+    state, terminal = _state_of(folder), Terminal()
+    server = state.running_server()
+    running = control(server, "GET", "status")["not_ended"] if server else []
+    if running and not force:
+        raise LauncherError(f"{', '.join(running)} would fail; wait, stop them, or end the server with --force")
+    if stop_server(state):
+        terminal.say("ended; jobs, objects and logs are kept in " + str(state.folder))
+    else:
+        _remove_leftovers(state)
+        terminal.say(f"no server runs on {state.folder}, and nothing of it is left on the engine")
+
+
+@local.command()
+@_state
+@options.output
+def status(folder: Path | None, output: Output) -> None:
+    """Show where the server is and what it has to do."""
+    from launcher.local.client import control
+
+    state = _state_of(folder)
+    server = state.running_server()
+    rows: dict[str, Any] = {"state": str(state.folder), "server": "does not run"}
+    if server is not None:
+        known = control(server, "GET", "status")
+        rows |= {"server": f"process {server.pid}", "AWS_ENDPOINT_URL": server.address, "page": f"{server.address}/"}
+        rows |= {"jobs": known["jobs"], "running": ", ".join(known["not_ended"]), "faults": known["faults"]}
+    Terminal(output).record(rows)
+
+
+@local.command()
+@_state
+def ui(folder: Path | None) -> None:
+    """Open the page: jobs with status, log, charts, rules, artifacts."""
+    from launcher.local.client import ensure_server
+
+    address = f"{ensure_server(_state_of(folder)).address}/"
+    click.launch(address)
+    Terminal().line(address)
+
+
+@local.command()
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.argument("target", metavar="S3_URI")
+@_state
+def put(source: Path, target: str, folder: Path | None) -> None:
+    """Put a file, or a folder with all that is in it, into the local S3; the bucket is made if it is not there."""
+    from launcher.local.put import put as put_files
+
+    count, size = put_files(source, target, _state_of(folder))
+    Terminal().say(f"{target}: {count} file{'s' * (count != 1)}, {size:,} bytes")
+
+
+@local.command()
+@options.job_name
+@_after
+@_state
+def interrupt(job: str, after: str, folder: Path | None) -> None:
+    """Reclaim the hosts of a spot job: SIGTERM, two minutes, empty disks, a new start from its checkpoint."""
+    _tell(job, folder, "interrupt", {"after": _moment(after)})
+
+
+@local.command(name="lose-host")
+@options.job_name
+@click.option("--host", default="algo-1", show_default=True)
+@_after
+@_state
+def lose_host(job: str, host: str, after: str, folder: Path | None) -> None:
+    """Let one host vanish: its container is killed, its disk is gone; retry_strategy starts the job again."""
+    _tell(job, folder, "lose-host", {"host": host, "after": _moment(after)})
+
+
+@local.command()
+@click.argument("kind", type=click.Choice(["interrupt", "lose-host", "capacity", "download", "api"]))
+@click.option("--job", help="Only for this job; by default for the next one.")
+@click.option("--times", type=click.IntRange(min=1), help="How often it happens.")
+@click.option("--after", metavar="SECONDS[..SECONDS]", help="interrupt, lose-host: seconds of training.")
+@click.option("--host", help="lose-host: which one.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="capacity: how long there is none; else there never is.")
+@click.option("--bytes-per-second", type=click.FloatRange(min=1), help="download: how slow it is.")
+@click.option("--fail-at", type=click.IntRange(min=1), help="download: number of the object that cannot be read.")
+@click.option("--operation", help="api: which one, CreateTrainingJob for example; by default any.")
+@click.option("--code", help="api: the error's code; by default ThrottlingException.")
+@_state
+def fault(kind: str, after: str | None, folder: Path | None, **fields: object) -> None:
+    """Let something go wrong: a spot storm is `fault interrupt --after 5..20 --times 4`."""
+    from launcher.local.client import control, ensure_server
+    from launcher.local.rehearsal import moments
+
+    body = {"kind": kind} | {name: value for name, value in fields.items() if value is not None}
+    if after is not None:
+        body["after"] = moments(after)
+    control(ensure_server(_state_of(folder)), "POST", "faults", body)
+
+
+@local.command()
+@click.option("--clear", is_flag=True, help="Let nothing go wrong any more.")
+@_state
+@options.output
+def faults(folder: Path | None, output: Output, *, clear: bool) -> None:
+    """Show what is still to go wrong."""
+    from launcher.local.client import control, ensure_server
+
+    server = ensure_server(_state_of(folder))
+    if clear:
+        control(server, "DELETE", "faults")
+    Terminal(output).rows(control(server, "GET", "faults"))
+
+
+def _tell(job: str, folder: Path | None, what: str, body: dict[str, object]) -> None:
+    from launcher.aws.training_job import find
+    from launcher.local.client import control, using_local
+
+    with using_local(_state_of(folder)) as server:
+        assert server is not None
+        name, _ = find(job, None)
+        control(server, "POST", f"jobs/training/{name}/{what}", body)
+        Terminal().say(f"next: launcher attach --local {name}")
+
+
+def _state_of(folder: Path | None) -> State:
+    from launcher.local.state import State, default_folder
+
+    return State(folder or default_folder())
+
+
+def _say_address(server: Server, state: State) -> None:
+    terminal = Terminal()
+    terminal.say(f"the local SageMaker of {state.folder} runs; its page is {server.address}/")
+    for line in (f"AWS_ENDPOINT_URL={server.address}", "AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local"):
+        terminal.line(f"export {line}")
+
+
+def _remove_leftovers(state: State) -> None:
+    from launcher.local.engine.engine import Engine
+
+    Engine(state.identity).remove_everything()
+
+
+def _moment(text: str) -> float:
+    import random
+
+    from launcher.local.rehearsal import moments
+
+    return random.uniform(*moments(text))  # noqa: S311 - no secret
+
+
+def _bytes(text: str) -> int:
+    units: dict[str, int] = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+    factor = units.get(text[-1:].lower())
+    try:
+        return int(float(text[:-1] if factor else text) * (factor or 1))
+    except ValueError:
+        raise UsageError(f"--memory-per-host {text}: write 4g, 512m or a number of bytes") from None

@@ -1,0 +1,175 @@
+"""The other side of the server: find it, start it, let this process use it and nothing else, ask its control API.
+
+    with using_local(State(default_folder())):       # starts a server if none runs
+        launcher.TrainingJob.submit(request, region="us-east-1")
+
+While it is used, every boto3 client goes to loopback: credentials are made up, and profiles, endpoints of single
+services and whatever else could lead to AWS are out of the environment.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import launcher
+from launcher.aws import session
+from launcher.errors import LauncherError
+from launcher.local.state import REGION, Server, State
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 180.0
+
+_EXTRA = ("docker", "flask", "flask_cors", "moto")
+"""What pyproject.toml's extra `local` installs, by the names that are imported."""
+
+_used: list[Server | None] = []
+
+_LOOPBACK = "127.0.0.1,localhost"
+
+
+class ServerError(LauncherError):
+    """The local SageMaker does not start, or does not do what it was asked for."""
+
+
+def ensure_server(state: State, options: Sequence[str] = ()) -> Server:
+    """Return the server of a state folder, started if none runs; raise ServerError."""
+    running = state.running_server()
+    return running or start_server(state, options)
+
+
+def start_server(state: State, options: Sequence[str] = ()) -> Server:
+    """Start a server in the background, where it outlives this process; raise ServerError."""
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ServerError(
+            f"the local SageMaker needs {', '.join(missing)} as well: pip install 'distilbert-trainer[local]'"
+        )
+    state.make()
+    command = [sys.executable, "-m", "launcher.local", "--state", str(state.folder), *options]
+    with state.log.open("ab") as log:
+        begin = log.tell()
+        # Its folder is its own: this process's may be gone one day.
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=state.folder,
+            env=_environment_of_server(),
+        )
+    give_up = time.monotonic() + _START_SECONDS
+    while time.monotonic() < give_up:
+        server = state.running_server()
+        if server is not None:
+            return server
+        if process.poll() is not None:
+            said = state.log.read_bytes()[begin:].decode("utf-8", "replace").strip().splitlines()
+            raise ServerError(said[-1].removeprefix("error: ") if said else f"it ended at once; see {state.log}")
+        time.sleep(0.05)
+    process.terminate()
+    raise ServerError(f"it has not started after {_START_SECONDS:.0f} s; {state.log} says more")
+
+
+def stop_server(state: State) -> bool:
+    """End the server of a state folder and wait for it; False if none runs."""
+    server = state.running_server()
+    if server is None:
+        return False
+    control(server, "POST", "shutdown")
+    give_up = time.monotonic() + _STOP_SECONDS
+    while state.running_server() == server:
+        if time.monotonic() > give_up:
+            raise ServerError(f"the server (process {server.pid}) has not ended after {_STOP_SECONDS:.0f} s")
+        time.sleep(0.05)
+    return True
+
+
+def control(server: Server, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
+    """Ask the control API (launcher/local/control.py); raise ServerError with its refusal."""
+    request = urllib.request.Request(  # noqa: S310 - loopback
+        f"{server.address}/_local/{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        method=method,
+        headers={"Content-Type": "application/json"},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=60) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        text = error.read().decode("utf-8", "replace")
+        raise ServerError(_refusal(text)) from None
+    except OSError as error:
+        raise ServerError(f"the server at {server.address} does not answer: {error}") from None
+
+
+@contextmanager
+def using_local(state: State, *, start: bool = True) -> Iterator[Server | None]:
+    """Let this process's clients reach the local SageMaker and nothing else; without `start` they reach nothing."""
+    server = ensure_server(state) if start else None
+    address = server.address if server else "http://127.0.0.1:9"
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(local_environment(before, address))
+    session.client.cache_clear()
+    session.only_endpoint = address
+    _used.append(server)
+    try:
+        yield server
+    finally:
+        _used.pop()
+        session.only_endpoint = None
+        session.client.cache_clear()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def running_local() -> Server | None:
+    """Return the server that this process uses; None outside `using_local`."""
+    return _used[-1] if _used else None
+
+
+def local_environment(environ: dict[str, str], address: str) -> dict[str, str]:
+    """Return an environment from which no path leads to AWS."""
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or REGION
+    kept = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
+    loopback = {name: f"{kept[name]},{_LOOPBACK}" if kept.get(name) else _LOOPBACK for name in ("NO_PROXY", "no_proxy")}
+    return {
+        **kept,
+        **loopback,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": address,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+    }
+
+
+def _environment_of_server() -> dict[str, str]:
+    """Return this process's environment without what a server has no business with: it never asks AWS anything."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LAUNCHER_"))}
+    # The launcher may run from its repository, without having been installed.
+    packages = str(Path(launcher.__file__).parent.parent)
+    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, (packages, os.environ.get("PYTHONPATH"))))}
+
+
+def _refusal(text: str) -> str:
+    try:
+        return str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        return text[:500]
