@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
-.PHONY: help train test image smoke lint lock bench bench-prepare bench-scaling kill-matrix clean
+.PHONY: help train test image smoke push lint lock bench bench-prepare bench-scaling kill-matrix clean
 
 IMAGE := distilbert-trainer:local
 
@@ -20,6 +20,9 @@ image: ## build distilbert-trainer:local; say how big it is and what makes it up
 
 smoke: ## does the built image work? a few steps on data of its own, about a minute
 	docker run --rm --label distilbert-trainer=run --network none $(IMAGE) smoke
+
+push: ## build, smoke-test, scan, push to ECR, print the URI by digest (scripts/build_and_push.sh --help)
+	@scripts/build_and_push.sh
 
 bench: ## this trainer, Keras and PyTorch in turns, into benchmarks/results and docs/: three quarters of an hour
 	@scripts/host_python.sh

@@ -2,11 +2,12 @@
 # Build distilbert-trainer:local, by BuildKit or by the legacy builder. The build reaches the network the way this
 # machine does (CA bundle, package index, proxy), and none of that is in the image.
 #
-#   scripts/build_image.sh [IMAGE]
+#   scripts/build_image.sh [IMAGE [STAGE]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 image=${1:-distilbert-trainer:local}
+stage=${2:-runtime}
 log=.cache/image-build.log
 
 # Without the remote's credentials; a remote that is a folder of this machine is nobody else's business.
@@ -15,12 +16,22 @@ source_address() {
         || echo unknown
 }
 
+# Of a file that git does not know, too: the build takes whole folders.
+revision() {
+    local changes
+    if ! changes=$(git status --porcelain 2> /dev/null); then
+        echo unknown
+    else
+        echo "$(git rev-parse HEAD)${changes:+-dirty}"
+    fi
+}
+
 mkdir -p .cache
 scripts/pypi_access.sh
 base_image=$(scripts/base_image.sh)
-options=(--tag "$image" --build-arg "BASE_IMAGE=$base_image"
+options=(--tag "$image" --target "$stage" --build-arg "BASE_IMAGE=$base_image"
     --build-arg "VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)"
-    --build-arg "REVISION=$(git describe --always --abbrev=40 --dirty --exclude '*' 2> /dev/null || echo unknown)"
+    --build-arg "REVISION=$(revision)"
     --build-arg "SOURCE=$(source_address)")
 
 # Docker's predefined arguments: seen by RUN, kept in no layer.

@@ -1,0 +1,198 @@
+#!/usr/bin/env bash
+# Build the training image, prove that it works, push it to ECR, and print its URI by digest, the only line on stdout.
+#
+#   launcher train --image "$(scripts/build_and_push.sh)"
+#
+# Each step is a function; the last lines have their order. A step that fails says what to do and has an exit code of
+# its own. Any step can be run again, by running the script again.
+set -euo pipefail
+
+usage() {
+    cat << 'END'
+Usage: scripts/build_and_push.sh [OPTION...]
+
+Build the image, run its smoke test, scan it, push it to ECR as VERSION-COMMIT, and print its URI by digest. An image
+that is there already is not pushed again. SBOM, licences, reports and digest are kept in the output folder.
+
+  --region REGION      else AWS_REGION, AWS_DEFAULT_REGION, the profile's
+  --profile PROFILE    else as the AWS CLI finds credentials: AWS_PROFILE, ...
+  --registry-id ID     the registry's account; else ECR_REGISTRY_ID, the credentials' own
+  --repository NAME    else ECR_REPOSITORY, distilbert-trainer; made if it is missing: immutable tags, scan on push,
+                       encryption, scripts/image/lifecycle_policy.json
+  --kms-key KEY        for a repository that is made; else ECR_KMS_KEY, ECR's own key
+  --image IMAGE        push this image of the engine instead of building one
+  --dirty HOW          a tree with uncommitted changes: refuse it (the default), or mark the tag: VERSION-COMMIT-dirty-ID
+  --fail-on SEVERITY   do not push vulnerabilities this bad: low, medium, high, critical; needs grype or trivy in PATH
+                       (if one is there, its report is written with or without this)
+  --output FOLDER      else out/image
+  --dry-run            print each command, run none
+  --help               this
+
+Exit codes: 0 pushed, or there already; 1 a tool is missing; 2 usage; 3 uncommitted changes, or no commit;
+  4 AWS refuses (credentials, permission, region); 5 build; 6 smoke test; 7 vulnerabilities;
+  8 the tag stands for another content; 9 the registry refuses, or is lost
+END
+}
+
+root=$(realpath "$(dirname "$0")/..")
+# shellcheck source=scripts/image/commands.sh
+source "$root/scripts/image/commands.sh"
+
+region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}} profile=() registry_id=${ECR_REGISTRY_ID:-}
+repository=${ECR_REPOSITORY:-distilbert-trainer} kms_key=${ECR_KMS_KEY:-}
+image='' dirty=refuse fail_on='' output=$root/out/image dry_run=0
+while (($#)); do
+    case $1 in
+        --dry-run) dry_run=1 && shift && continue ;;
+        --help) usage && exit ;;
+    esac
+    [[ -n ${2:-} ]] || fail 2 "$1 is no option, or lacks its value; --help lists the options"
+    case $1 in
+        --region) region=$2 ;;
+        --profile) profile=(--profile "$2") ;;
+        --registry-id) registry_id=$2 ;;
+        --repository) repository=$2 ;;
+        --kms-key) kms_key=$2 ;;
+        --image) image=$2 ;;
+        --dirty) dirty=$2 ;;
+        --fail-on) fail_on=$2 ;;
+        --output) output=$(realpath --canonicalize-missing -- "$2") ;;
+        *) fail 2 "$1 is no option; --help lists them" ;;
+    esac
+    shift 2
+done
+[[ $dirty == @(refuse|mark) ]] || fail 2 "--dirty is '$dirty'; write refuse or mark"
+[[ $fail_on == @(|low|medium|high|critical) ]] || fail 2 "--fail-on is '$fail_on'; write low, medium, high or critical"
+
+exec 3>&1 >&2 # what commands print is talk; stdout, now 3, is for the result
+cd "$root"
+PATH=$PATH:$root/.venv/bin # the AWS CLI of the tests, where PATH has none
+python=.venv/bin/python
+
+# What the steps find out.
+repository_uri='' image_id='' tag='' digest='' work='' error_log=/dev/null smoke_container='' pushed_name=''
+clean_up() {
+    if ((dry_run)); then return; fi
+    rm -rf "$work"
+    if [[ -n $smoke_container ]]; then docker rm --force "$smoke_container" > /dev/null 2>&1 || true; fi
+    # The name of a push that came to nothing; the image keeps its others.
+    if [[ -n $pushed_name ]]; then docker image rm "$pushed_name" > /dev/null 2>&1 || true; fi
+}
+trap clean_up EXIT
+
+prepare() {
+    local tool contexts=${DOCKER_CONFIG:-${HOME:-}/.docker}/contexts
+    for tool in aws docker; do command -v "$tool" > /dev/null || fail 1 "$tool is not in PATH: install it"; done
+    [[ -x $python ]] || run scripts/host_python.sh || fail 1 "the reports need .venv; scripts/host_python.sh makes it"
+    [[ -n $region ]] || region=$(aws "${profile[@]}" configure get region) \
+        || fail 2 "no region: name one by --region or AWS_REGION"
+    # --region: the CLI does not read AWS_REGION. The limits end connections that stay silent.
+    ecr=(aws --region "$region" "${profile[@]}" --cli-connect-timeout 10 --cli-read-timeout 60 ecr)
+    account=()
+    if [[ -n $registry_id ]]; then account=(--registry-id "$registry_id"); fi
+    # Docker's configuration for this run: the registry's password goes with it. The engine is the user's choice still.
+    capture work mktemp --directory
+    if ! ((dry_run)); then error_log=$work/error; fi
+    if [[ -d $contexts ]]; then
+        DOCKER_CONTEXT=$(docker context inspect --format '{{.Name}}')
+        export DOCKER_CONTEXT
+        run ln -s "$contexts" "$work/contexts"
+    fi
+}
+
+find_repository() { # repository_uri is empty if there is none yet
+    capture repository_uri "${ecr[@]}" describe-repositories "${account[@]}" --repository-names "$repository" \
+        --query 'repositories[0].repositoryUri' --output text 2> "$error_log" && return
+    grep -q RepositoryNotFoundException "$error_log" || give_up 4 "ask ECR for the repository $repository"
+    repository_uri=''
+}
+
+make_repository() {
+    local encryption=encryptionType=AES256
+    if [[ -n $kms_key ]]; then encryption=encryptionType=KMS,kmsKey=$kms_key; fi
+    try 4 "make the repository $repository" capture repository_uri "${ecr[@]}" create-repository "${account[@]}" \
+        --repository-name "$repository" --image-tag-mutability IMMUTABLE --image-scanning-configuration scanOnPush=true \
+        --encryption-configuration "$encryption" --query repository.repositoryUri --output text
+    run "${ecr[@]}" put-lifecycle-policy "${account[@]}" --repository-name "$repository" \
+        --lifecycle-policy-text file://scripts/image/lifecycle_policy.json > /dev/null 2> "$error_log" && return
+    # The next run would find a repository, and leave it as it is.
+    "${ecr[@]}" delete-repository "${account[@]}" --repository-name "$repository" > /dev/null || true
+    give_up 4 "give the new repository $repository its lifecycle policy"
+}
+
+build() {
+    local tree
+    if [[ -n $image ]]; then return; fi
+    tree=$(git status --porcelain) || fail 3 "this is no git checkout, and a tag needs a commit; --image takes an image"
+    if [[ -n $tree && $dirty == refuse ]]; then
+        fail 3 "uncommitted changes; commit them, or mark the image by --dirty mark:"$'\n'"$tree"
+    fi
+    image=distilbert-trainer:local
+    run scripts/build_image.sh "$image" || fail 5 "the build failed; its last lines are above"
+}
+
+identify() { # the tag comes from what the image says of itself
+    capture image_id docker image inspect --format '{{.Id}}' "$image" || fail 5 "the engine has no image $image"
+    capture tag "$python" -m scripts.image.identity --dirty "$dirty" "$image_id" || exit
+}
+
+describe() {
+    run "$python" -m scripts.image.describe "$image_id" "$output" || fail 5 "what is in the image cannot be listed"
+}
+
+log_in() {
+    local registry=${repository_uri%%/*}
+    if ((dry_run)); then registry="\${repository_uri%%/*}"; fi
+    try 4 "log in to the registry" pipe "${ecr[@]}" get-login-password '|' docker --config "$work" login \
+        --username AWS --password-stdin "$registry"
+}
+
+find_published() { # digest is empty if the tag is free
+    try same "compare $tag with the registry's" capture digest "$python" -m scripts.image.registry find \
+        --docker-config "$work" "$repository_uri" "$tag" "$image_id"
+}
+
+smoke() {
+    smoke_container=distilbert-trainer-smoke-$$
+    run timeout --foreground 900 docker run --name "$smoke_container" --label distilbert-trainer=run --network none \
+        "$image_id" smoke || fail 6 "the smoke test failed, or took more than 15 minutes; nothing was pushed"
+}
+
+push() {
+    run docker tag "$image_id" "$repository_uri:$tag"
+    pushed_name=$repository_uri:$tag
+    try 9 "push the image" run timeout --foreground 3600 docker --config "$work" push "$repository_uri:$tag"
+    find_published
+    [[ -n $digest ]] || fail 9 "the push was done, and the registry has nothing under $tag"
+    pushed_name=''
+}
+
+attach() {
+    try same "attach the SBOM" run "$python" -m scripts.image.registry attach --docker-config "$work" \
+        "$repository_uri" "$digest" "$output/sbom.cdx.json" application/vnd.cyclonedx+json
+}
+
+prepare
+find_repository
+build
+identify
+describe
+if supposing "the repository exists" test -n "$repository_uri"; then
+    log_in
+    find_published
+fi
+if supposing "the tag is free" test -z "$digest"; then
+    smoke
+    run scripts/image/scan.sh "$image_id" "$output/vulnerabilities.json" "$fail_on" || exit
+    if supposing "the repository is missing" test -z "$repository_uri"; then
+        make_repository
+        log_in
+    fi
+    push
+else
+    echo "build_and_push: $repository_uri:$tag is there already, with this content"
+fi
+attach
+if ((dry_run)); then exit; fi
+echo "$digest" > "$output/digest"
+echo "$repository_uri@$digest" >&3

@@ -1,0 +1,209 @@
+"""What is under a tag in a registry, and files attached to an image there, by the registry's HTTP API.
+
+    python -m scripts.image.registry find   --docker-config FOLDER REPOSITORY TAG IMAGE
+    python -m scripts.image.registry attach --docker-config FOLDER REPOSITORY DIGEST FILE MEDIA_TYPE
+
+`find` prints the digest of the image under a tag, nothing if the tag is free; with another content than IMAGE's it
+exits with 8. `attach` pushes a file as an OCI artifact whose subject is the image (OCI distribution specification 1.1).
+REPOSITORY is ECR's repositoryUri. The login is the one that `docker login` left in FOLDER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import email.message
+import hashlib
+import http.client
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.image.content import difference
+from scripts.image.engine import inspect
+from scripts.image.errors import ExitCode, ImageError, command
+
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+_ARTIFACT = "application/vnd.oci.image.manifest.v1+json"
+_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+_EMPTY = b"{}"
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the registry has answered."""
+
+    status: int
+    headers: email.message.Message
+    content: bytes
+
+
+class Repository:
+    """One repository of a registry."""
+
+    def __init__(self, uri: str, docker_config: Path) -> None:
+        self._host, _, self._name = uri.partition("/")
+        # As Docker does it: loopback may do without TLS.
+        scheme = "http" if self._host.startswith(("127.", "localhost:")) else "https"
+        self._base = f"{scheme}://{self._host}/v2/{self._name}/"
+        logins = json.loads((docker_config / "config.json").read_text(encoding="utf-8"))["auths"]
+        self._authorization = f"Basic {logins[self._host]['auth']}"
+
+    def manifest(self, reference: str) -> Answer | None:
+        """Return the manifest under a tag or digest, None if there is none; its digest is checked."""
+        accept = {"Accept": ", ".join((MANIFEST, _ARTIFACT, *_INDEXES))}
+        answer = self._request("GET", f"manifests/{reference}", headers=accept, accepted=(200, 404))
+        if answer.status == 404:
+            return None
+        if answer.headers["Docker-Content-Digest"] != _digest(answer.content):
+            raise ImageError(
+                ExitCode.REGISTRY,
+                f"{self._host} calls the manifest {answer.headers['Docker-Content-Digest']}; its bytes are "
+                f"{_digest(answer.content)}: something between here and there changes them.",
+            )
+        return answer
+
+    def blob(self, digest: str) -> bytes:
+        """Return a blob's bytes."""
+        return self._request("GET", f"blobs/{digest}").content
+
+    def put_blob(self, content: bytes) -> str:
+        """Upload a blob if the registry has it not yet; return its digest."""
+        digest = _digest(content)
+        if self._request("HEAD", f"blobs/{digest}", accepted=(200, 404)).status == 404:
+            location = self._request("POST", "blobs/uploads/", b"", accepted=(202,)).headers["Location"]
+            place = urllib.parse.urljoin(self._base, location)
+            place += ("&" if "?" in place else "?") + urllib.parse.urlencode({"digest": digest})
+            self._request("PUT", place, content, {"Content-Type": "application/octet-stream"}, accepted=(201,))
+        return digest
+
+    def put_manifest(self, content: bytes, media_type: str, reference: str) -> Answer:
+        """Upload a manifest under its digest or a tag."""
+        return self._request("PUT", f"manifests/{reference}", content, {"Content-Type": media_type}, accepted=(201,))
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        accepted: tuple[int, ...] = (200,),
+    ) -> Answer:
+        url = urllib.parse.urljoin(self._base, path)
+        request = urllib.request.Request(url, content, dict(headers or {}), method=method)  # noqa: S310 - http or https
+        # Not to be sent on: ECR redirects to S3, which refuses a second kind of authorization.
+        request.add_unredirected_header("Authorization", self._authorization)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                found = Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as error:
+            found = Answer(error.code, error.headers, error.read())
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or error or type(error).__name__
+            raise ImageError(ExitCode.REGISTRY, f"{self._host} does not answer: {reason}") from None
+        if found.status not in accepted:
+            raise ImageError(ExitCode.REGISTRY, f"{self._host} answers {method} {path} by {_said(found)}")
+        return found
+
+
+def find(repository: Repository, tag: str, image: Mapping[str, Any]) -> str:
+    """Return the digest under a tag, "" if it is free; raise ImageError if it has another content than the image."""
+    published = repository.manifest(tag)
+    if published is None:
+        return ""
+    digest, manifest = _digest(published.content), json.loads(published.content)
+    if published.headers.get_content_type() != MANIFEST:
+        found = f"its manifest is {published.headers.get_content_type()}"
+    elif image["Id"] in (digest, manifest["config"]["digest"]):  # of containerd's image store, of Docker's own
+        return digest
+    else:
+        found = difference(json.loads(repository.blob(manifest["config"]["digest"])), image)
+        if not found:
+            return digest
+    raise ImageError(
+        ExitCode.CONFLICT,
+        f"{tag} is in the registry with another content, {digest} (compared with {image['Id']}: {found}).",
+    )
+
+
+def attach(repository: Repository, subject: str, file: Path, media_type: str) -> str:
+    """Push a file as an artifact that refers to the image with digest `subject`; return the artifact's digest.
+
+    The same file gives the same artifact, so a second time changes nothing.
+    """
+    image = repository.manifest(subject)
+    if image is None:
+        raise ImageError(ExitCode.REGISTRY, f"{subject} is not in the registry: nothing can be attached to it.")
+    content = file.read_bytes()
+    layer = _descriptor(media_type, content) | {"annotations": {"org.opencontainers.image.title": file.name}}
+    artifact = {
+        "schemaVersion": 2,
+        "mediaType": _ARTIFACT,
+        "artifactType": media_type,
+        "config": _descriptor(_EMPTY_TYPE, _EMPTY),
+        "layers": [layer],
+        "subject": _descriptor(image.headers.get_content_type(), image.content),
+    }
+    repository.put_blob(_EMPTY)
+    repository.put_blob(content)
+    manifest = json.dumps(artifact, indent=1).encode()
+    if repository.manifest(_digest(manifest)):
+        return _digest(manifest)
+    answer = repository.put_manifest(manifest, _ARTIFACT, _digest(manifest))
+    if not answer.headers["OCI-Subject"]:
+        _list_under_tag(repository, subject, _descriptor(_ARTIFACT, manifest) | {"artifactType": media_type})
+    return _digest(manifest)
+
+
+def _list_under_tag(repository: Repository, subject: str, entry: dict[str, Any]) -> None:
+    """Add an artifact to the index by whose tag clients find it where the registry keeps no list of its own."""
+    tag = subject.replace(":", "-")
+    found = repository.manifest(tag)
+    index: dict[str, Any] = {"schemaVersion": 2, "mediaType": _INDEXES[0], "manifests": []}
+    if found:
+        index = json.loads(found.content)
+    if entry not in index["manifests"]:
+        index["manifests"] = [*index["manifests"], entry]
+        repository.put_manifest(json.dumps(index, indent=1).encode(), _INDEXES[0], tag)
+
+
+def _descriptor(media_type: str, content: bytes) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": _digest(content), "size": len(content)}
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _said(answer: Answer) -> str:
+    try:
+        errors = json.loads(answer.content)["errors"]
+        return f"{answer.status}: " + "; ".join(f"{error['code'].lower()}: {error['message']}" for error in errors)
+    except (ValueError, LookupError, TypeError):
+        return f"{answer.status}"
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb, words in {"find": ("tag", "image"), "attach": ("digest", "file", "media_type")}.items():
+        subparser = verbs.add_parser(verb)
+        subparser.add_argument("--docker-config", type=Path, required=True)
+        for word in ("repository", *words):
+            subparser.add_argument(word)
+    options = parser.parse_args()
+    repository = Repository(options.repository, options.docker_config)
+    if options.verb == "find":
+        print(find(repository, options.tag, inspect(options.image)))  # noqa: T201 - this command's output
+    else:
+        attach(repository, options.digest, Path(options.file), options.media_type)
+
+
+if __name__ == "__main__":
+    command(main)

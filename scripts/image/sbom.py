@@ -1,0 +1,129 @@
+"""A bill of materials (CycloneDX 1.6) and a licence table, of an image's inventory.
+
+bill_of_materials(inventory, image_record) -> JSON text, the same for the same image
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from cyclonedx.contrib.license.factories import LicenseFactory
+from cyclonedx.model import Property
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.license import License
+from cyclonedx.output import make_outputter
+from cyclonedx.schema import OutputFormat, SchemaVersion
+from packageurl import PackageURL
+
+_LICENSES = LicenseFactory()
+_NAMESPACE = uuid.UUID("5c3b7a0e-6f0c-4b62-9f0b-3d1f1f0f5b1e")
+"""Of the bills' serial numbers: a bill of the same image has the same one."""
+
+
+def bill_of_materials(inventory: Mapping[str, Any], image: Mapping[str, Any]) -> str:
+    """Return the CycloneDX document of an image: every Python and every Debian package, with purl and licences."""
+    labels = image["Config"].get("Labels") or {}
+    root = Component(
+        name=labels.get("org.opencontainers.image.title", "image"),
+        version=labels.get("org.opencontainers.image.version", ""),
+        type=ComponentType.CONTAINER,
+        bom_ref="image",
+        properties=[
+            Property(name="distilbert-trainer:image-id", value=image["Id"]),
+            Property(
+                name="distilbert-trainer:revision", value=labels.get("org.opencontainers.image.revision", "unknown")
+            ),
+        ],
+    )
+    hashes = lock_hashes(inventory["lock"])
+    components = [_python(package, hashes) for package in inventory["python"]]
+    components += [_debian(package, inventory["os_release"]) for package in inventory["debian"]]
+    bom = Bom(components=components, serial_number=uuid.uuid5(_NAMESPACE, image["Id"]))
+    bom.metadata.component = root
+    bom.metadata.timestamp = datetime.fromisoformat(re.sub(r"\.\d+", "", image["Created"]))
+    bom.register_dependency(root, components)
+    return make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=1) + "\n"
+
+
+def license_table(inventory: Mapping[str, Any]) -> str:
+    """Return a line for each package: kind, name, version, licences, and where in the image their text is."""
+    rows = [("kind", "package", "version", "licences", "text in the image")]
+    rows += sorted(
+        ("python", package["name"], package["version"], python_license(package), " ".join(package["license_files"]))
+        for package in inventory["python"]
+    )
+    rows += sorted(
+        (
+            "debian",
+            package["Package"],
+            package["Version"],
+            ", ".join(package["licenses"]) or "unknown",
+            f"/usr/share/doc/{package['Package']}/copyright",
+        )
+        for package in inventory["debian"]
+    )
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def lock_hashes(lock: str) -> dict[str, list[str]]:
+    """Return the sha256 sums that a requirements file allows for each package."""
+    hashes: dict[str, list[str]] = {}
+    for name, text in re.findall(r"^([a-z0-9._-]+)==(.*?)(?=^\S|\Z)", lock, re.MULTILINE | re.DOTALL):
+        hashes[name] = re.findall(r"--hash=sha256:([0-9a-f]{64})", text)
+    return hashes
+
+
+def normalized(name: str) -> str:
+    """Return a Python package's name as indexes and lock files write it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def python_license(package: Mapping[str, Any]) -> str:
+    """Return a package's licence: the SPDX expression, else the short name, else the classifiers."""
+    expression, name = package["license_expression"], package["license"].strip()
+    classified = [text.rpartition(" :: ")[2] for text in package["classifiers"]]
+    # Some packages have their licence's whole text there.
+    short = name if name and len(name) < 60 and "\n" not in name else ""
+    return expression or short or ", ".join(classified) or "unknown"
+
+
+def _python(package: Mapping[str, Any], hashes: Mapping[str, list[str]]) -> Component:
+    name = normalized(package["name"])
+    purl = PackageURL("pypi", None, name, package["version"])
+    return Component(
+        name=package["name"],
+        version=package["version"],
+        type=ComponentType.LIBRARY,
+        purl=purl,
+        bom_ref=str(purl),
+        description=package["summary"] or None,
+        licenses=[_LICENSES.make_from_string(python_license(package))],
+        properties=[Property(name="distilbert-trainer:lock-sha256", value=" ".join(hashes[name]))]
+        if name in hashes
+        else None,
+    )
+
+
+def _debian(package: Mapping[str, Any], os_release: Mapping[str, str]) -> Component:
+    system = os_release.get("ID", "debian")
+    qualifiers = {"arch": package["Architecture"], "distro": f"{system}-{os_release.get('VERSION_ID', '')}"}
+    if package["source:Package"] != package["Package"]:
+        qualifiers["upstream"] = f"{package['source:Package']}@{package['source:Version']}"
+    purl = PackageURL("deb", system, package["Package"], package["Version"], qualifiers)
+    return Component(
+        name=package["Package"],
+        version=package["Version"],
+        type=ComponentType.LIBRARY,
+        purl=purl,
+        bom_ref=str(purl),
+        licenses=list(_named(package["licenses"])),
+    )
+
+
+def _named(names: Iterable[str]) -> Iterable[License]:
+    return (_LICENSES.make_with_name(name) for name in names)

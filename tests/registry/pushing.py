@@ -1,0 +1,118 @@
+"""build_and_push.sh as a user runs it, and small images that stand for the trainer: they have Python, and a smoke test.
+
+result = push("--image", images.build(content="1"), "--repository", "star-rating")
+result.exit_code, result.stdout, result.stderr
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+SCRIPT = REPOSITORY / "scripts" / "build_and_push.sh"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+DOCKERFILE = """
+FROM {base}
+LABEL distilbert-trainer=test org.opencontainers.image.version=1.2.3 org.opencontainers.image.revision={revision}
+RUN ln -s python3.11 /usr/bin/python3 && printf '#!/bin/sh\\necho smoke: checks\\nexit {smoke}\\n' > /usr/bin/smoke \
+ && chmod 755 /usr/bin/smoke
+RUN head -c {random_bytes} /dev/urandom > /noise && echo {content} > /content
+ENV PYTHONDONTWRITEBYTECODE=1
+ENTRYPOINT ["env"]
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How the script ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class Images:
+    """Builds images on the trainer's own stage with Debian and Python."""
+
+    def __init__(self) -> None:
+        self.name = f"distilbert-trainer-test:{uuid.uuid4().hex[:12]}"
+        self._base = f"{self.name}-base"
+        self.names = [self._base]
+        subprocess.run([REPOSITORY / "scripts" / "build_image.sh", self._base, "base"], check=True)
+
+    def build(self, content: str, revision: str = COMMIT, smoke: int = 0, random_bytes: int = 0) -> str:
+        """Return the id of an image with this content, whose smoke test exits with `smoke`."""
+        name = f"{self.name}-{len(self.names)}"
+        dockerfile = DOCKERFILE.format(
+            base=self._base, revision=revision, smoke=smoke, content=content, random_bytes=random_bytes
+        )
+        subprocess.run(["docker", "build", "--quiet", "--tag", name, "-"], input=dockerfile, text=True, check=True)
+        self.names.append(name)
+        return name
+
+    def again(self, image: str) -> str:
+        """Return an image with the layers and settings of another, and another time of building."""
+        name = f"{self.name}-{len(self.names)}"
+        dockerfile = f'FROM {image}\nENTRYPOINT ["env"]\n'
+        subprocess.run(
+            ["docker", "build", "--quiet", "--no-cache", "--tag", name, "-"], input=dockerfile, text=True, check=True
+        )
+        self.names.append(name)
+        return name
+
+    def remove_all(self) -> None:
+        subprocess.run(["docker", "image", "rm", *reversed(self.names)], check=True, stdout=subprocess.DEVNULL)
+
+
+class Push:
+    """Runs the script with an account on loopback and nothing else of this machine's AWS or Docker logins."""
+
+    def __init__(self, endpoint: str, folder: Path) -> None:
+        self.output = folder / "output"
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "TMPDIR": str(self.temporary),
+            "DOCKER_CONFIG": str(folder / "docker"),
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_REGION": "eu-central-1",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_MAX_ATTEMPTS": "1",
+        }
+        if "DOCKER_HOST" in os.environ:
+            self.environment["DOCKER_HOST"] = os.environ["DOCKER_HOST"]
+
+    def start(self, *options: str, **environment: str) -> subprocess.Popen[str]:
+        """Start the script in the background."""
+        return subprocess.Popen(
+            [SCRIPT, "--output", self.output, *options],
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait(self, process: subprocess.Popen[str]) -> Result:
+        stdout, stderr = process.communicate(timeout=600)
+        return Result(process.returncode, stdout, stderr)
+
+    def __call__(self, *options: str, **environment: str) -> Result:
+        return self.wait(self.start(*options, **environment))
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """A push that is losing its registry."""
+
+    push: Push
+    image: str
+    process: subprocess.Popen[str]

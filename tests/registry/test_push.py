@@ -1,0 +1,267 @@
+"""build_and_push.sh against ECR's API and a real registry: what it makes, what it leaves alone, what it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ecr_stand_in import LOGIN, EcrStandIn
+from pushing import COMMIT, CutOff, Images, Push, Result
+
+pytestmark = [pytest.mark.image, pytest.mark.usefixtures("cut_off")]
+
+TAG = f"1.2.3-{COMMIT[:12]}"
+UPLOADS = {"POST uploads", "PATCH uploads", "PUT uploads", "PUT manifests"}
+
+
+@pytest.fixture
+def repository(request: pytest.FixtureRequest) -> str:
+    """Return a repository's name that no other test has."""
+    return str(request.node.name).removeprefix("test_").replace("_", "-")[:60].strip("-")
+
+
+def manifest(ecr: EcrStandIn, repository: str, reference: str) -> dict[str, Any]:
+    content = ecr.registry_get(f"{repository}/manifests/{reference}")
+    assert content is not None, reference
+    found: dict[str, Any] = json.loads(content)
+    return found
+
+
+def assert_refused(result: Result, exit_code: int, *sentences: str) -> None:
+    assert result.exit_code == exit_code, result.stderr
+    assert result.stdout == ""
+    for sentence in sentences:
+        assert sentence in result.stderr
+
+
+def assert_nothing_is_left(ecr: EcrStandIn, repository: str, push: Push, image: str) -> None:
+    assert ecr.registry_get(f"{repository}/manifests/{TAG}") is None
+    assert list(push.temporary.iterdir()) == []
+    assert not (push.output / "digest").exists()
+    assert f"/{repository}:" not in str(inspect(image)["RepoTags"])
+
+
+def inspect(image: str) -> dict[str, Any]:
+    result = subprocess.run(["docker", "image", "inspect", image], stdout=subprocess.PIPE, check=True)
+    found: dict[str, Any] = json.loads(result.stdout)[0]
+    return found
+
+
+def test_the_first_push(ecr: EcrStandIn, images: Images, push: Push, repository: str) -> None:
+    image = images.build("first")
+    result = push("--image", image, "--repository", repository)
+    assert result.exit_code == 0, result.stderr
+
+    # The digest is the same four times: printed, in the registry's bytes, in Docker's record, in the file for CI.
+    uri, _, digest = result.stdout.removesuffix("\n").partition("@")
+    assert uri == f"127.0.0.1:{ecr.port}/{repository}"
+    content = ecr.registry_get(f"{repository}/manifests/{TAG}")
+    assert content is not None
+    assert digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert f"{uri}@{digest}" in inspect(image)["RepoDigests"]
+    assert (push.output / "digest").read_text(encoding="utf-8") == f"{digest}\n"
+    assert json.loads(content)["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
+
+    found = ecr.client("ecr").describe_repositories(repositoryNames=[repository])["repositories"][0]
+    assert found["imageTagMutability"] == "IMMUTABLE"
+    assert found["imageScanningConfiguration"] == {"scanOnPush": True}
+    assert found["encryptionConfiguration"]["encryptionType"] == "AES256"
+    policy = ecr.client("ecr").get_lifecycle_policy(repositoryName=repository)["lifecyclePolicyText"]
+    assert json.loads(policy)["rules"][0]["selection"]["tagPatternList"] == ["*-dirty-*"]
+
+    assert "smoke: checks" in result.stderr
+    assert list(push.temporary.iterdir()) == []
+
+
+def test_the_sbom_is_attached_to_the_image(ecr: EcrStandIn, images: Images, push: Push, repository: str) -> None:
+    result = push("--image", images.build("first"), "--repository", repository)
+    digest = result.stdout.strip().partition("@")[2]
+    # This registry keeps no list of referrers: OCI's clients look under a tag made of the digest.
+    (entry,) = manifest(ecr, repository, digest.replace(":", "-"))["manifests"]
+    assert entry["artifactType"] == "application/vnd.cyclonedx+json"
+    artifact = manifest(ecr, repository, entry["digest"])
+    assert artifact["subject"]["digest"] == digest
+    sbom = ecr.registry_get(f"{repository}/blobs/{artifact['layers'][0]['digest']}")
+    assert sbom == (push.output / "sbom.cdx.json").read_bytes()
+
+
+def test_a_second_push_changes_nothing(ecr: EcrStandIn, images: Images, push: Push, repository: str) -> None:
+    image = images.build("first")
+    first = push("--image", image, "--repository", repository)
+    ecr.calls.clear()
+    second = push("--image", image, "--repository", repository)
+    assert (second.exit_code, second.stdout) == (0, first.stdout), second.stderr
+    assert f"{TAG} is there already" in second.stderr
+    assert not UPLOADS & set(ecr.calls)
+    assert "CreateRepository" not in ecr.calls
+    assert (push.output / "digest").read_text(encoding="utf-8").strip() in second.stdout
+
+
+def test_the_same_layers_built_at_another_time_are_the_same_content(
+    images: Images, push: Push, repository: str
+) -> None:
+    image = images.build("first")
+    again = images.again(image)
+    assert inspect(image)["Id"] != inspect(again)["Id"]
+    first = push("--image", image, "--repository", repository)
+    second = push("--image", again, "--repository", repository)
+    assert (second.exit_code, second.stdout) == (0, first.stdout), second.stderr
+
+
+def test_another_content_under_the_same_tag(ecr: EcrStandIn, images: Images, push: Push, repository: str) -> None:
+    push("--image", images.build("first"), "--repository", repository)
+    before = manifest(ecr, repository, TAG)
+    result = push("--image", images.build("second"), "--repository", repository)
+    assert_refused(result, 8, f"{TAG} is in the registry with another content, sha256:", "commit the change")
+    assert manifest(ecr, repository, TAG) == before
+
+
+def test_uncommitted_changes(ecr: EcrStandIn, images: Images, push: Push, repository: str) -> None:
+    image = images.build("first", revision=f"{COMMIT}-dirty")
+    assert_refused(push("--image", image, "--repository", repository), 3, "uncommitted changes", "--dirty mark")
+    result = push("--image", image, "--repository", repository, "--dirty", "mark")
+    assert result.exit_code == 0, result.stderr
+    assert manifest(ecr, repository, f"{TAG}-dirty-{inspect(image)['Id'].removeprefix('sha256:')[:8]}")
+
+
+@pytest.mark.parametrize(
+    ("environment", "expired", "said"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "stranger"}, False, ("UnrecognizedClientException", "aws sts get-caller-identity")),
+        ({}, True, ("ExpiredTokenException", "get new credentials")),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, False, ("Could not connect", "check region and network")),
+    ],
+    ids=["wrong", "expired", "unreachable"],
+)
+def test_credentials(
+    ecr: EcrStandIn,
+    images: Images,
+    push: Push,
+    environment: dict[str, str],
+    expired: bool,  # noqa: FBT001 - parametrized
+    said: tuple[str, ...],
+) -> None:
+    ecr.session_expired = expired
+    result = push("--image", images.build("first"), **environment)
+    assert_refused(result, 4, "could not ask ECR for the repository distilbert-trainer", *said)
+
+
+@pytest.mark.parametrize(
+    ("action", "exit_code", "what"),
+    [
+        ("ecr:CreateRepository", 4, "could not make the repository"),
+        ("ecr:PutLifecyclePolicy", 4, "its lifecycle policy"),
+        ("ecr:InitiateLayerUpload", 9, "could not push the image"),
+        ("ecr:PutImage", 9, "could not push the image"),
+    ],
+)
+def test_a_missing_permission(
+    ecr: EcrStandIn, images: Images, push: Push, action: str, exit_code: int, what: str
+) -> None:
+    repository = action.lower().replace(":", "-")
+    ecr.denied = {action}
+    image = images.build("first")
+    result = push("--image", image, "--repository", repository)
+    assert_refused(result, exit_code, what, f"not authorized to perform: {action}", "README.md lists")
+    assert_nothing_is_left(ecr, repository, push, image)
+
+    ecr.denied = set()
+    assert push("--image", image, "--repository", repository).exit_code == 0
+    assert ecr.client("ecr").get_lifecycle_policy(repositoryName=repository)["lifecyclePolicyText"]
+
+
+def test_a_login_that_expires_before_the_push(ecr: EcrStandIn, images: Images, push: Push, repository: str) -> None:
+    ecr.login_expires = True
+    image = images.build("first")
+    result = push("--image", image, "--repository", repository)
+    assert_refused(result, 9, "authorization token has expired", "run this again")
+    assert_nothing_is_left(ecr, repository, push, image)
+
+
+def test_a_failing_smoke_test_pushes_nothing(ecr: EcrStandIn, images: Images, push: Push, repository: str) -> None:
+    image = images.build("first", smoke=1)
+    result = push("--image", image, "--repository", repository)
+    assert_refused(result, 6, "smoke: checks", "the smoke test failed")
+    assert not {"CreateRepository", *UPLOADS} & set(ecr.calls)
+    assert_nothing_is_left(ecr, repository, push, image)
+    running = ["docker", "ps", "--all", "--quiet", "--filter", f"ancestor={image}"]
+    assert subprocess.run(running, stdout=subprocess.PIPE, check=True).stdout == b""
+
+
+def test_known_vulnerabilities(ecr: EcrStandIn, images: Images, push: Push, repository: str, scanners: Path) -> None:
+    image = images.build("first")
+    path = f"{scanners}:{push.environment['PATH']}"
+    result = push("--image", image, "--repository", repository, "--fail-on", "critical", PATH=path)
+    assert_refused(result, 7, "vulnerabilities of severity critical or worse")
+    assert not {"CreateRepository", *UPLOADS} & set(ecr.calls)
+    assert (push.output / "vulnerabilities.json").read_text(encoding="utf-8") == "found\n"
+
+    # Without a limit the report is for reading.
+    assert push("--image", image, "--repository", repository, PATH=path).exit_code == 0
+    assert (push.output / "vulnerabilities.json").read_text(encoding="utf-8") == "found\n"
+
+
+@pytest.fixture
+def scanners(tmp_path: Path) -> Path:
+    """Return a folder with a grype that finds something; no scanner can be had here."""
+    folder = tmp_path / "scanners"
+    folder.mkdir()
+    program = folder / "grype"
+    program.write_text('#!/bin/bash\necho found > "$5"\n[[ " $* " != *" --fail-on "* ]]\n', encoding="utf-8")
+    program.chmod(0o755)
+    return folder
+
+
+def test_the_password_is_in_no_command_and_no_log_and_a_dry_run_shows_the_commands(
+    ecr: EcrStandIn, images: Images, push: Push, repository: str, tmp_path: Path
+) -> None:
+    for tool in ("aws", "docker", "timeout"):
+        spy = tmp_path / "spies" / tool
+        spy.parent.mkdir(exist_ok=True)
+        spy.write_text(
+            f'#!/bin/bash\nprintf "%s\\n" "{tool} $*" >> "{tmp_path}/commands"\nPATH=${{PATH#*:}}\nexec {tool} "$@"\n',
+            encoding="utf-8",
+        )
+        spy.chmod(0o755)
+    path = f"{tmp_path}/spies:{push.environment['PATH']}"
+    options = ["--image", images.build("first"), "--repository", repository]
+    result = push(*options, PATH=path)
+    assert result.exit_code == 0, result.stderr
+    commands = (tmp_path / "commands").read_text(encoding="utf-8")
+    password = LOGIN.partition(":")[2]
+    assert "get-login-password" in commands
+    assert password not in commands + result.stderr
+
+    shown = push(*options, "--dry-run").stdout
+    digest = result.stdout.strip().partition("@")[2]
+    for known, variable in {
+        f"127.0.0.1:{ecr.port}/{repository}": "$repository_uri",
+        f"127.0.0.1:{ecr.port}": "${repository_uri%%/*}",
+        inspect(options[1])["Id"]: "$image_id",
+        digest: "$digest",
+        TAG: "$tag",
+    }.items():
+        commands = commands.replace(known, variable)
+    ours = [
+        line for line in commands.splitlines() if line.startswith(("aws", "timeout", "docker tag", "docker --conf"))
+    ]
+    assert len(ours) > 6
+    for line in ours:
+        command = line.replace(line.partition("--config ")[2].partition(" ")[0] or "-", "$work")
+        parts = [part for part in command.split() if "smoke-" not in part]
+        assert all(part.strip("'") in shown for part in parts), command
+
+
+def test_a_registry_that_dies_in_the_middle_of_a_layer(ecr: EcrStandIn, cut_off: CutOff) -> None:
+    push, repository = cut_off.push, "mortal/star-rating"
+    result = push.wait(cut_off.process)
+    assert_refused(result, 9, "could not push the image", "502 Bad Gateway", "run this again")
+    ecr.mortal.start()
+    assert_nothing_is_left(ecr, repository, push, cut_off.image)
+    again = push("--image", cut_off.image, "--repository", repository)
+    assert again.exit_code == 0, again.stderr
+    assert again.stdout.startswith(f"127.0.0.1:{ecr.port}/{repository}@sha256:")
