@@ -6,7 +6,8 @@
 All start from one checkpoint of DistilBERT-base's geometry (random weights, 66 million) and see the same reviews. A
 contestant is a process of its own; those of a round run one after the other, in an order that rotates, and a float32
 matrix product of 4096 x 4096 before and after the round says how fast the machine was meanwhile. Prints a table a case;
-writes the numbers of every round as JSON, and the medians as a picture.
+writes the numbers of every round as JSON, and the medians as a picture, after each case; ratios are of one case, whose
+rounds belong together, and cases may come from several runs on one kind of machine.
 """
 
 from __future__ import annotations
@@ -75,19 +76,35 @@ def main() -> int:
         "geometry": inputs["geometry"],
         "padding_share": inputs["padding_share"],
         "useful_work": "dense layers on real tokens, the last layer's for [CLS] alone; without attention's products",
-        "cases": {case.name: measure(case, inputs, options.rounds, options.pytorch) for case in cases},
     }
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    options.results.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    figure.draw(results, options.picture)
+    measured = earlier_cases(options.results, results)
+    for case in cases:
+        measured[case.name] = measure(case, inputs, options.rounds, options.pytorch)
+        write({**results, "cases": dict(sorted(measured.items()))}, options.results, options.picture)
     print(f"{(time.monotonic() - began) / 60:.0f} minutes; {options.results}, {options.picture}")
     return 0
+
+
+def earlier_cases(results: Path, now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cases that an earlier run left on such a machine with these versions; this run's replace them."""
+    if not results.exists():
+        return {}
+    earlier = json.loads(results.read_text(encoding="utf-8"))
+    same = all(earlier[key] == now[key] for key in ("machine", "versions", "geometry"))
+    return dict(earlier["cases"]) if same else {}
+
+
+def write(results: Mapping[str, Any], path: Path, picture: Path) -> None:
+    """Write numbers and picture, after each case: whoever interrupts an hour's benchmark keeps what is measured."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    figure.draw(results, picture)
 
 
 def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, metavar="TOKENS")
+    parser.add_argument("--lengths", type=int, nargs="*", default=LENGTHS, metavar="TOKENS")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=STEPS, help="measured ones of a contestant and round")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=tuple(CONTESTANTS), metavar="CONTESTANT")
@@ -111,11 +128,11 @@ def read_options() -> argparse.Namespace:
 
 
 def choose_cases(lengths: Sequence[int], only: Sequence[str], steps: int) -> list[Case]:
-    """Return the cases: each length for all contestants, and the large batch for ours in float32."""
+    """Return the cases: each length for all contestants, and the large batch for ours in float32, alone without any."""
     contestants = tuple(name for name in CONTESTANTS if name in only)
     cases = [Case(length, BATCH_SIZE, steps, contestants) for length in lengths]
     length, batch_size = LARGE_BATCH
-    if length in lengths and "ours-float32" in contestants:
+    if (length in lengths or not lengths) and "ours-float32" in contestants:
         cases.append(Case(length, batch_size, max(1, steps // 2), ("ours-float32",)))
     return cases
 

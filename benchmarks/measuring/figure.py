@@ -54,5 +54,5 @@ def _draw_case(axes: Axes, case: Mapping[str, Any]) -> None:
     axes.invert_yaxis()
     axes.tick_params(left=False)
     axes.set_xlim(0, max(rates) * 1.55)
-    axes.set_xlabel("examples a second; line: slowest to fastest round")
+    axes.set_xlabel("examples/s; line: range of the rounds")
     axes.set_title(f"max_seq_length {case['max_seq_length']}, batch {case['batch_size']}")

@@ -37,8 +37,9 @@ SECONDS = {FLOAT32: 2.0, BFLOAT16: 1.0, COMPILED: 3.0, COMPILED_BFLOAT16: 4.0}
 class KnownTrial(Trial):
     """A trial whose outcome is known; the real one is tested in test_trial.py."""
 
-    def measure(self, modes: Sequence[Mode], seconds: float) -> tuple[Measurement, ...]:
+    def measure(self, modes: Sequence[Mode], seconds: float, share: float) -> tuple[Measurement, ...]:
         assert 0 < seconds <= budget.MOST_SECONDS
+        assert share in (acceleration.SHARE_TO_DECIDE, acceleration.SHARE_TO_WARN)
         return tuple(
             Measurement(mode.xla, mode.compute_dtype, SECONDS[mode], 10.0, loss=1.6, agrees=True) for mode in modes
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +22,7 @@ from star_rating.training.trial import ROUNDS, Trial
 from star_rating.training.trial_process import run, start_training
 
 FLOAT32, BFLOAT16 = Mode(xla=False, compute_dtype="float32"), Mode(xla=False, compute_dtype="bfloat16")
-COMPILED = Mode(xla=True, compute_dtype="float32")
+COMPILED, COMPILED_BFLOAT16 = Mode(xla=True, compute_dtype="float32"), Mode(xla=True, compute_dtype="bfloat16")
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +38,20 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
 class Steps:
     """Stands for models whose steps take no time."""
 
-    def __init__(self, first_step: float = 0.0, failing: Mode | None = None) -> None:
+    def __init__(
+        self, first_step: float = 0.0, failing: Mode | None = None, slow: Mode | None = None, pause: float = 0.0
+    ) -> None:
         self.first_step = first_step
         self.failing = failing
+        self.slow = slow
+        self.pause = pause
 
     def start(self, mode: Mode) -> Callable[[], float]:
         if mode == self.failing:
             raise ValueError("in user code:\n\n    no kernel for it")
-        pauses = itertools.chain([self.first_step], itertools.repeat(0.0))
+        pauses = itertools.chain(
+            [self.first_step], itertools.repeat(4 * self.pause if mode == self.slow else self.pause)
+        )
 
         def step() -> float:
             time.sleep(next(pauses))
@@ -52,25 +60,58 @@ class Steps:
         return step
 
 
+def no_sooner(_: float) -> float:
+    return math.inf
+
+
 def modes_of(events: Sequence[Mapping[str, object]]) -> list[object]:
     return [event["mode"] for event in events]
 
 
 def test_modes_take_turns_and_those_with_xla_come_after() -> None:
-    events = list(run([FLOAT32, BFLOAT16, COMPILED], Steps().start, until=time.monotonic() + 60))
+    events = list(run([FLOAT32, BFLOAT16, COMPILED], Steps().start, time.monotonic() + 60, no_sooner))
     assert modes_of(events) == [0, 1, *[0, 1] * ROUNDS, 2, *[0, 1, 2] * ROUNDS]
 
 
 def test_a_mode_that_fails_is_left_out_with_its_error() -> None:
-    events = list(run([FLOAT32, BFLOAT16], Steps(failing=BFLOAT16).start, until=time.monotonic() + 60))
+    events = list(run([FLOAT32, BFLOAT16], Steps(failing=BFLOAT16).start, time.monotonic() + 60, no_sooner))
     assert {"mode": 1, "reason": "ValueError: no kernel for it"} in events
     assert modes_of(events) == [0, 1, *[0] * ROUNDS]
 
 
 def test_a_mode_that_does_not_fit_into_the_time_left_is_not_begun() -> None:
-    events = list(run([FLOAT32, BFLOAT16, COMPILED], Steps(first_step=0.2).start, until=time.monotonic() + 1.2))
+    events = list(
+        run(
+            [FLOAT32, BFLOAT16, COMPILED],
+            Steps(first_step=0.2).start,
+            until=time.monotonic() + 1.2,
+            until_for=no_sooner,
+        )
+    )
     assert [event["mode"] for event in events if "reason" in event] == [2]
     assert next(event["reason"] for event in events if "reason" in event).startswith("may take 1 s, and 1 s are left")
+
+
+def test_a_mode_that_has_lost_is_measured_no_further_and_xla_not_tried_for_its_dtype() -> None:
+    steps = Steps(slow=FLOAT32, pause=0.01)
+    until = time.monotonic() + 60
+    events = list(run([FLOAT32, BFLOAT16, COMPILED, COMPILED_BFLOAT16], steps.start, until, no_sooner))
+    assert modes_of(events) == [0, 1, *[0, 1] * ROUNDS, 2, 3, *[1, 3] * ROUNDS]
+    (reason,) = [str(event["reason"]) for event in events if "reason" in event]
+    assert re.fullmatch(r"without XLA bfloat16 takes 0\.01\S* s a step, and float32 0\.04\S* s", reason)
+
+
+def test_nothing_is_begun_that_takes_more_than_the_share_of_what_the_run_really_takes() -> None:
+    steps, seen = Steps(pause=0.02), []
+
+    def until_for(seconds_per_step: float) -> float:
+        seen.append(seconds_per_step)
+        return time.monotonic()
+
+    events = list(run([FLOAT32, BFLOAT16, COMPILED], steps.start, time.monotonic() + 60, until_for))
+    assert modes_of(events) == [0, 1, *[0, 1] * ROUNDS, 2]
+    assert str(events[-1]["reason"]).endswith("0 s are left for measuring")
+    assert seen == [pytest.approx(0.02, rel=0.5)]
 
 
 @pytest.fixture
@@ -112,21 +153,21 @@ def test_a_child_that_ends_badly_leaves_the_modes_that_it_did_not_finish_unmeasu
 ) -> None:
     step = '{"mode": 0, "seconds": 1.5, "loss": 1.6}'
     monkeypatch.setattr(sys, "executable", python_that(f"echo '{step}'; echo '{step}'; {does}", tmp_path))
-    finished, cut_off = trial.measure([FLOAT32, BFLOAT16], seconds=9)
+    finished, cut_off = trial.measure([FLOAT32, BFLOAT16], seconds=9, share=1.0)
     assert (finished.seconds_per_step, finished.reason) == (1.5, None)
     assert (cut_off.seconds_per_step, cut_off.reason) == (None, reason)
 
 
 def test_a_child_that_cannot_be_started_is_no_reason_to_fail(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    (line,) = trial.measure([FLOAT32], seconds=9)
+    (line,) = trial.measure([FLOAT32], seconds=9, share=1.0)
     assert line.reason is not None
     assert line.reason.startswith("the trial failed: ")
 
 
 @pytest.mark.slow
 def test_a_trial_measures_real_steps_with_and_without_xla(trial: Trial) -> None:
-    measured = trial.measure([FLOAT32, BFLOAT16, COMPILED], seconds=120)
+    measured = trial.measure([FLOAT32, BFLOAT16, COMPILED], seconds=120, share=1.0)
     assert [line.mode for line in measured] == [FLOAT32, BFLOAT16, COMPILED]
     for line in measured:
         assert line.reason is None
@@ -139,6 +180,6 @@ def test_a_trial_measures_real_steps_with_and_without_xla(trial: Trial) -> None:
 @pytest.mark.slow
 def test_a_trial_ends_when_its_time_is_over(trial: Trial) -> None:
     started = time.monotonic()
-    measured = trial.measure([FLOAT32, BFLOAT16], seconds=1)
+    measured = trial.measure([FLOAT32, BFLOAT16], seconds=1, share=1.0)
     assert time.monotonic() - started < 30, "most of it is the import of TensorFlow"
     assert {line.reason for line in measured} == {"not finished within the 1 s that a trial may take here"}

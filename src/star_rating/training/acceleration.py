@@ -138,7 +138,7 @@ def _measure(trial: Trial, allowed: Sequence[Mode]) -> tuple[tuple[Measurement, 
             log.warning("use_amp=True makes this run slower: %s", speeds)
         return (), f"not measured, as {problem}"
     log.info("acceleration: measuring %s for at most %.0f s", ", ".join(map(str, modes)), seconds)
-    measured = (*trial.measure(modes, seconds), *(unmeasured(mode, speeds) for mode in left_out))
+    measured = (*trial.measure(modes, seconds, share), *(unmeasured(mode, speeds) for mode in left_out))
     log.info("acceleration: measured with the same weights, batches and seeds\n%s", table(measured))
     if use_amp != "auto":
         _warn_of_amp(measured, amp=use_amp == "True")

@@ -43,15 +43,22 @@ class Trial:
     steps: int
     """Of the whole run."""
 
-    def measure(self, modes: Sequence[Mode], seconds: float) -> tuple[Measurement, ...]:
-        """Return a measurement a mode; after `seconds` the child ends, whatever it is doing."""
+    def measure(self, modes: Sequence[Mode], seconds: float, share: float) -> tuple[Measurement, ...]:
+        """Return a measurement a mode; after `seconds` the child ends, whatever it is doing.
+
+        `seconds` come from an estimate; once the child knows what a step takes, it begins nothing that would take more
+        than `share` of the run.
+        """
+        began = time.monotonic()
         request = {
             "hyperparameters": self.hyperparameters.as_dict(),
             "weights": str(self.pretrained.folder),
             "channel": {**asdict(self.channel), "files": [str(path) for path in self.channel.files]},
             "steps": self.steps,
             "modes": [asdict(mode) for mode in modes],
-            "until": time.monotonic() + seconds,
+            "began": began,
+            "until": began + seconds,
+            "share": share,
         }
         try:
             child = subprocess.run(

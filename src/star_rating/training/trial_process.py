@@ -13,9 +13,10 @@ import contextlib
 import itertools
 import json
 import signal
+import statistics
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from star_rating.training.trial import ROUNDS
 
 BATCHES = 12
 """Looked at, for some that have one shape: XLA compiles anew for each."""
+LOST = 1.5
+"""How many times the fastest mode's time a step may take; what takes more, no compiler was seen to make up for."""
 FACTOR = {False: 3.0, True: 7.0}
 """How many times the first mode's first step another mode may take with its rounds, without XLA and with it."""
 
@@ -60,24 +63,33 @@ def main() -> None:
     def start(mode: Mode) -> Step:
         return start_training(mode, hyperparameters, pretrained, channel, request["steps"])
 
-    for event in run(modes, start, request["until"]):
+    def until_for(seconds_per_step: float) -> float:
+        return float(request["began"] + request["share"] * request["steps"] * seconds_per_step)
+
+    for event in run(modes, start, request["until"], until_for):
         sys.stdout.write(f"{json.dumps(event)}\n")
         sys.stdout.flush()
 
 
-def run(modes: Sequence[Mode], start: Callable[[Mode], Step], until: float) -> Iterator[Event]:
+def run(
+    modes: Sequence[Mode], start: Callable[[Mode], Step], until: float, until_for: Callable[[float], float]
+) -> Iterator[Event]:
     """Yield the events of `modes`, those without XLA first; `start` makes a mode's model.
 
-    A mode that may not be done `until` then, a value of time.monotonic(), is left out. Rounds follow once all modes
-    without XLA have started, and again after each that XLA compiles: a compilation that outlasts the trial takes
-    nothing away.
+    A mode that may not be done `until` then, a value of time.monotonic(), is left out; once rounds have shown what a
+    step of the first mode takes, `until_for` that is the limit if it is sooner. Rounds follow once all modes without
+    XLA have started, and again after each that XLA compiles: a compilation that outlasts the trial takes nothing away.
+    A mode that has lost takes no part in later rounds, and XLA is not tried for its dtype.
     """
     running: dict[int, Step] = {}
     first_step = 0.0
+    seconds: dict[int, list[float]] = defaultdict(list)
     last_without_xla = sum(not mode.xla for mode in modes) - 1
     for index, mode in enumerate(modes):
         needed, left = FACTOR[mode.xla] * first_step, until - time.monotonic()
-        if needed > left:
+        if mode.xla and (lost := _lost(mode.compute_dtype, modes, seconds)):
+            yield {"mode": index, "reason": lost}
+        elif needed > left:
             yield {"mode": index, "reason": f"may take {needed:.0f} s, and {left:.0f} s are left for measuring"}
         else:
             try:
@@ -91,7 +103,26 @@ def run(modes: Sequence[Mode], start: Callable[[Mode], Step], until: float) -> I
                 first_step = first_step or event["seconds"]
         if index == last_without_xla or (mode.xla and index in running):
             for _, (number, train) in itertools.product(range(ROUNDS), running.items()):
-                yield _timed(number, train)
+                event = _timed(number, train)
+                seconds[number].append(event["seconds"])
+                yield event
+            if 0 in seconds:
+                until = min(until, until_for(statistics.median(seconds[0])))
+            best = min(map(statistics.median, seconds.values()), default=0.0)
+            running = {
+                number: step for number, step in running.items() if statistics.median(seconds[number]) <= LOST * best
+            }
+
+
+def _lost(dtype: str, modes: Sequence[Mode], seconds: Mapping[int, Sequence[float]]) -> str | None:
+    """Say why XLA need not be tried for a dtype: without XLA it is too far behind another one."""
+    without_xla = {
+        modes[index].compute_dtype: statistics.median(own) for index, own in seconds.items() if not modes[index].xla
+    }
+    best = min(without_xla, key=without_xla.__getitem__, default=dtype)
+    if dtype not in without_xla or without_xla[dtype] <= LOST * without_xla[best]:
+        return None
+    return f"without XLA {best} takes {without_xla[best]:.3g} s a step, and {dtype} {without_xla[dtype]:.3g} s"
 
 
 def _one_line(error: Exception) -> str:
