@@ -39,9 +39,12 @@ if TYPE_CHECKING:
 
 PREFIX = "/_local/page/"
 
-_OWN = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'"
+_OWN = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
 _SECURITY = (
-    ("Content-Security-Policy", f"{_OWN}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (
+        "Content-Security-Policy",
+        f"{_OWN}; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
@@ -78,7 +81,7 @@ class Page:
         if path == "/" and environ["REQUEST_METHOD"] == "GET" and _is_browser(environ):
             return _asset(start_response, "index.html")
         if not path.startswith(PREFIX):
-            return self._behind(environ, start_response)
+            return self._behind(environ, _without_rights(start_response))
         try:
             return self._answer(environ, start_response, path.removeprefix(PREFIX).split("/"))
         except _Refused as refusal:
@@ -168,6 +171,16 @@ class Page:
             ]
         start_response("200 OK", headers)
         return cast("Iterable[bytes]", environ.get("wsgi.file_wrapper", FileWrapper)(path.open("rb"), 1 << 16))
+
+
+def _without_rights(start_response: StartResponse) -> StartResponse:
+    """Return a `start_response` for other applications: an object of S3 that a browser opens is no page of ours."""
+
+    def start(status: str, headers: Headers, *others: Any) -> Any:  # noqa: ANN401 - WSGI's
+        sandbox = [("Content-Security-Policy", "sandbox; default-src 'none'"), ("X-Content-Type-Options", "nosniff")]
+        return start_response(status, [*headers, *sandbox], *others)
+
+    return start
 
 
 def _is_browser(environ: WSGIEnvironment) -> bool:

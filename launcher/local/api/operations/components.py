@@ -19,7 +19,7 @@ _MAPS = ("Parameters", "InputArtifacts", "OutputArtifacts")
 
 def every_component(account: Account) -> list[Document]:
     """Return all trial components as DescribeTrialComponent does."""
-    own = [{"Metrics": []} | record for record in account.all_records(_KIND, "TrialComponentArn")]
+    own: list[Document] = [{"Metrics": []} | record for record in account.all_records(_KIND, "TrialComponentArn")]
     return [*(_changed(account, component(job)) for job in account.every_job()), *own]
 
 

@@ -77,7 +77,7 @@ def update_training_job(account: Account, request: Document) -> Document:
     now = job.current_request
     if "RemoteDebugConfig" in request and now.get("EnableNetworkIsolation"):
         raise invalid("EnableRemoteDebug is not supported when EnableNetworkIsolation is set to true")
-    changed = {
+    changed: Document = {
         field: request[field] for field in ("ProfilerRuleConfigurations", "RemoteDebugConfig") if field in request
     }
     for field in ("ProfilerConfig", "ResourceConfig"):

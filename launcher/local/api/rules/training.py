@@ -65,6 +65,7 @@ def _algorithm(request: Request) -> Iterator[str]:
     algorithm = request.get("AlgorithmSpecification")
     if algorithm is None:
         yield one_constraint("algorithmSpecification", None, "Member must not be null")
+        return
     if ("TrainingImage" in algorithm) == ("AlgorithmName" in algorithm):
         yield "You must specify either TrainingImage or AlgorithmName in AlgorithmSpecification, and not both"
     if "AlgorithmName" in algorithm:
@@ -96,6 +97,7 @@ def _instances(request: Request) -> Iterator[str]:
     resources = request.get("ResourceConfig")
     if resources is None:
         yield one_constraint("resourceConfig", None, "Member must not be null")
+        return
     groups = resources.get("InstanceGroups", [])
     if groups and ("InstanceType" in resources or "InstanceCount" in resources):
         yield "InstanceType or InstanceCount cannot be specified with InstanceGroups"

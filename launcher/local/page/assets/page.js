@@ -185,7 +185,7 @@ function head(job, shown) {
     phases.append(element("li", { title: phase.message }, `${phase.status} ${span(seconds)}`));
   }
   return [
-    element("div", { class: "top" }, element("a", { class: "back", href: "#", "aria-label": "All jobs" }, "‹"), element("h2", {}, job.name),
+    element("div", { class: "top" }, element("a", { class: "back", href: "#" }, "‹ all jobs"), element("h2", {}, job.name),
       badge(job.status, job.status === "InProgress" ? job.secondary : job.status), element("div", { class: "buttons" }, ...buttons)),
     ...(job.failure ? [element("p", { class: "failure" }, job.failure)] : []),
     ...(job.exit_message ? [element("p", { class: "failure" }, job.exit_message)] : []),
