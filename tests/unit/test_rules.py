@@ -88,7 +88,7 @@ PLATEAU = np.concatenate([np.linspace(1.6, 1.0, 30), np.full(90, 1.0)])
 
 SICK: dict[str, list[Steps]] = {
     "LossNotDecreasing": [
-        training(loss=[1.609] * 8),
+        training(loss=[1.609] * 12),
         training(loss=noisy(np.full(60, 1.609))),
         training(loss=[1.6, *noisy(np.full(12, 300.0), 0.5)]),
         training(loss=noisy(np.concatenate([FALLING, np.full(10, 2.0)]))),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +16,14 @@ from star_rating.rules.selection import listed
 
 RECENT = 5
 """Losses that a level is the median of: a single batch does not make a level."""
-ENOUGH = 20
-"""Losses after which a run that learns anything has a second half below its first."""
+ENOUGH = 10
+"""Losses before the first judgement: of fewer, the noise cannot be told."""
 SURE = 4.0
-"""Standard deviations of the noise that a change must exceed to count."""
+"""Standard deviations of the noise that a rise must exceed to count."""
+NOISE_FROM = 100
+"""Losses that the noise is told from, the newest."""
+VISIBLE = 3.0
+"""Standard deviations at which a change is seen."""
 
 MODES = ("TRAIN", "EVAL", "GLOBAL")
 
@@ -32,8 +38,8 @@ class LossNotDecreasing(TensorRule):
 
     - risen: the median of the last five is above the lowest level before (or the first loss of all) by more than
       `increase_threshold_percent` and four standard deviations of the noise;
-    - not decreased: the second half of all is not below the first half by `diff_percent`. Asked from 20 losses on, or
-      as soon as the noise is too small to hide such a decrease.
+    - not decreased: the second half of all is not below the first half by `diff_percent`. Asked once there are so many
+      that the noise could not hide a change of `increase_threshold_percent`.
 
     mode=GLOBAL looks at every mode, each compared with itself: a validation loss is never held against a training loss.
     Of `collection_names` only the losses count, in which AWS's rule takes an accuracy for a loss.
@@ -54,6 +60,7 @@ class LossNotDecreasing(TensorRule):
         if self.mode not in MODES:
             raise ValueError(f"mode is {self.mode!r}; one of {', '.join(MODES)} is needed")
         self.history = LossHistory(self.num_steps)
+        self.courses: defaultdict[tuple[str, str], Course] = defaultdict(Course)
 
     def look(self, step: Step) -> Iterator[Finding]:
         """Yield the losses that are not decreasing; the finding's value is the change in per cent."""
@@ -67,7 +74,9 @@ class LossNotDecreasing(TensorRule):
                 continue
             for name, losses in self.history.of(mode).items():
                 if losses[-1].step == step.number:
-                    yield from self._judge(losses, f"{mode} {name}")
+                    course = self.courses[mode, name]
+                    course.add(losses[-1].value)
+                    yield from self._judge(course, f"{mode} {name}", losses)
 
     def missing(self) -> str:
         """Name the collection if no loss was in it."""
@@ -78,21 +87,16 @@ class LossNotDecreasing(TensorRule):
         collections = listed(self.collection_names) + ["losses"] * self.use_losses_collection
         return step.names(collections) if collections else []
 
-    def _judge(self, losses: Sequence[Loss], name: str) -> Iterator[Finding]:
-        if len(losses) <= RECENT:
+    def _judge(self, course: Course, name: str, losses: Sequence[Loss]) -> Iterator[Finding]:
+        if len(course.levels) < ENOUGH:
             return
-        # In logarithms a change in per cent is a difference, and noise is as large at a loss of 100 as at one of 0.1.
-        levels = np.log(np.maximum([loss.value for loss in losses], 1e-12))
-        noise = noise_of(levels)
-        now = float(np.median(levels[-RECENT:]))
-        before = min(float(levels[0]), *(float(np.median(levels[i : i + RECENT])) for i in range(len(levels) - RECENT)))
-        if now - before > math.log1p(self.increase_threshold_percent / 100) + SURE * noise:
-            yield self._finding(f"{name} has risen", before, now, losses)
+        most = math.log1p(self.increase_threshold_percent / 100)
+        if course.recent - course.lowest > most + SURE * course.noise():
+            yield self._finding(f"{name} has risen", course.lowest, course.recent, losses)
             return
-        half = len(levels) // 2
-        first, second = float(np.mean(levels[:half])), float(np.mean(levels[-half:]))
-        least = -math.log1p(-self.diff_percent / 100)
-        if first - second < least and (len(levels) >= ENOUGH or SURE * noise * math.sqrt(2 / half) < least):
+        first, second = course.halves()
+        least = -math.log1p(-min(self.diff_percent, 99) / 100)
+        if first - second < least and VISIBLE * course.noise() * 2 / math.sqrt(len(course.levels)) < most:
             yield self._finding(f"{name} has not decreased", first, second, losses)
 
     def _finding(self, what: str, before: float, now: float, losses: Sequence[Loss]) -> Finding:
@@ -105,11 +109,37 @@ class LossNotDecreasing(TensorRule):
         )
 
 
-def noise_of(levels: Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    """Return the standard deviation of independent noise on a slow course: from the differences' median deviation."""
-    differences = np.diff(levels)
-    deviation = float(np.median(np.abs(differences - np.median(differences))))
-    return deviation * 1.4826 / math.sqrt(2)  # of a normal distribution; of the difference of two
+class Course:
+    """The logarithms of a run's losses: a change in per cent is a difference, at a loss of 100 as at one of 0.1."""
+
+    def __init__(self) -> None:
+        self.levels: list[float] = []
+        self.sums = [0.0]
+        """Of the first 0, 1, 2, ... levels."""
+        self.recent = math.inf
+        """Median of the last levels."""
+        self.lowest = math.inf
+        """The first level, or the lowest median before the recent one."""
+
+    def add(self, loss: float) -> None:
+        """Take in the next loss."""
+        level = math.log(max(loss, 1e-12)) if not math.isnan(loss) else math.nan
+        self.lowest = min(self.lowest, self.recent) if self.levels else level
+        self.levels.append(level)
+        self.sums.append(self.sums[-1] + level)
+        if len(self.levels) >= RECENT:
+            self.recent = statistics.median(self.levels[-RECENT:])
+
+    def halves(self) -> tuple[float, float]:
+        """Return the means of the first and the second half of all levels."""
+        half = len(self.levels) // 2
+        return self.sums[half] / half, (self.sums[-1] - self.sums[-1 - half]) / half
+
+    def noise(self) -> float:
+        """Return the levels' standard deviation about a slow course: from the median deviation of their differences."""
+        differences = np.diff(self.levels[-NOISE_FROM:])
+        deviation = float(np.median(np.abs(differences - np.median(differences))))
+        return deviation * 1.4826 / math.sqrt(2)  # of a normal distribution; of the difference of two
 
 
 @dataclass
