@@ -20,6 +20,7 @@ from star_rating import logs, quiet_tensorflow
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError, ExitCode, StalledError, as_failure, write_failure
 from star_rating.hyperparameters import Hyperparameters
+from star_rating.profiling import profiler
 from star_rating.training import instruction_set, threads
 from star_rating.training.interruption import StopRequest
 from star_rating.training.watchdog import Watchdog
@@ -34,8 +35,12 @@ def main() -> int:
     try:
         hyperparameters = Hyperparameters.from_arguments(sys.argv[1:])
         stall_seconds = hyperparameters.stall_timeout_minutes * 60
-        with StopRequest() as stop, Watchdog(stall_seconds, lambda stall: end_hanging(stall, contract)) as watchdog:
-            train_and_evaluate(hyperparameters, contract, stop, watchdog)
+        with (
+            StopRequest() as stop,
+            Watchdog(stall_seconds, lambda stall: end_hanging(stall, contract)) as watchdog,
+            profiler.start(contract, enabled=hyperparameters.enable_profiler) as profile,
+        ):
+            train_and_evaluate(hyperparameters, contract, stop, watchdog, profile)
     except Exception as error:  # noqa: BLE001 - the process's last line of defence
         return report_failure(error, contract.output_dir)
     leave_exit_code(ExitCode.SUCCESS)
@@ -43,7 +48,11 @@ def main() -> int:
 
 
 def train_and_evaluate(
-    hyperparameters: Hyperparameters, contract: Contract, stop: StopRequest, watchdog: Watchdog
+    hyperparameters: Hyperparameters,
+    contract: Contract,
+    stop: StopRequest,
+    watchdog: Watchdog,
+    profile: profiler.Profiler | profiler.NoProfiler,
 ) -> None:
     """Run one job, or what there is time for once `stop` is requested."""
     started = time.monotonic()
@@ -104,7 +113,7 @@ def train_and_evaluate(
     accelerated.apply()
     # From here on every random number follows from the seed.
     tf_keras.utils.set_random_seed(hyperparameters.seed)
-    supervision = Supervision(stop, watchdog)
+    supervision = Supervision(stop, watchdog, profile)
     trained = fit(
         hyperparameters,
         contract,
@@ -116,6 +125,7 @@ def train_and_evaluate(
     )
     artifacts = write_artifacts(hyperparameters, trained, data, source.folder, contract.model_dir, supervision)
 
+    profile_record = profile.finish()
     total = time.monotonic() - started
     run_record.write(
         contract.model_dir / "run.json",
@@ -129,6 +139,7 @@ def train_and_evaluate(
             "channels": run_record.channels(data),
             "acceleration": {**accelerated.record(), "compiled_step": trained.xla},
             "debugger": trained.debugger,
+            "profiler": profile_record,
             "steps": {"done": trained.step, "of": trained.total_steps, "skipped": trained.skipped_steps},
             "stopped": stop.record(),
             "checkpoints": trained.checkpoints,

@@ -64,3 +64,15 @@ class Contract:
             hosts=hosts,
             training_job_name=environ.get("TRAINING_JOB_NAME", "local"),
         )
+
+
+def unused_folder(wanted: Path) -> Path:
+    """Return `wanted`, or a folder beside it if an earlier run has left something there.
+
+    For what cannot hold two runs, outside SageMaker: there, a run that was interrupted goes on in its folder.
+    """
+    folder, number = wanted, 1
+    while folder.exists() and any(folder.iterdir()):
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+    return folder

@@ -81,6 +81,9 @@ class Hyperparameters:
     warmup_ratio: float = _number(0.1, 0.0, 1.0, "share of all steps that the linear schedule warms up")
     weight_decay: float = _number(0.0, 0.0, 1.0, "decoupled (AdamW), not on biases and layer norms")
     gradient_clip_norm: float = _number(0.0, 0.0, 1e6, "largest global gradient norm; 0: no clipping")
+    enable_profiler: bool = _boolean(
+        default=True, meaning="record system metrics and step durations, and draw profiler-report.html of them"
+    )
     log_every_steps: int = _integer(10, 1, 10**6, "training steps between two log lines")
     tensorboard_in_model: bool = _boolean(default=False, meaning="put the TensorBoard files into model.tar.gz")
     checkpoint_every_minutes: float = _number(

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from star_rating.contract import Contract
+from star_rating.contract import Contract, unused_folder
 from star_rating.debugger.settings import ON_SAGEMAKER, read_settings, tensorboard_config
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,8 @@ def attach(contract: Contract, *, enabled: bool = True) -> Debugger:
     settings["LocalPath"] = str(_folder(Path(settings["LocalPath"]), on_sagemaker=on_sagemaker))
     os.environ.setdefault("TENSORBOARD_CONFIG_FILE_PATH", str(tensorboard_config(contract)))
     os.environ.setdefault("CHECKPOINT_CONFIG_FILE_PATH", str(contract.config_dir / "checkpointconfig.json"))
-    os.environ.setdefault("SMPROFILER_CONFIG_PATH", str(contract.config_dir / "profilerconfig.json"))
+    # star_rating.profiling does what smdebug's own profiler does; a path that is no file keeps that one off.
+    os.environ["SMPROFILER_CONFIG_PATH"] = os.devnull
     # smdebug logs while it is imported, before its logger can be reached.
     os.environ.setdefault("SMDEBUG_LOG_LEVEL", "error")
     try:
@@ -149,10 +150,7 @@ def _folder(wanted: Path, *, on_sagemaker: bool) -> Path:
         # A job that was interrupted goes on in its folder; the file by which the dead process claimed it has to go.
         (wanted / "claim.smd").unlink(missing_ok=True)
         return wanted
-    folder, number = wanted, 1
-    while folder.exists() and any(folder.iterdir()):
-        number += 1
-        folder = wanted.with_name(f"{wanted.name}-{number}")
+    folder = unused_folder(wanted)
     if folder != wanted:
         log.info("debugger: %s holds the tensors of an earlier run; this run's go to %s", wanted, folder)
     return folder

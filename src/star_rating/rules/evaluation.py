@@ -83,7 +83,9 @@ class Evaluation:
             rule = verdict.configured.rule
             if verdict.is_open and isinstance(rule, TensorRule | ProfilerRule):
                 missing = rule.missing()
-                self._settle(verdict, ERROR if missing else NO_ISSUES, f"Not evaluated: {missing}." if missing else "")
+                remark = rule.remark() if isinstance(rule, ProfilerRule) else ""
+                details = f"Not evaluated: {missing or remark}." if missing or remark else ""
+                self._settle(verdict, ERROR if missing else NO_ISSUES, details)
 
     def leave_out_what_does_not_apply(self) -> None:
         """Drop the rules that had nothing to look at: nobody has asked for them by name."""

@@ -47,7 +47,6 @@ NOT_EVALUATED: Mapping[str, str] = {
     "SimilarAcrossRuns": "it compares two jobs, and this command sees one",
     "TreeDepth": "this image trains no trees",
     "Dataloader": "it reads what AWS's own build of TensorFlow records",
-    "MaxInitializationTime": "it reads what AWS's own build of TensorFlow records",
 }
 """AWS's other rules -> why they are not evaluated here."""
 

@@ -111,6 +111,10 @@ class ProfilerRule(Rule, ABC):
     def missing(self) -> str:
         """Say which files it needs and has not found so far; "" if it had what it needs."""
 
+    def remark(self) -> str:
+        """Say why it could find nothing where that is no fault, a machine without a GPU for one; "" otherwise."""
+        return ""
+
     def write(self, profiler: Path, output: Path, statuses: Sequence[Mapping[str, Any]]) -> None:
         """Write the rule's own files below `output`; once, after the last look, with the statuses of all rules."""
         del profiler, output, statuses

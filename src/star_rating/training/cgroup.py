@@ -1,7 +1,9 @@
-"""What the container's control groups leave to this process: cores and memory.
+"""What the container's control groups leave to this process, and what it uses of it: cores and memory.
 
     cgroup.quota_cores()       # 1.5 under `docker run --cpus 1.5`; None without a limit
     cgroup.free_memory()       # bytes
+    cgroup.used_memory()       # bytes, and the limit that they count against
+    cgroup.read("io", "io.stat")
 
 Reads both versions of the kernel's interface (Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/). A limit may
 stand at any level between the process's own group and the root, so every level is looked at. Inside a container the
@@ -35,9 +37,34 @@ def quota_cores(kernel: Kernel = KERNEL) -> float | None:
     return min((quota for folder in _levels("cpu", kernel) if (quota := _quota(folder))), default=None)
 
 
+def total_memory(kernel: Kernel = KERNEL) -> int:
+    """Return the machine's memory in bytes."""
+    return _meminfo("MemTotal", kernel)
+
+
+def available_memory(kernel: Kernel = KERNEL) -> int:
+    """Return how many bytes of the machine's memory a new process could take."""
+    return _meminfo("MemAvailable", kernel)
+
+
 def free_memory(kernel: Kernel = KERNEL) -> int:
     """Return how many bytes this process may still take: of the machine's memory, and of every group's limit."""
-    return min([_machine_memory(kernel), *(_group_memory(folder) for folder in _levels("memory", kernel))])
+    return min([available_memory(kernel), *(_group_memory(folder) for folder in _levels("memory", kernel))])
+
+
+def used_memory(kernel: Kernel = KERNEL) -> tuple[int, int] | None:
+    """Return how many bytes this process's group uses, and how many it may; None where no group counts them."""
+    limits = [limit for folder in _levels("memory", kernel) if (limit := _memory_limit(folder)) < UNLIMITED]
+    for folder in _levels("memory", kernel):
+        used = _memory_used(folder)
+        if used is not None:
+            return used, min([*limits, total_memory(kernel)])
+    return None
+
+
+def read(controller: str, file: str, kernel: Kernel = KERNEL) -> str:
+    """Return a file of this process's innermost group that has one, "" where none has."""
+    return next((text for folder in _levels(controller, kernel) if (text := _read(folder / file))), "")
 
 
 def _levels(controller: str, kernel: Kernel) -> Iterator[Path]:
@@ -60,19 +87,27 @@ def _quota(folder: Path) -> float | None:
 
 
 def _group_memory(folder: Path) -> int:
+    limit, used = _memory_limit(folder), _memory_used(folder)
+    return UNLIMITED if limit >= UNLIMITED or used is None else limit - used
+
+
+def _memory_limit(folder: Path) -> int:
     limit = _read(folder / "memory.max") or _read(folder / "memory.limit_in_bytes")
+    return int(limit) if limit.isdecimal() else UNLIMITED
+
+
+def _memory_used(folder: Path) -> int | None:
+    """Return what a group uses without pages of files: they are given back when memory is wanted."""
     used = _read(folder / "memory.current") or _read(folder / "memory.usage_in_bytes")
-    if not limit.isdecimal() or not used.isdecimal():
-        return UNLIMITED
-    # Pages of files count as used, and are given back when memory is wanted.
+    if not used.isdecimal():
+        return None
     statistics = dict(line.split(" ", 1) for line in _read(folder / "memory.stat").splitlines())
-    files = int(statistics.get("file") or statistics.get("total_cache") or 0)
-    return int(limit) - int(used) + files
+    return int(used) - int(statistics.get("file") or statistics.get("total_cache") or 0)
 
 
-def _machine_memory(kernel: Kernel) -> int:
+def _meminfo(name: str, kernel: Kernel) -> int:
     for line in _read(kernel.meminfo).splitlines():
-        if line.startswith("MemAvailable:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return UNLIMITED
 

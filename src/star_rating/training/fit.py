@@ -96,6 +96,8 @@ def fit(
         folder = tensorboard_folder(contract, in_model=hyperparameters.tensorboard_in_model)
         callbacks.insert(2, TensorBoardScalars(folder, progress.history))
 
+    callbacks = supervision.profile.around(callbacks, steps_done=lambda: progress.step)
+
     def batches_after(step: int) -> tf.data.Dataset:
         length = hyperparameters.max_seq_length
         batches = training_batches(data["train"], batch_size, length, seed=seed, first_batch=step)

@@ -1,6 +1,8 @@
 """Between two batches: the watchdog hears that training goes on, and a stop that was asked for is carried out.
 
-supervision = Supervision(stop, watchdog)
+Beside these it holds the run's profiler, whose callbacks stand around all others.
+
+supervision = Supervision(stop, watchdog, profile)
 model.fit(..., callbacks=[*others, supervision])
 for batch in supervision.watched(batches, "evaluation"):
     ...
@@ -13,6 +15,7 @@ from typing import Any, TypeVar
 
 import tf_keras
 
+from star_rating.profiling.profiler import NoProfiler, Profiler
 from star_rating.training.interruption import StopRequest
 from star_rating.training.watchdog import Watchdog
 
@@ -22,10 +25,11 @@ Batch = TypeVar("Batch")
 class Supervision(tf_keras.callbacks.Callback):
     """Raises Stopped out of Keras's loop; stands last among the callbacks, so that they have all seen the batch."""
 
-    def __init__(self, stop: StopRequest, watchdog: Watchdog) -> None:
+    def __init__(self, stop: StopRequest, watchdog: Watchdog, profile: Profiler | NoProfiler) -> None:
         super().__init__()
         self.stop = stop
         self.watchdog = watchdog
+        self.profile = profile
 
     def between_batches(self, doing: str) -> None:
         """Note progress; raise Stopped if a signal has asked for it."""

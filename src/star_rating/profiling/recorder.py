@@ -1,0 +1,76 @@
+"""A thread beside training that reads the system's metrics, and writes them and what training hands over.
+
+    recorder = Recorder(layout, files, interval_seconds=0.5, timeline=timeline)
+    recorder.start()
+    ...
+    recorder.stop()
+
+It sleeps but for a millisecond an interval, holds nothing that training waits for, and ends with the process.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+from star_rating.profiling import usage
+from star_rating.profiling.files import Files
+from star_rating.profiling.layout import Layout
+from star_rating.profiling.timeline import Timeline
+
+
+class Recorder:
+    """Reads the system's metrics from start to stop."""
+
+    def __init__(self, layout: Layout, files: Files, interval_seconds: float, timeline: Timeline) -> None:
+        self.readings = 0
+        self.seconds = 0.0
+        """Processor time that all readings have taken."""
+        self._layout = layout
+        self._files = files
+        self._interval = interval_seconds
+        self._timeline = timeline
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._record, name="profiler", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, with what is pending on disk; may be called again."""
+        self._ended.set()
+        self._thread.join()
+        self._timeline.write()
+
+    def _record(self) -> None:
+        before = usage.read()
+        due = time.monotonic() + self._interval
+        while not self._ended.wait(max(due - time.monotonic(), 0.0)):
+            # A reading that is late, as after a pause of the whole container, is not made up for.
+            due = max(due, time.monotonic()) + self._interval
+            after = usage.read()
+            now = time.time()
+            self._files.append(self._layout.system_metrics(now), lines(usage.metrics(before, after), self._layout, now))
+            self._timeline.write_when_due(now)
+            before = after
+            self.readings += 1
+            self.seconds = time.thread_time()
+
+
+def lines(metrics: list[usage.Metric], layout: Layout, now: float) -> bytes:
+    """Return metrics as SageMaker's files hold them: one JSON object a line."""
+    timestamp = round(now, 6)
+    rows = (
+        {
+            "Type": metric.type,
+            "Name": metric.name,
+            "Dimension": metric.dimension,
+            "Value": metric.value,
+            "NodeId": layout.node,
+            "Timestamp": timestamp,
+        }
+        for metric in metrics
+    )
+    return "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows).encode()

@@ -1,0 +1,25 @@
+"""The profiler's report: what a profile says, on one page.
+
+verdicts = write_report((folder,), Path("profiler-report.html"), title="my-job")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from star_rating.profiling.files import replace
+from star_rating.profiling.reading import Profile
+from star_rating.profiling.report.contents import gather, judge
+from star_rating.profiling.report.page import page
+
+
+def write_report(folders: Sequence[Path], path: Path, title: str) -> dict[str, str]:
+    """Write the report on a profile, and return each rule's status."""
+    profile = Profile(*folders)
+    profile.refresh()
+    verdicts = judge(profile)
+    html = page(gather(profile, title, verdicts))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace(path, html.encode())
+    return {verdict.name: verdict.status for verdict in verdicts}
