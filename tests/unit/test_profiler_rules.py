@@ -134,7 +134,7 @@ def test_overall_system_usage_finds_nothing_and_has_percentiles_for_the_report(t
     rule, found = judged("OverallSystemUsage", write_profile(tmp_path, machine(99, cpu=[20.0, 40.0], memory=[7.0])))
     assert found == []
     assert rule.evidence.details["CPU"]["algo-1"] == {"max": 30.0, "p99": 30.0, "p95": 30.0, "p50": 30.0, "min": 30.0}
-    assert rule.measured == "medians: CPU 30 %, memory 7 %"
+    assert rule.measured == "medians: CPU 30 %, CPU memory 7 %"
 
 
 def test_hosts_are_judged_each_by_itself(tmp_path: Path) -> None:

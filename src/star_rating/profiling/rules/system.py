@@ -123,12 +123,13 @@ class OverallSystemUsage(ProfileRule):
         for name, node in profile.nodes.items():
             self.evidence.datapoints = max(self.evidence.datapoints, len(node.readings))
             for shown, column in USAGE.items():
-                values = node.readings[column]
+                values = job_cpu(node.readings) if column == "cpu" else node.readings[column]
                 values = values[np.isfinite(values)]
                 if len(values):
                     self.evidence.details.setdefault(shown, {})[name] = percentiles(values)
-            cpu, memory = job_cpu(node.readings), node.readings["memory"]
-            self.measured = f"medians: CPU {np.nanmedian(cpu):.0f} %, memory {np.nanmedian(memory):.0f} %"
+            medians = {shown: hosts[name]["p50"] for shown, hosts in self.evidence.details.items() if name in hosts}
+            shares = (f"{shown} {medians[shown]:.0f} %" for shown in ("CPU", "CPU memory", "GPU") if shown in medians)
+            self.measured = f"medians: {', '.join(shares)}"
         yield from ()
 
 
