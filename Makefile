@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
-.PHONY: help train test image smoke push lint lock bench bench-prepare bench-scaling kill-matrix clean
+.PHONY: help train test image smoke push lint lock conformance bench bench-prepare bench-scaling kill-matrix clean
 
 IMAGE := distilbert-trainer:local
 
@@ -23,6 +23,13 @@ smoke: ## does the built image work? a few steps on data of its own, about a min
 
 push: ## build, smoke-test, scan, push to ECR, print the URI by digest (scripts/build_and_push.sh --help)
 	@scripts/build_and_push.sh
+
+conformance: ## AWS's own SDK runs the notebook against the local SageMaker, in this image: five minutes
+	@scripts/host_python.sh
+	@scripts/engine.sh
+	@scripts/sagemaker_sdk.sh
+	@scripts/build_image.sh $(IMAGE)
+	IMAGE=$(IMAGE) .venv/bin/python -m pytest --quiet --capture no -m conformance tests/conformance
 
 bench: ## this trainer, Keras and PyTorch in turns, into benchmarks/results and docs/: three quarters of an hour
 	@scripts/host_python.sh

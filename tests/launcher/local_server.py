@@ -18,7 +18,7 @@ from typing import Any
 
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from launcher.local.api.application import api_application
 from launcher.local.gate import gate
@@ -123,6 +123,11 @@ class ApiServer:
         return f"http://127.0.0.1:{self.port}"
 
 
+class _QuietHandler(WSGIRequestHandler):
+    def log_request(self, *_: object) -> None:
+        """Leave a failing test's report to the test."""
+
+
 @contextmanager
 def serving(folder: Path) -> Iterator[ApiServer]:
     """Serve a state folder, with data for TRAINING's channels."""
@@ -132,7 +137,7 @@ def serving(folder: Path) -> Iterator[ApiServer]:
         objects.put_file(BUCKET, f"channels/{channel}/part-0.tfrecord", io.BytesIO(b"record"))
     moto = persistent(DomainDispatcherApplication(create_backend_app), objects)
     application = gate(api_application(jobs, moto, objects, folder))
-    server = make_server("127.0.0.1", 0, application, threaded=True)
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_QuietHandler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

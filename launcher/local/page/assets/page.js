@@ -170,11 +170,20 @@ function act(label, path, body, shown) {
   return [button, note];
 }
 
+// The buttons stay as they are while a job changes: one may be waiting for its second click.
+function buttonsOf(job, shown) {
+  const offered = `${job.can_interrupt} ${job.can_stop}`;
+  if (shown.offered !== offered) {
+    const buttons = [];
+    if (job.can_interrupt) buttons.push(...act("Interrupt", `/_local/jobs/training/${encodeURIComponent(job.name)}/interrupt`, {}, shown));
+    if (job.can_stop) buttons.push(...act("Stop", `${pathOf(job)}/stop`, {}, shown));
+    [shown.offered, shown.buttons] = [offered, element("div", { class: "buttons" }, ...buttons)];
+  }
+  return shown.buttons;
+}
+
 function head(job, shown) {
   const now = Date.now() / 1000;
-  const buttons = [];
-  if (job.can_interrupt) buttons.push(...act("Interrupt", `/_local/jobs/training/${encodeURIComponent(job.name)}/interrupt`, {}, shown));
-  if (job.can_stop) buttons.push(...act("Stop", `${pathOf(job)}/stop`, {}, shown));
   const timeline = element("div", { class: "timeline", "aria-hidden": "true" });
   const phases = element("ol", { class: "phases" });
   for (const phase of job.transitions.filter(({ status }) => !ENDED.includes(status))) {
@@ -186,7 +195,7 @@ function head(job, shown) {
   }
   return [
     element("div", { class: "top" }, element("a", { class: "back", href: "#" }, "‹ all jobs"), element("h2", {}, job.name),
-      badge(job.status, job.status === "InProgress" ? job.secondary : job.status), element("div", { class: "buttons" }, ...buttons)),
+      badge(job.status, job.status === "InProgress" ? job.secondary : job.status), buttonsOf(job, shown)),
     ...(job.failure ? [element("p", { class: "failure" }, job.failure)] : []),
     ...(job.exit_message ? [element("p", { class: "failure" }, job.exit_message)] : []),
     timeline, phases,

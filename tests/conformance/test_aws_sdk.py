@@ -1,0 +1,97 @@
+"""AWS's own SDK, unchanged and in an environment of its own, runs the notebook against the local SageMaker.
+
+The server is as a user has it: started by the launcher, in an environment without AWS, with the shipped reviews.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.conformance
+
+REPOSITORY = Path(__file__).parents[2]
+IMAGE = os.environ.get("IMAGE", "distilbert-trainer:local")
+BUCKET = "star-rating"
+
+PYTHON = REPOSITORY / ".venv-sagemaker-sdk/bin/python"
+
+Launcher = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Launcher:
+    """Run a command of the launcher in an environment without AWS, and return its stdout."""
+    folder = tmp_path_factory.mktemp("launcher")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LAUNCHER_"))}
+    environment |= {"LOCAL_SAGEMAKER_STATE": str(folder / "state"), "XDG_STATE_HOME": str(folder)}
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "launcher", *arguments],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def exports(launcher: Launcher) -> Iterator[dict[str, str]]:
+    """Start a server, make the channels, and return what `launcher local start` tells a user to export."""
+    lines = launcher("local", "start").splitlines()
+    try:
+        launcher("local", "put", "data/reviews.tsv", f"s3://{BUCKET}/reviews/")
+        job = ("--file", "jobs/local.toml", "--set", f"training_image={IMAGE}")
+        launcher("process", "--local", *job)
+        yield dict(line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
+    finally:
+        launcher("local", "stop", "--force")
+
+
+def test_the_notebook_runs_from_fit_to_the_lineage_table(exports: dict[str, str], tmp_path: Path) -> None:
+    output = tmp_path / "notebook.json"
+    done = subprocess.run(
+        [PYTHON, REPOSITORY / "tests/conformance/notebook.py", IMAGE, BUCKET, output],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_DEFAULT_REGION": "us-east-1", **exports},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(output.read_text())
+    print(json.dumps(shown, indent=1))
+    assert shown["sdk"].startswith("2.257.")
+    assert shown["status"] == "Completed"
+    assert shown["metrics"]["train:loss"] >= 1
+    assert shown["metrics"]["validation:accuracy"] == shown["metrics"]["test:accuracy"] == 1
+    assert {"run.json", "code/inference.py", "metrics/evaluation.json", "metrics/confusion_matrix.png"} <= set(
+        shown["model"]
+    )
+    assert shown["accuracy"] > 0.3
+    assert shown["confusion_matrix"] > 1000
+    assert set(shown["rules"]) == {"LossNotDecreasing", "Overtraining", "ProfilerReport", "CPUBottleneck"}
+    assert set(shown["rules"].values()) <= {"NoIssuesFound", "IssuesFound"}
+    assert shown["experiment"]["rows"] == 1
+    assert set(shown["experiment"]["columns"]) == {"DisplayName", "epochs", "test:accuracy - Last"}
+    assert shown["lineage"] == [
+        "Input DataSet ContributedTo",
+        "Input DataSet ContributedTo",
+        "Input DataSet ContributedTo",
+        "Input Image ContributedTo",
+        "Output Model Produced",
+    ]
+    assert shown["running"] == 0
