@@ -29,8 +29,13 @@ if ((failed)); then
     exit 1
 fi
 run_tier lint scripts/lint.sh
-run_tier unit "${pytest[@]}" -m 'not slow and not image'
+run_tier unit "${pytest[@]}" -m 'not slow and not image and not docker and not browser and not conformance'
 run_tier slow "${pytest[@]}" -m 'slow and not image'
+if why=$(scripts/browser.sh 2>&1); then
+    run_tier browser "${pytest[@]}" -m browser
+else
+    leave_out browser "$why"
+fi
 if why=$(scripts/engine.sh 2>&1); then
     run_tier 'image build' scripts/build_image.sh
     if ((failed)) && [[ ${results[-1]} == *FAILED* ]]; then

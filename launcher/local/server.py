@@ -30,6 +30,7 @@ from launcher.local.life.world import HostLimits, World
 from launcher.local.scheduler import Scheduler
 from launcher.local.services import logs, metrics
 from launcher.local.services.journal import Journal
+from launcher.local.services.neighbours import neighbours
 from launcher.local.services.objects import Objects
 from launcher.local.services.persistence import persistent
 from launcher.local.state import State
@@ -118,7 +119,9 @@ class LocalServer:
         moto = DomainDispatcherApplication(create_backend_app)
         journal = Journal(self._state.folder / "journal.jsonl", moto)
         journal.replay()
-        api = api_application(self.jobs, persistent(journal, self.objects), self.objects, self._state.folder)
+        api = api_application(
+            self.jobs, neighbours(persistent(journal, self.objects), self.engine), self.objects, self._state.folder
+        )
         control = Control(self.jobs, self._scheduler, self.faults, self.end, api)
         return gate(with_faults(self.faults, control))
 

@@ -21,8 +21,10 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from launcher.local.api.application import api_application
+from launcher.local.engine.engine import Engine
 from launcher.local.gate import gate
 from launcher.local.jobs import Jobs
+from launcher.local.services.neighbours import neighbours
 from launcher.local.services.objects import Objects
 from launcher.local.services.persistence import persistent
 from launcher.local.state import ACCOUNT, REGION
@@ -136,7 +138,7 @@ def serving(folder: Path) -> Iterator[ApiServer]:
     for channel in ("train", "validation"):
         objects.put_file(BUCKET, f"channels/{channel}/part-0.tfrecord", io.BytesIO(b"record"))
     moto = persistent(DomainDispatcherApplication(create_backend_app), objects)
-    application = gate(api_application(jobs, moto, objects, folder))
+    application = gate(api_application(jobs, neighbours(moto, Engine("tests")), objects, folder))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_QuietHandler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -113,6 +113,14 @@ class Engine:
                 self._client = client
             return self._client
 
+    def inspect(self, name: str) -> dict[str, Any] | None:
+        """Return the engine's own description of an image by name or Id; None if it is not there."""
+        try:
+            description: dict[str, Any] = self._api.inspect_image(name)
+        except DockerException:
+            return None
+        return description
+
     def image(self, name: str, credentials: dict[str, str] | None = None) -> Image:
         """Return an image of the engine, pulled if it is not there; raise ImageMissingError."""
         try:
