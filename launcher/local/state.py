@@ -83,6 +83,8 @@ class State:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StateInUseError(f"a server runs on {self.folder} already: launcher local status") from None
+            # Of a server that was killed; nobody is to connect to it while this one starts.
+            (self.folder / "server.json").unlink(missing_ok=True)
             try:
                 yield
             finally:
@@ -108,6 +110,8 @@ class State:
         else:
             return None  # nobody holds it: what server.json says is of a server that was killed
         try:
-            return Server(**json.loads((self.folder / "server.json").read_text(encoding="utf-8")))
+            server = Server(**json.loads((self.folder / "server.json").read_text(encoding="utf-8")))
+            os.kill(server.pid, 0)
         except (OSError, ValueError, TypeError):
             return None  # it is starting
+        return server

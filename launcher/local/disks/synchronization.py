@@ -66,7 +66,8 @@ class Mirror:
                 seen.add(file.path)
                 if self._known.get(file.path) != file.signature and self._send(file):
                     self._known[file.path] = file.signature
-            if self._deletes:
+            # A folder that is gone itself is a lost disk, not one from which everything was deleted.
+            if self._deletes and self.folder.is_dir():
                 for path in self._known.keys() - seen:
                     self._objects.delete(self.bucket, self.prefix + path)
                     del self._known[path]
@@ -96,13 +97,14 @@ class Synchronizer:
         if self._mirrors:
             self._thread.start()
 
-    def finish(self, *, last_look: bool = True) -> None:
-        """End, by default after a last look, when no container writes any more."""
+    def finish(self, lost: Path | None = None) -> None:
+        """End, after a last look, when no container writes any more; of a lost disk there is none."""
         self._ended.set()
         if self._mirrors:
             self._thread.join()
-        for mirror in self._mirrors if last_look else ():
-            mirror.synchronize()
+        for mirror in self._mirrors:
+            if lost is None or not mirror.folder.is_relative_to(lost):
+                mirror.synchronize()
 
     def _run(self) -> None:
         while not self._ended.wait(INTERVAL):

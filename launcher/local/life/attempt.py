@@ -107,11 +107,9 @@ class Attempt:
 
     def finish(self, lost_host: str | None = None) -> None:
         """End what goes on beside the containers, which have ended; of a lost host nothing more is to be had."""
-        if lost_host is not None:
-            tree.wipe(self.layouts[lost_host].folder)
         for feeder in self._feeders:
             feeder.stop()
-        self._synchronizer.finish()
+        self._synchronizer.finish(self.layouts[lost_host].folder if lost_host else None)
 
     def failure(self, host: str) -> str | None:
         """Return a host's failure file; None if there is none."""

@@ -1,0 +1,61 @@
+"""A local SageMaker for the whole session: moto's memory is the process's, so there is one server at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from local_sagemaker import LocalSageMaker
+
+    from launcher.local.server import LocalServer
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the developer's AWS account nor their own local SageMaker reaches a test."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "LAUNCHER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("LOCAL_SAGEMAKER_STATE", str(tmp_path / "local"))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    from launcher.local.server import LocalServer, Settings
+    from launcher.local.state import State
+
+    settings = Settings(jobs_at_once=4, stop_seconds=2)
+    with LocalServer(State(tmp_path_factory.mktemp("state")), settings) as server:
+        server.objects.make_bucket("bucket")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sagemaker(server: LocalServer, job_image: str) -> LocalSageMaker:  # noqa: ARG001 - jobs need the image
+    """The session's server, with an image for jobs of one line."""
+    from local_sagemaker import LocalSageMaker
+
+    return LocalSageMaker(server.address)
+
+
+@pytest.fixture(scope="session")
+def job_image() -> str:
+    from local_sagemaker import IMAGE, build_image
+
+    base = subprocess.run(
+        [REPOSITORY / "scripts/base_image.sh"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    build_image(base)
+    return IMAGE

@@ -1,0 +1,66 @@
+"""Rules in a container beside the job: statuses that change while it runs, actions, files, the end marker."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from local_sagemaker import BUCKET, IMAGE, LocalSageMaker
+
+pytestmark = pytest.mark.docker
+
+STOP = '[{\\"name\\": \\"stoptraining\\", \\"training_job_prefix\\": \\"any\\"}]'
+
+
+def ruled(image: str = IMAGE, **parameters: str) -> dict[str, Any]:
+    rule = {
+        "RuleConfigurationName": "Rule",
+        "RuleEvaluatorImage": image,
+        "RuleParameters": {"rule_to_invoke": "LossNotDecreasing"} | parameters,
+    }
+    return {"DebugHookConfig": {"S3OutputPath": f"s3://{BUCKET}/debug"}, "DebugRuleConfigurations": [rule]}
+
+
+def verdict(job: dict[str, Any]) -> tuple[str, str | None]:
+    (status,) = job["DebugRuleEvaluationStatuses"]
+    return status["RuleEvaluationStatus"], status.get("StatusDetails")
+
+
+def test_a_verdict_comes_while_the_job_runs_and_stops_it(sagemaker: LocalSageMaker) -> None:
+    name = sagemaker.create(
+        "cd /opt/ml/output; mkdir -p tensors; touch tensors/bad; trap 'exit 0' TERM; while :; do sleep 0.05; done",
+        **ruled(action_json=STOP),
+    )
+    job = sagemaker.wait(name)
+    assert job["TrainingJobStatus"] == "Stopped"
+    assert verdict(job) == ("IssuesFound", "step 3")
+    sagemaker.wait_until(name, lambda _: f"output/{name}/rule-output/Rule/report.html" in sagemaker.keys("output/"))
+    assert sagemaker.keys(f"debug/{name}/") == [
+        f"debug/{name}/debug-output/bad",
+        f"debug/{name}/debug-output/training_job_end.ts",
+    ]
+
+
+def test_a_healthy_job_gets_its_verdict_after_its_end(sagemaker: LocalSageMaker) -> None:
+    job = sagemaker.run("sleep 1", **ruled())
+    assert job["TrainingJobStatus"] == "Completed"
+    done = sagemaker.wait_until(job["TrainingJobName"], lambda job: verdict(job)[0] != "InProgress")
+    assert verdict(done)[0] == "NoIssuesFound"
+
+
+def test_system_metrics_come_from_the_platform(sagemaker: LocalSageMaker) -> None:
+    job = sagemaker.run(
+        "timeout 4 sh -c 'while :; do :; done'; true",  # the engine reads once a second
+        ProfilerConfig={"S3OutputPath": f"s3://{BUCKET}/profile", "ProfilingIntervalInMilliseconds": 100},
+    )
+    prefix = f"profile/{job['TrainingJobName']}/profiler-output/system"
+    keys = sagemaker.keys(prefix)
+    assert f"{prefix}/training_job_end.ts" in keys
+    files = [key for key in keys if key.startswith(f"{prefix}/incremental/")]
+    assert all(key.endswith(".algo-1.json") for key in files)
+    lines = [json.loads(line) for key in files for line in sagemaker.read(f"s3://{BUCKET}/{key}").splitlines()]
+    assert {line["Type"] for line in lines} >= {"cpu", "memory", "i/o", "network"}
+    busy = [line["Value"] for line in lines if line["Dimension"] == "ContainerCPUUtilization"]
+    assert busy
+    assert max(busy) > 5
