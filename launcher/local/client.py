@@ -34,6 +34,7 @@ _EXTRA = ("docker", "flask", "flask_cors", "moto")
 """What pyproject.toml's extra `local` installs, by the names that are imported."""
 
 _used: list[Server | None] = []
+_started: list[subprocess.Popen[bytes]] = []
 
 _LOOPBACK = "127.0.0.1,localhost"
 
@@ -69,6 +70,7 @@ def start_server(state: State, options: Sequence[str] = ()) -> Server:
             cwd=state.folder,
             env=_environment_of_server(),
         )
+    _started.append(process)  # it lives on: nothing here waits for its end
     give_up = time.monotonic() + _START_SECONDS
     while time.monotonic() < give_up:
         server = state.running_server()

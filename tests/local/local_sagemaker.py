@@ -118,7 +118,8 @@ class LocalSageMaker:
 
     def streams(self, name: str, group: str = "/aws/sagemaker/TrainingJobs") -> dict[str, list[str]]:
         """Return host -> lines, of all attempts."""
-        logs, lines = self.client("logs"), {}
+        logs = self.client("logs")
+        lines: dict[str, list[str]] = {}
         groups = {entry["logGroupName"] for entry in logs.describe_log_groups()["logGroups"]}
         if group not in groups:
             return {}

@@ -64,9 +64,7 @@ def test_fifty_jobs_and_a_server_that_is_killed_in_the_middle(servers: Servers) 
     sagemaker = servers.start()
     sagemaker.client("s3").create_bucket(Bucket=BUCKET)
     names = [
-        sagemaker.create(
-            f"echo number {number}; echo loss=0.{number + 1}; sleep 0.3; echo {number} > /opt/ml/model/weights"
-        )
+        sagemaker.create(f"echo number {number}; echo loss=0.{number + 1}; sleep 0.3; echo {number} > /opt/ml/model/w")
         for number in range(50)
     ]
     done: list[dict[str, Any]] = []

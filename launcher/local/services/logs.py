@@ -10,6 +10,7 @@ weeks, which the API would refuse, have to come back when the server is started 
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import threading
 from collections.abc import Iterator, Sequence
@@ -61,7 +62,7 @@ def load(kind: Kind, region: str, job_name: str, folder: Path) -> None:
         lines = list(read(path))
         if lines:
             stream.put_log_events(_events(lines))
-            stream.creation_time = lines[0].time // 1_000_000  # type: ignore[assignment]  # moto's own hint is wrong
+            stream.creation_time = dt.datetime.fromtimestamp(lines[0].time / 1e9, dt.UTC).replace(tzinfo=None)
 
 
 def forget(kind: Kind, region: str, job_name: str) -> None:
