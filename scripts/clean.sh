@@ -9,6 +9,8 @@ label=distilbert-trainer
 if docker info > /dev/null 2>&1; then
     mapfile -t containers < <(docker ps --all --quiet --filter "label=$label")
     if ((${#containers[@]})); then docker rm --force "${containers[@]}"; fi
+    mapfile -t networks < <(docker network ls --quiet --filter "label=$label")
+    if ((${#networks[@]})); then docker network rm "${networks[@]}"; fi
     mapfile -t images < <(docker images --all --quiet --filter "label=$label" | sort -u)
     # One goes with the other: what is gone already is no error.
     if ((${#images[@]})); then docker rmi --force "${images[@]}" > /dev/null 2>&1 || true; fi

@@ -13,6 +13,7 @@ mypy src container data benchmarks tests/unit
 mypy launcher scripts
 mypy tests/launcher # apart from tests/unit, as the next one
 mypy tests/conformance
+mypy tests/local
 mypy tests/image # apart from tests/unit: each has a conftest.py, and mypy takes a module's name once
 mypy tests/registry # the same
 shellcheck --external-sources scripts/*.sh scripts/image/*.sh .ci/run

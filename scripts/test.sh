@@ -37,6 +37,7 @@ else
     leave_out browser "$why"
 fi
 if why=$(scripts/engine.sh 2>&1); then
+    run_tier docker "${pytest[@]}" -m docker
     run_tier 'image build' scripts/build_image.sh
     if ((failed)) && [[ ${results[-1]} == *FAILED* ]]; then
         leave_out image 'there is no image'
