@@ -140,7 +140,7 @@ def serving(folder: Path) -> Iterator[ApiServer]:
     moto = persistent(DomainDispatcherApplication(create_backend_app), objects)
     application = gate(api_application(jobs, neighbours(moto, Engine("tests")), objects, folder))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_QuietHandler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield ApiServer(jobs, objects, server.server_port)
