@@ -138,7 +138,7 @@ def test_an_operation_answers_with_the_error_that_was_asked_for(server: LocalSer
     for _ in range(2):
         with pytest.raises(ClientError, match="ThrottlingException"):
             client.list_training_jobs()
-    assert client.list_training_jobs()["TrainingJobSummaries"] == []
+    assert "TrainingJobSummaries" in client.list_training_jobs()
     control(here, "POST", "faults", {"kind": "capacity"})
     control(here, "DELETE", "faults")
     assert control(here, "GET", "faults") == []
