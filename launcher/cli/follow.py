@@ -16,6 +16,7 @@ from launcher.aws.processing_job import raise_for_status as raise_for_processing
 from launcher.aws.summary import summary
 from launcher.aws.training_job import TrainingJob, raise_for_status
 from launcher.errors import ExitCode, JobFailedError
+from launcher.local.client import running_local
 from launcher.request.fields import host_count
 from launcher.terminal import Terminal
 
@@ -35,10 +36,12 @@ def detaching(name: str, terminal: Terminal, next_commands: Sequence[str]) -> It
 
 
 def announce(job: TrainingJob, terminal: Terminal) -> None:
-    """Say what was submitted, and where the console shows it."""
+    """Say what was submitted, and where the console, or the local SageMaker's page, shows it."""
     terminal.say(f"submitted {job.name}")
+    server = running_local()
     with detaching(job.name, terminal, _ways_back(job)):
-        for page, address in links(job.describe(), job.region).items():
+        local = {"page": f"{server.address}/#training/{job.name}"} if server else None
+        for page, address in (local or links(job.describe(), job.region)).items():
             terminal.say(f"  {page:12} {address}")
 
 
