@@ -32,17 +32,23 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     from launcher.local.server import LocalServer, Settings
     from launcher.local.state import State
 
     settings = Settings(jobs_at_once=4, stop_seconds=2)
     with LocalServer(State(tmp_path_factory.mktemp("state")), settings) as server:
-        server.objects.make_bucket("bucket")
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
+def server(_server: LocalServer) -> LocalServer:
+    """The session's server, with a bucket; another test may have made moto forget it."""
+    _server.objects.make_bucket("bucket")
+    return _server
+
+
+@pytest.fixture
 def sagemaker(server: LocalServer, job_image: str) -> LocalSageMaker:  # noqa: ARG001 - jobs need the image
     """The session's server, with an image for jobs of one line."""
     from local_sagemaker import LocalSageMaker

@@ -23,12 +23,12 @@ from launcher.local.client import control
 from launcher.local.state import Server
 
 BUCKET = "bucket"
-IMAGE = "distilbert-trainer-test:job"
+IMAGE = "distilbert-trainer-local-test:job"
 ROLE = "arn:aws:iam::123456789012:role/Local"
 
 _DOCKERFILE = """\
 FROM {base}
-LABEL distilbert-trainer=test
+LABEL distilbert-trainer=local-test
 COPY job.sh /job.sh
 ENTRYPOINT ["sh", "/job.sh"]
 """
