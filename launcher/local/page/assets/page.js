@@ -52,7 +52,10 @@ function size(bytes) {
   return `${unit ? bytes.toFixed(bytes < 10 ? 1 : 0) : bytes} ${units[unit]}`;
 }
 
-const figure = (value) => (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4))));
+function figure(value) {
+  if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(2).replace(/\.?0+e/, "e");
+  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
+}
 
 // ------------------------------------------------------------------------------------------------------- the list
 function line(job) {
@@ -182,16 +185,27 @@ function buttonsOf(job, shown) {
   return shown.buttons;
 }
 
+// One phase may have several transitions, as Downloading has for the data and for the image.
+function phasesOf(job, now) {
+  const phases = [];
+  for (const { status, message, start, end } of job.transitions.filter((transition) => !ENDED.includes(transition.status))) {
+    const seconds = (end ?? now ?? start) - start;
+    if (phases.at(-1)?.status !== status) phases.push({ status, seconds: 0, messages: [] });
+    phases.at(-1).seconds += seconds;
+    phases.at(-1).messages.push(message);
+  }
+  return phases;
+}
+
 function head(job, shown) {
   const now = Date.now() / 1000;
   const timeline = element("div", { class: "timeline", "aria-hidden": "true" });
   const phases = element("ol", { class: "phases" });
-  for (const phase of job.transitions.filter(({ status }) => !ENDED.includes(status))) {
-    const seconds = (phase.end ?? (shown.ended ? phase.start : now)) - phase.start;
-    const bar = element("span", { class: phase.status, title: `${phase.status}: ${span(seconds)}` });
-    bar.style.flexGrow = String(Math.max(seconds, 0.01));
+  for (const phase of phasesOf(job, shown.ended ? null : now)) {
+    const bar = element("span", { class: phase.status, title: `${phase.status}: ${span(phase.seconds)}` });
+    bar.style.flexGrow = String(Math.max(phase.seconds, 0.01));
     timeline.append(bar);
-    phases.append(element("li", { title: phase.message }, `${phase.status} ${span(seconds)}`));
+    phases.append(element("li", { title: phase.messages.join("; ") }, `${phase.status} ${span(phase.seconds)}`));
   }
   return [
     element("div", { class: "top" }, element("a", { class: "back", href: "#" }, "‹ all jobs"), element("h2", {}, job.name),
