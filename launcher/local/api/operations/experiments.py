@@ -34,7 +34,8 @@ def join(account: Account, job: Job) -> None:
     trial = config.get("TrialName")
     if trial is None and "ExperimentName" in config:
         trial = component_name(job)
-        _add_trial(account, trial, config["ExperimentName"], {})
+        if account.records.get("experiment-trial", f"{account.region}/{trial}") is None:
+            _add_trial(account, trial, config["ExperimentName"], {})
     if trial is not None:
         _associate(account, trial, component_name(job))
 
