@@ -1,6 +1,7 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
-.PHONY: help train test image smoke push lint lock conformance bench bench-prepare bench-scaling kill-matrix clean
+.PHONY: help train test image smoke push image-diff reproducible lint lock conformance bench bench-prepare \
+	bench-scaling kill-matrix clean
 
 IMAGE := distilbert-trainer:local
 
@@ -23,6 +24,13 @@ smoke: ## does the built image work? a few steps on data of its own, about a min
 
 push: ## build, smoke-test, scan, push to ECR, print the URI by digest (scripts/build_and_push.sh --help)
 	@scripts/build_and_push.sh
+
+image-diff: ## what differs between two images, A=... B=...: size, labels, packages, files
+	@scripts/host_python.sh
+	@.venv/bin/python -m scripts.image.diff $(A) $(B)
+
+reproducible: ## build twice without a cache and compare byte by byte: a quarter of an hour
+	@scripts/reproducible.sh
 
 conformance: ## AWS's own SDK runs the notebook against the local SageMaker, in this image: five minutes
 	@scripts/host_python.sh

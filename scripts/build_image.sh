@@ -2,7 +2,7 @@
 # Build distilbert-trainer:local, by BuildKit or by the legacy builder. The build reaches the network the way this
 # machine does (CA bundle, package index, proxy), and none of that is in the image.
 #
-#   scripts/build_image.sh [IMAGE [STAGE]]
+#   scripts/build_image.sh [IMAGE [STAGE [DOCKER_OPTION...]]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -54,7 +54,7 @@ export DOCKER_BUILDKIT
 
 previous=$(docker image inspect --format '{{.Id}}' "$image" 2> /dev/null || true)
 echo "image: building $image from $base_image (the first time takes minutes)"
-if ! docker build "${options[@]}" . > "$log" 2>&1; then
+if ! docker build "${options[@]}" "${@:3}" . > "$log" 2>&1; then
     tail -n 40 "$log" >&2
     echo "image: the build failed; the end of $log is above" >&2
     exit 1

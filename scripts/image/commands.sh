@@ -63,7 +63,7 @@ advice() {
         *UnrecognizedClient* | *InvalidClientTokenId* | *InvalidSignature* | *redentials* | *'config profile'*)
             echo "AWS does not take these credentials; 'aws sts get-caller-identity' says whose they are" ;;
         *AccessDenied* | *'not authorized'* | *denied*)
-            echo "the role lacks the permission named above; README.md lists what a push needs" ;;
+            echo "the role lacks the permission named above; docs/publishing.md lists what a push needs" ;;
         *'another content'*)
             echo "a tag is for good; commit the change, which makes a new tag, or use the image that is there" ;;
         *)

@@ -68,6 +68,13 @@ class Repository:
             )
         return answer
 
+    def referrers(self, subject: str) -> list[dict[str, Any]]:
+        """Return what refers to a manifest: the registry's list, else the index under the tag that stands for it."""
+        answer = self._request("GET", f"referrers/{subject}", accepted=(200, 404))
+        found = answer if answer.status == 200 else self.manifest(_referrers_tag(subject))
+        entries: list[dict[str, Any]] = json.loads(found.content)["manifests"] if found else []
+        return entries
+
     def blob(self, digest: str) -> bytes:
         """Return a blob's bytes."""
         return self._request("GET", f"blobs/{digest}").content
@@ -131,14 +138,14 @@ def find(repository: Repository, tag: str, image: Mapping[str, Any]) -> str:
     )
 
 
-def attach(repository: Repository, subject: str, file: Path, media_type: str) -> str:
-    """Push a file as an artifact that refers to the image with digest `subject`; return the artifact's digest.
-
-    The same file gives the same artifact, so a second time changes nothing.
-    """
+def attach(repository: Repository, subject: str, file: Path, media_type: str) -> None:
+    """Push a file as an artifact that refers to the image with digest `subject`, unless it has one of that type."""
     image = repository.manifest(subject)
     if image is None:
         raise ImageError(ExitCode.REGISTRY, f"{subject} is not in the registry: nothing can be attached to it.")
+    referrers = repository.referrers(subject)
+    if any(entry.get("artifactType") == media_type for entry in referrers):
+        return
     content = file.read_bytes()
     layer = _descriptor(media_type, content) | {"annotations": {"org.opencontainers.image.title": file.name}}
     artifact = {
@@ -152,24 +159,15 @@ def attach(repository: Repository, subject: str, file: Path, media_type: str) ->
     repository.put_blob(_EMPTY)
     repository.put_blob(content)
     manifest = json.dumps(artifact, indent=1).encode()
-    if repository.manifest(_digest(manifest)):
-        return _digest(manifest)
     answer = repository.put_manifest(manifest, _ARTIFACT, _digest(manifest))
-    if not answer.headers["OCI-Subject"]:
-        _list_under_tag(repository, subject, _descriptor(_ARTIFACT, manifest) | {"artifactType": media_type})
-    return _digest(manifest)
+    if not answer.headers["OCI-Subject"]:  # the registry keeps no list: clients look under a tag
+        entry = _descriptor(_ARTIFACT, manifest) | {"artifactType": media_type}
+        index = {"schemaVersion": 2, "mediaType": _INDEXES[0], "manifests": [*referrers, entry]}
+        repository.put_manifest(json.dumps(index, indent=1).encode(), _INDEXES[0], _referrers_tag(subject))
 
 
-def _list_under_tag(repository: Repository, subject: str, entry: dict[str, Any]) -> None:
-    """Add an artifact to the index by whose tag clients find it where the registry keeps no list of its own."""
-    tag = subject.replace(":", "-")
-    found = repository.manifest(tag)
-    index: dict[str, Any] = {"schemaVersion": 2, "mediaType": _INDEXES[0], "manifests": []}
-    if found:
-        index = json.loads(found.content)
-    if entry not in index["manifests"]:
-        index["manifests"] = [*index["manifests"], entry]
-        repository.put_manifest(json.dumps(index, indent=1).encode(), _INDEXES[0], tag)
+def _referrers_tag(subject: str) -> str:
+    return subject.replace(":", "-")
 
 
 def _descriptor(media_type: str, content: bytes) -> dict[str, Any]:

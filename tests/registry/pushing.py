@@ -6,14 +6,17 @@ result.exit_code, result.stdout, result.stderr
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "scripts" / "build_and_push.sh"
+PASSWORD = "123456789012-auth-token"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 DOCKERFILE = """
@@ -36,6 +39,13 @@ class Result:
     stderr: str
 
 
+def inspect(image: str) -> dict[str, Any]:
+    """Return the engine's record of an image."""
+    result = subprocess.run(["docker", "image", "inspect", image], stdout=subprocess.PIPE, check=True)
+    found: dict[str, Any] = json.loads(result.stdout)[0]
+    return found
+
+
 class Images:
     """Builds images on the trainer's own stage with Debian and Python."""
 
@@ -47,23 +57,34 @@ class Images:
 
     def build(self, content: str, revision: str = COMMIT, smoke: int = 0, random_bytes: int = 0) -> str:
         """Return the id of an image with this content, whose smoke test exits with `smoke`."""
-        name = f"{self.name}-{len(self.names)}"
-        dockerfile = DOCKERFILE.format(
-            base=self._base, revision=revision, smoke=smoke, content=content, random_bytes=random_bytes
+        return self._build(
+            DOCKERFILE.format(
+                base=self._base, revision=revision, smoke=smoke, content=content, random_bytes=random_bytes
+            )
         )
-        subprocess.run(["docker", "build", "--quiet", "--tag", name, "-"], input=dockerfile, text=True, check=True)
-        self.names.append(name)
-        return name
 
     def again(self, image: str) -> str:
         """Return an image with the layers and settings of another, and another time of building."""
+        return self._build(f'FROM {image}\nENTRYPOINT ["env"]\n', "--no-cache")
+
+    def add(self, image: str, *commands: str) -> str:
+        """Return an image with a layer more for each command."""
+        return self._build("\n".join([f"FROM {image}", *(f"RUN {command}" for command in commands)]))
+
+    def _build(self, dockerfile: str, *options: str) -> str:
         name = f"{self.name}-{len(self.names)}"
-        dockerfile = f'FROM {image}\nENTRYPOINT ["env"]\n'
-        subprocess.run(
-            ["docker", "build", "--quiet", "--no-cache", "--tag", name, "-"], input=dockerfile, text=True, check=True
-        )
+        command = ["docker", "build", "--quiet", *options, "--tag", name, "-"]
+        subprocess.run(command, input=dockerfile, text=True, check=True)
         self.names.append(name)
         return name
+
+    def forget(self, uri: str) -> None:
+        """Take an image's names in a repository away; the engine then pulls it from there."""
+        repository = uri.partition("@")[0]
+        record = inspect(uri)
+        for name in (*record["RepoTags"], *record["RepoDigests"]):
+            if name.startswith(repository):
+                subprocess.run(["docker", "image", "rm", name], check=True, stdout=subprocess.DEVNULL)
 
     def remove_all(self) -> None:
         subprocess.run(["docker", "image", "rm", *reversed(self.names)], check=True, stdout=subprocess.DEVNULL)
@@ -104,6 +125,16 @@ class Push:
     def wait(self, process: subprocess.Popen[str]) -> Result:
         stdout, stderr = process.communicate(timeout=600)
         return Result(process.returncode, stdout, stderr)
+
+    def log_in(self, uri: str) -> None:
+        """Log in to an image's registry, as a user does; the engine's clients then pull from there."""
+        command = ["docker", "login", "--username", "AWS", "--password-stdin", uri.partition("/")[0]]
+        subprocess.run(command, env=self.environment, input=PASSWORD, text=True, check=True, capture_output=True)
+
+    def pull(self, uri: str) -> None:
+        """Pull an image as somebody who has logged in."""
+        self.log_in(uri)
+        subprocess.run(["docker", "pull", "--quiet", uri], env=self.environment, check=True, capture_output=True)
 
     def __call__(self, *options: str, **environment: str) -> Result:
         return self.wait(self.start(*options, **environment))
