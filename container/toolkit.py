@@ -19,7 +19,7 @@ from pathlib import Path
 
 import causes
 import process_group
-from configuration import Configuration, read_configuration
+from configuration import read_configuration
 from contract import ROOT, make_output_folders, success_file, toolkit_base
 from failure import SIGNAL_BASE, ContainerError, ExitCode, read_failure, report
 
@@ -51,7 +51,6 @@ class Evidence:
     success: bool
     """Whether the toolkit left its success file."""
     out_of_memory: bool
-    hosts: tuple[str, ...]
 
 
 def train(root: Path = ROOT, program_dir: Path = PROGRAM_DIR, output: int | None = None) -> int:
@@ -66,7 +65,7 @@ def train(root: Path = ROOT, program_dir: Path = PROGRAM_DIR, output: int | None
         for remark in configuration.remarks:
             sys.stderr.write(f"{remark}\n")
         with toolkit_base(root, program_dir, configuration) as base:
-            evidence = _run(base, root, configuration, output)
+            evidence = _run(base, root, output)
         exit_code, sentence = judge(evidence)
         if _TOOLKIT_FAILED.match(evidence.failure):
             sys.stderr.write(evidence.failure + "\n")
@@ -88,13 +87,13 @@ def judge(evidence: Evidence) -> tuple[int, str]:
     return exit_code, "" if says_itself else _sentence(code, evidence)
 
 
-def _run(base: Path, root: Path, configuration: Configuration, output: int | None) -> Evidence:
+def _run(base: Path, root: Path, output: int | None) -> Evidence:
     exit_code_file = base / "exit-code"
     kills_before = causes.out_of_memory_kills() or 0
     ending = process_group.run(
         # -P keeps the container's own modules off the path that the toolkit hands to train.py.
         [sys.executable, "-P", str(Path(__file__).with_name("run_toolkit.py"))],
-        _environment(os.environ, base, exit_code_file, configuration.hosts),
+        _environment(os.environ, base, exit_code_file),
         output=output,
     )
     return Evidence(
@@ -103,12 +102,11 @@ def _run(base: Path, root: Path, configuration: Configuration, output: int | Non
         failure=read_failure(root),
         success=success_file(root).exists(),
         out_of_memory=(causes.out_of_memory_kills() or 0) > kills_before,
-        hosts=tuple(configuration.hosts),
     )
 
 
-def _environment(environ: Mapping[str, str], base: Path, exit_code_file: Path, hosts: list[str]) -> dict[str, str]:
-    environment = {
+def _environment(environ: Mapping[str, str], base: Path, exit_code_file: Path) -> dict[str, str]:
+    return {
         **environ,
         "SAGEMAKER_BASE_DIR": str(base),
         "SAGEMAKER_PROGRAM": PROGRAM,
@@ -116,11 +114,10 @@ def _environment(environ: Mapping[str, str], base: Path, exit_code_file: Path, h
         EXIT_CODE_FILE_VARIABLE: str(exit_code_file),
         "PYTHONUNBUFFERED": "1",  # a line reaches CloudWatch when it is written
         "PYTHONFAULTHANDLER": "1",  # a crash in a native library leaves the Python stack in the log
+        # Without it the toolkit asks for the address of every host, one after the other, for up to 15 minutes each,
+        # and then does not say which has none; training's own hosts meet by themselves. It changes nothing else.
+        "SM_STUDIO_LOCAL_MODE": "true",
     }
-    if len(hosts) == 1:
-        # Without it the toolkit asks for the address of the only host, for up to 15 minutes. It changes nothing else.
-        environment["SM_STUDIO_LOCAL_MODE"] = "true"
-    return environment
 
 
 def _read_exit_code(file: Path) -> int | None:
@@ -145,7 +142,7 @@ def _training_exit_code(evidence: Evidence) -> int:
         # The toolkit exits with 0 if it cannot write how the script ended.
         return ExitCode.DISK_FULL
     if _TOOLKIT_FAILED.match(evidence.failure):
-        return ExitCode.CONFIGURATION if "gaierror" in evidence.failure else ExitCode.BUG
+        return ExitCode.BUG
     return ending.leader
 
 
@@ -176,11 +173,6 @@ def _sentence(code: int, evidence: Evidence) -> str:
 
 
 def _toolkit_sentence(evidence: Evidence) -> str:
-    if "gaierror" in evidence.failure:
-        return (
-            f"One of the hosts in resourceconfig.json ({', '.join(evidence.hosts)}) has no address on this network, "
-            "after 15 minutes of asking. Correct the names, or give the containers these host names."
-        )
     exceptions = _EXCEPTION.findall(evidence.failure) or evidence.failure.strip().splitlines()
     return (
         f"sagemaker-training could not start {PROGRAM}: {exceptions[-1][:600]}. The log has the traceback; please "

@@ -15,32 +15,41 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from star_rating import logs, quiet_tensorflow
 from star_rating.contract import Contract
-from star_rating.failures import ConfigurationError, ExitCode, StalledError, as_failure, write_failure
+from star_rating.failures import ExitCode, Failure, OtherHostError, StalledError, as_failure, write_failure
+from star_rating.hosts.cluster import Cluster
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.profiling import profiler
 from star_rating.training import instruction_set, threads
 from star_rating.training.interruption import StopRequest
 from star_rating.training.watchdog import Watchdog
 
+if TYPE_CHECKING:
+    from star_rating.data.channel import Channel
+    from star_rating.model.checkpoint import Checkpoint
+    from star_rating.model.weights import Weights
+
 log = logging.getLogger("star_rating.train")
 
 
 def main() -> int:
     """Train, and turn whatever goes wrong into an exit code, a sentence on stderr and SageMaker's failure file."""
-    logs.configure()
     contract = Contract.from_environment(os.environ)
+    logs.configure(writes_measurements=contract.current_host == contract.hosts[0])
     try:
-        hyperparameters = Hyperparameters.from_arguments(sys.argv[1:])
+        hyperparameters = Hyperparameters.from_arguments(sys.argv[1:]).for_hosts(len(contract.hosts))
         stall_seconds = hyperparameters.stall_timeout_minutes * 60
+        cluster = Cluster.of(contract, on_loss=lambda loss: end_at_once(loss, contract))
         with (
             StopRequest() as stop,
-            Watchdog(stall_seconds, lambda stall: end_hanging(stall, contract)) as watchdog,
+            Watchdog(stall_seconds, lambda stall: end_hanging(stall, contract, cluster)) as watchdog,
             profiler.start(contract, enabled=hyperparameters.enable_profiler) as profile,
+            cluster,
         ):
-            train_and_evaluate(hyperparameters, contract, stop, watchdog, profile)
+            train_and_evaluate(hyperparameters, contract, cluster, stop, watchdog, profile)
     except Exception as error:  # noqa: BLE001 - the process's last line of defence
         return report_failure(error, contract.output_dir)
     leave_exit_code(ExitCode.SUCCESS)
@@ -50,51 +59,39 @@ def main() -> int:
 def train_and_evaluate(
     hyperparameters: Hyperparameters,
     contract: Contract,
+    cluster: Cluster,
     stop: StopRequest,
     watchdog: Watchdog,
     profile: profiler.Profiler | profiler.NoProfiler,
 ) -> None:
     """Run one job, or what there is time for once `stop` is requested."""
     started = time.monotonic()
-    if len(contract.hosts) > 1:
-        raise ConfigurationError(
-            f"The job has {len(contract.hosts)} hosts, and this image trains on one: several would train several "
-            "unrelated models. Set instance_count=1."
-        )
-
     # TensorFlow reads its environment when it is imported: instruction set and threads have to be chosen before that,
     # and a mistyped hyperparameter should not wait for an import of several seconds. Hence the imports in here.
     instructions = instruction_set.choose(os.environ)
     thread_pools = threads.choose(os.environ)
+    cluster.meet(hyperparameters.host_wait_minutes * 60, lambda: watchdog.beat("waiting for the other hosts"))
     quiet_tensorflow.load()
     import tf_keras
 
     from star_rating.checkpointing.checkpoints import open_checkpoints
     from star_rating.checkpointing.run_state import fingerprint, steps_per_epoch
-    from star_rating.data.channel import open_channel, require_several_classes
+    from star_rating.data.channel import require_several_classes
+    from star_rating.hosts import collectives
+    from star_rating.hosts.part import work_of
     from star_rating.model import checkpoint, weights
     from star_rating.results import run_record
     from star_rating.results.artifacts import write_artifacts
     from star_rating.results.export import require_space
     from star_rating.training import acceleration
     from star_rating.training.fit import fit
-    from star_rating.training.supervision import Supervision
-    from star_rating.training.trial import Trial
 
+    collectives.start(cluster)
     # Weights and data: what can be wrong with them is said before the first step.
     source = weights.resolve(hyperparameters.model, contract.channels, os.environ)
     pretrained = checkpoint.load(source.folder)
-    data = {
-        name: open_channel(
-            name,
-            contract.channels.get(name),
-            max_seq_length=hyperparameters.max_seq_length,
-            vocabulary_size=pretrained.config.vocab_size,
-            tokenizer_sha256=source.tokenizer_sha256,
-            on_progress=lambda: watchdog.beat("reading the channels"),
-        )
-        for name in needed_channels(hyperparameters)
-    }
+    cluster.require_same({**hyperparameters.as_dict(), "weights": source.sha256, **run_record.versions()})
+    data = open_channels(hyperparameters, contract, cluster, pretrained, source, watchdog)
     require_several_classes(data["train"])
     require_space(contract.model_dir, pretrained)
     for name, channel in data.items():
@@ -102,31 +99,28 @@ def train_and_evaluate(
             "channel %s: %d reviews in %d file(s), stars %s", name, channel.records, len(channel.files), channel.stars
         )
 
-    checkpointing = open_checkpoints(hyperparameters, contract, fingerprint(hyperparameters, source, data["train"]))
-
+    work = work_of(hyperparameters, data, cluster)
+    print_of_run = fingerprint(hyperparameters, source, data["train"])
+    checkpointing = work.checkpointing(lambda: open_checkpoints(hyperparameters, contract, print_of_run), print_of_run)
+    machine = acceleration.Machine(instructions, thread_pools, gpu=acceleration.has_gpu())
     steps = hyperparameters.epochs * steps_per_epoch(hyperparameters, data["train"])
-    accelerated = acceleration.decide(
-        Trial(hyperparameters, pretrained, data["train"], steps),
-        acceleration.Machine(instructions, thread_pools, gpu=acceleration.has_gpu()),
-        earlier=checkpointing.state.acceleration if checkpointing.state else None,
+    accelerated = work.acceleration(
+        pretrained, steps, machine, checkpointing.state.acceleration if checkpointing.state else None
     )
     accelerated.apply()
     # From here on every random number follows from the seed.
     tf_keras.utils.set_random_seed(hyperparameters.seed)
-    supervision = Supervision(stop, watchdog, profile)
-    trained = fit(
-        hyperparameters,
-        contract,
-        pretrained,
-        data,
-        accelerated,
-        checkpointing=checkpointing,
-        supervision=supervision,
-    )
-    artifacts = write_artifacts(hyperparameters, trained, data, source.folder, contract.model_dir, supervision)
+    supervision = work.supervision(stop, watchdog, profile)
+    trained = fit(work, contract, pretrained, accelerated, checkpointing=checkpointing, supervision=supervision)
+    hosts = work.hosts(trained.model)
+    artifacts = write_artifacts(work, trained, source.folder, contract.model_dir, supervision)
 
     profile_record = profile.finish()
     total = time.monotonic() - started
+    if artifacts is None:
+        log.info("done in %.0f s; the model is with %s", total, cluster.hosts[0])
+        return
+
     run_record.write(
         contract.model_dir / "run.json",
         {
@@ -134,6 +128,7 @@ def train_and_evaluate(
             "image": run_record.image(os.environ),
             "versions": run_record.versions(),
             "machine": run_record.machine(),
+            "hosts": hosts,
             "hyperparameters": hyperparameters.as_dict(),
             "weights": source.as_dict(),
             "channels": run_record.channels(data),
@@ -153,6 +148,35 @@ def train_and_evaluate(
         log.info("stopped by %s at step %d, %.1f s ago", stop.signal.name, trained.step, stop.seconds)
 
 
+def open_channels(
+    hyperparameters: Hyperparameters,
+    contract: Contract,
+    cluster: Cluster,
+    pretrained: Checkpoint,
+    source: Weights,
+    watchdog: Watchdog,
+) -> dict[str, Channel]:
+    """Check the channels that this job reads, those of several hosts also against each other."""
+    from star_rating.data.channel import open_channel
+    from star_rating.hosts.channels import share
+
+    data = {
+        name: open_channel(
+            name,
+            contract.channels.get(name),
+            max_seq_length=hyperparameters.max_seq_length,
+            vocabulary_size=pretrained.config.vocab_size,
+            tokenizer_sha256=source.tokenizer_sha256,
+            shared=cluster.size > 1,
+            on_progress=lambda: watchdog.beat("reading the channels"),
+        )
+        for name in needed_channels(hyperparameters)
+    }
+    if cluster.size == 1:
+        return data
+    return {name: share(cluster, channel, contract.channels.get(name)) for name, channel in data.items()}
+
+
 def needed_channels(hyperparameters: Hyperparameters) -> list[str]:
     """Return the channels that these hyperparameters read."""
     wanted = {"train": True, "validation": hyperparameters.run_validation, "test": hyperparameters.run_test}
@@ -162,7 +186,7 @@ def needed_channels(hyperparameters: Hyperparameters) -> list[str]:
 def report_failure(error: Exception, output_dir: Path) -> int:
     """Say once what went wrong, and return the exit code; the traceback of a defect goes to the log alone."""
     failure = as_failure(error)
-    if failure.exit_code == ExitCode.BUG:
+    if failure.exit_code == ExitCode.BUG and not isinstance(failure, OtherHostError):
         log.error("traceback of the defect below", exc_info=error)
     write_failure(failure, output_dir)
     print(f"error: {failure}", file=sys.stderr, flush=True)  # noqa: T201 - beside the log, where `docker run` shows it
@@ -170,12 +194,19 @@ def report_failure(error: Exception, output_dir: Path) -> int:
     return failure.exit_code
 
 
-def end_hanging(stall: StalledError, contract: Contract) -> None:
+def end_hanging(stall: StalledError, contract: Contract, cluster: Cluster) -> None:
     """End the process from the watchdog's thread: the main thread hangs, and cannot be told to."""
-    report_failure(stall, contract.output_dir)
+    cluster.fail(stall)
     log.error("where each thread is:")
     faulthandler.dump_traceback(sys.stdout, all_threads=True)
-    os._exit(stall.exit_code)
+    end_at_once(stall, contract)
+
+
+def end_at_once(failure: Failure, contract: Contract) -> None:
+    """Report a failure and end the process, whatever its main thread waits for."""
+    report_failure(failure, contract.output_dir)
+    sys.stdout.flush()
+    os._exit(failure.exit_code)
 
 
 def leave_exit_code(exit_code: ExitCode) -> None:

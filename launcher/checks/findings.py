@@ -1,7 +1,7 @@
 """A list of findings under construction; it knows the job, and so where each key stands.
 
 findings = Findings(job)
-findings.error("compute.instance_count", "is 2; the image trains on one host")
+findings.error("compute.volume_size_in_gb", "is 0; at least 1 is needed")
 """
 
 from __future__ import annotations

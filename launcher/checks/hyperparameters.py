@@ -16,7 +16,7 @@ from launcher.job_file.section import Scalar
 
 
 def check(job: Job, findings: Findings) -> None:
-    """Add hyperparameters that the image does not know, or would refuse; and hosts that it cannot use."""
+    """Add hyperparameters that the image does not know, or would refuse."""
     if not job.check_image_contract:
         return
     known = hyperparameters()
@@ -26,10 +26,6 @@ def check(job: Job, findings: Findings) -> None:
             findings.error(key, f"is unknown to the image; {advice(name, known)}")
         elif wrong := _wrong(value, known[name]):
             findings.error(key, f"is {value!r}; {wrong}")
-    if (job.compute.instance_count or 1) > 1:
-        findings.error(
-            "compute.instance_count", f"is {job.compute.instance_count}; the image trains on one host: set it to 1"
-        )
 
 
 def image_setting(job: Job, name: str) -> str:

@@ -39,6 +39,7 @@ class ExitCode(IntEnum):
     EXPORT = 16
     OUT_OF_MEMORY = 17
     STALLED = 18
+    HOST_LOST = 19
 
 
 class Failure(Exception):  # noqa: N818 - a job that fails has not always erred
@@ -72,7 +73,7 @@ class WeightsError(Failure):
 
 
 class ConfigurationError(Failure):
-    """A config file, a folder or a checkpoint does not fit the job, or the job asks for several hosts."""
+    """A config file, a folder or a checkpoint does not fit the job, or its hosts do not fit each other."""
 
     exit_code = ExitCode.CONFIGURATION
 
@@ -105,6 +106,20 @@ class StalledError(Failure):
     """There was no progress for longer than stall_timeout_minutes."""
 
     exit_code = ExitCode.STALLED
+
+
+class HostLostError(Failure):
+    """Another of the job's hosts ended, fell silent or never came; start the job again."""
+
+    exit_code = ExitCode.HOST_LOST
+
+
+class OtherHostError(Failure):
+    """Another host has failed and said why: this one ends with the same code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = ExitCode(exit_code)
 
 
 def as_failure(error: BaseException) -> Failure:

@@ -55,7 +55,7 @@ class Hyperparameters:
     epochs: int = _integer(3, 1, 1000, "passes over the train channel")
     learning_rate: float = _number(5e-5, 0.0, 1e7, "Adam's learning rate; the peak of a schedule")
     epsilon: float = _number(1e-8, 1e-12, 1.0, "Adam's epsilon")
-    train_batch_size: int = _integer(32, 1, 8192, "reviews a training step")
+    train_batch_size: int = _integer(32, 1, 8192, "reviews a training step, over all hosts")
     validation_batch_size: int = _integer(128, 1, 8192, "reviews a validation step")
     test_batch_size: int = _integer(128, 1, 8192, "reviews a test step")
     train_steps_per_epoch: int = _integer(0, 0, 10**9, "steps an epoch, starting over when the data ends; 0: one pass")
@@ -95,6 +95,10 @@ class Hyperparameters:
     stall_timeout_minutes: float = _number(
         30.0, 0.0, 10080.0, "minutes without progress that end the job; 0: wait for ever"
     )
+    train_batch_size_per_host: int = _integer(
+        0, 0, 8192, "reviews a training step and host, in place of train_batch_size; 0: not used"
+    )
+    host_wait_minutes: float = _number(10.0, 0.1, 1440.0, "minutes to wait for the job's other hosts to come")
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Hyperparameters:
@@ -120,6 +124,12 @@ class Hyperparameters:
         if problems:
             raise HyperparameterError(_together(problems))
         return cls(**values)
+
+    def for_hosts(self, number: int) -> Hyperparameters:
+        """Return them with train_batch_size as what a step of so many hosts has together."""
+        if not self.train_batch_size_per_host:
+            return self
+        return dataclasses.replace(self, train_batch_size=number * self.train_batch_size_per_host)
 
     def as_dict(self) -> dict[str, bool | int | float | str]:
         """Return name -> value, in the order of the class."""

@@ -26,6 +26,9 @@ METRICS = (
     "test:macro_f1",
 )
 
+MEASURING = "training.progress"
+"""The module of this package that logs measurements while training runs."""
+
 _NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?|inf|nan)"
 
 
@@ -47,14 +50,18 @@ def measurements(**values: float) -> str:
     return " ".join(parts)
 
 
-def configure() -> None:
-    """Send this package's log to stdout, a line a record, with UTC times; other packages' warnings too."""
+def configure(*, writes_measurements: bool = True) -> None:
+    """Send this package's log to stdout, a line a record, with UTC times; other packages' warnings too.
+
+    Of several hosts the first one writes the measurements: they are the same on all, and CloudWatch would count each.
+    """
     handler = logging.StreamHandler(sys.stdout)
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("star_rating").setLevel(logging.INFO)
+    logging.getLogger(f"star_rating.{MEASURING}").setLevel(logging.NOTSET if writes_measurements else logging.WARNING)
 
 
 if __name__ == "__main__":

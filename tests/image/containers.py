@@ -35,12 +35,14 @@ class Containers:
         self.session = f"distilbert-trainer.session={uuid.uuid4().hex}"
 
     def start(self, arguments: Sequence[str], options: Sequence[str] = ()) -> str:
-        """Start a container in the background, without a network, as this user; return its id."""
+        """Start a container in the background, as this user, with no network but what `options` say; return its id."""
         return docker(*self.command(arguments, ["--detach", *options])).strip()
 
     def command(self, arguments: Sequence[str], options: Sequence[str] = ()) -> list[str]:
         """Return what the Docker client is given to run a container."""
-        defaults = ["--network", "none", "--user", f"{os.getuid()}:{os.getgid()}"]
+        defaults = ["--user", f"{os.getuid()}:{os.getgid()}"]
+        if "--network" not in options:
+            defaults += ["--network", "none"]
         labels = ["--label", "distilbert-trainer=test", "--label", self.session]
         return ["run", *labels, *defaults, *options, self.image, *arguments]
 
@@ -80,10 +82,18 @@ class Containers:
         )
         return result.stdout
 
+    def network(self) -> str:
+        """Make a private network, on which containers find each other by name; return its name."""
+        name = f"distilbert-trainer-test-{uuid.uuid4().hex[:12]}"
+        docker("network", "create", "--internal", "--label", "distilbert-trainer=test", "--label", self.session, name)
+        return name
+
     def remove_all(self) -> None:
         containers = docker("ps", "--all", "--quiet", "--filter", f"label={self.session}").split()
         if containers:
             docker("rm", "--force", "--volumes", *containers)
+        if networks := docker("network", "ls", "--quiet", "--filter", f"label={self.session}").split():
+            docker("network", "rm", *networks)
 
 
 def docker(*arguments: str, timeout: float = 120) -> str:

@@ -183,7 +183,6 @@ WRONG: dict[str, tuple[Changes, str]] = {
         },
         "compute.instance_preferences have instance_count on all of them",
     ),
-    "several hosts": ({"compute.instance_count": "2"}, "compute.instance_count is 2; the image trains on one host"),
     "a channel for a group that is not there": (
         {"input_data_config.train.instance_group_names": '["gpu"]'},
         "instance_group_names names 'gpu'; there are no compute.instance_groups",

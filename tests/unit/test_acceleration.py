@@ -20,7 +20,7 @@ from star_rating.hyperparameters import Hyperparameters, Switch
 from star_rating.model import checkpoint
 from star_rating.training import acceleration, budget
 from star_rating.training.acceleration import Machine, allowed_modes, decide
-from star_rating.training.fit import build_model
+from star_rating.training.build import build_model
 from star_rating.training.instruction_set import InstructionSet
 from star_rating.training.measurement import Measurement
 from star_rating.training.mode import Mode

@@ -22,7 +22,6 @@ def judge(leader: int = 0, orphan: int | None = None, **changes: Any) -> tuple[i
         "failure": "",
         "success": leader == 0,
         "out_of_memory": False,
-        "hosts": ("algo-1",),
         "ending": Ending(leader, orphan, changes.pop("stop_signal", None), changes.pop("kill", None)),
         **changes,
     }
@@ -122,13 +121,6 @@ def test_a_crash_of_the_toolkit_is_one_sentence() -> None:
     assert code == 1
     assert sentence.startswith("sagemaker-training could not start train.py: KeyError: 'hosts'.")
     assert "Traceback" not in sentence
-
-
-def test_hosts_without_an_address_are_named() -> None:
-    failed = OF_THE_TOOLKIT.format("socket.gaierror: [Errno -2] Name or service not known", "[Errno -2]")
-    code, sentence = judge(254, failure=failed, hosts=("algo-1", "algo-2"))
-    assert code == 13
-    assert "(algo-1, algo-2) has no address on this network" in sentence
 
 
 def test_no_sentence_repeats_the_command_line() -> None:

@@ -19,7 +19,7 @@ from star_rating.failures import ExitCode
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import checkpoint
 from star_rating.results.export import _probe_batch
-from star_rating.training.fit import build_model
+from star_rating.training.build import build_model
 from star_rating.training.nonfinite import in_words
 
 BAD_WORD = max(set(range(len(VOCABULARY))) - set(_probe_batch(len(VOCABULARY), LENGTH)["input_ids"].numpy().flat))

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections import Counter
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from star_rating.failures import DataError, UsageError, WeightsError
 from star_rating.preparation import prepare as preparation
 from star_rating.preparation.prepare import Settings, prepare
 from star_rating.preparation.reviews import Columns
+from star_rating.preparation.sources import dealt_by_bytes
 from star_rating.preparation.split import SPLITS
 from star_rating.preparation.summary import summary
 from star_rating.preparation.survey import Survey, survey
@@ -169,7 +171,32 @@ def test_hosts_that_see_all_files_write_each_review_once_and_agree_on_its_split(
     reviews = [{review_of[text] for text in texts[split]} for split in SPLITS]
     assert sorted(text for split in SPLITS for text in texts[split]) == sorted(review_of)
     assert sum(map(len, reviews)) == len(set.union(*reviews)) == 200
-    assert [source.name for source in read_manifests(outputs[1] / "train")[0].sources] == ["1.tsv"]
+    sources = [[source.name for source in read_manifests(output / "train")[0].sources] for output in outputs]
+    assert sorted(map(len, sources)) == [1, 2]
+    assert sorted(chain(*sources)) == ["0.tsv", "1.tsv", "2.tsv"]
+
+
+def test_any_number_of_hosts_that_see_all_files_writes_the_same_records(settings: Settings, tmp_path: Path) -> None:
+    rows = random_reviews(600)
+    for name, part in {"a": rows[:50], "b": rows[50:100], "c": rows[100:]}.items():
+        write_tsv(settings.inputs[0] / f"{name}.tsv", part)
+    (settings.inputs[0] / "reviews.tsv").unlink()
+    written = {}
+    for number in (1, 2, 3):
+        hosts = tuple(f"algo-{index + 1}" for index in range(number))
+        output = tmp_path / str(number)
+        for host in hosts:  # each has a folder of its own on the platform; here their files come together
+            prepare(replace(settings, output=output / host, host=host, hosts=hosts, shard_by_host=True))
+        files = output.glob("*/*/*.tfrecord")
+        written[number] = sorted((path.parent.name, path.name, path.read_bytes()) for path in files)
+    assert len(written[1]) >= len(SPLITS) * 2
+    assert written[1] == written[2] == written[3]
+
+
+def test_hosts_get_about_the_same_number_of_bytes() -> None:
+    assert dealt_by_bytes([10, 900, 20, 30, 940, 25], 2) == [1, 1, 0, 1, 0, 1]  # 960 and 965
+    assert dealt_by_bytes([5, 5, 5], 3) == [0, 1, 2]
+    assert dealt_by_bytes([0, 0], 2) == [0, 1]
 
 
 def test_a_host_without_files_writes_nothing(settings: Settings) -> None:

@@ -18,7 +18,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ class Checkpoints(tf_keras.callbacks.Callback):
         acceleration: Mapping[str, Any],
         progress: ProgressLog,
         guard: NonFiniteGuard,
+        undisturbed: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         super().__init__()
         self.checkpointing = checkpointing
@@ -91,6 +93,8 @@ class Checkpoints(tf_keras.callbacks.Callback):
         self.acceleration = acceleration
         self.progress = progress
         self.guard = guard
+        self.undisturbed = undisturbed
+        """What a write happens in."""
         self.schedule = Schedule(
             hyperparameters.checkpoint_every_steps, hyperparameters.checkpoint_every_minutes * 60, cost_seconds=0.0
         )
@@ -104,11 +108,10 @@ class Checkpoints(tf_keras.callbacks.Callback):
 
         Raises ConfigurationError or DiskFullError if no checkpoint could be written later.
         """
-        if self.checkpointing.store is None:
-            return False
-        size = model_state.size(model)
-        require_space(self.checkpointing.store, size)
-        self.schedule.cost_seconds = size / ASSUMED_BYTES_A_SECOND
+        if self.checkpointing.store is not None:
+            size = model_state.size(model)
+            require_space(self.checkpointing.store, size)
+            self.schedule.cost_seconds = size / ASSUMED_BYTES_A_SECOND
         saved, state = self.checkpointing.saved, self.checkpointing.state
         if saved is None or state is None:
             return False
@@ -150,7 +153,8 @@ class Checkpoints(tf_keras.callbacks.Callback):
         self.guard.require_finite_weights(state.step)
         started = time.monotonic()
         try:
-            folder = store.write(state.name, model_state.capture(self.model), state.as_json())
+            with self.undisturbed():
+                folder = store.write(state.name, model_state.capture(self.model), state.as_json())
         except OSError as error:
             self.failed += 1
             log.error("checkpoint %s is not written, training goes on: %s", state.name, error)  # noqa: TRY400

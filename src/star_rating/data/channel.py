@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,10 @@ class Channel:
     """Records per class, from one star to five."""
     sha256: str
     """Of the files' own hashes, in order."""
+    digests: tuple[str, ...] = ()
+    """The files' own hashes (sha256)."""
+    not_here: tuple[str, ...] = ()
+    """Names of files that a manifest lists and that are not here; other hosts of the job may have them."""
 
     @property
     def stars(self) -> dict[str, int]:
@@ -62,24 +66,51 @@ def open_channel(
     max_seq_length: int,
     vocabulary_size: int,
     tokenizer_sha256: str | None = None,
+    shared: bool = False,
     on_progress: Callable[[], object] = lambda: None,
 ) -> Channel:
     """Check every record of a channel; raise DataError that names the file, the record and the remedy.
 
+    With `shared` what is here may be a part of the channel, or nothing of it (hosts/channels.py has the whole).
     `on_progress` is called after each file and each few thousand records: whoever waits can tell slow from hanging.
     """
     if folder is None or not folder.is_dir():
-        raise DataError(
-            f"The job has no channel {name!r}. Add it to InputDataConfig, or mount it as input/data/{name}."
-        )
+        if shared:
+            return Channel(name, (), 0, (0,) * NUMBER_OF_CLASSES, together([]))
+        raise no_channel(name)
     files = visible_files(folder, "*.tfrecord")
-    if not files:
+    if not files and not shared:
         raise DataError(
             f"Channel {name!r} ({folder}) holds no *.tfrecord file. Point it at the folder that `prepare` wrote for it."
         )
     manifests = read_manifests(folder)
     _check_manifests(name, manifests, max_seq_length, tokenizer_sha256)
-    _check_nothing_missing(name, folder, manifests, files)
+    not_here = {file.name for manifest in manifests for file in manifest.files} - {path.name for path in files}
+    if not_here and not shared:
+        raise files_missing(name, not_here)
+    digests, histogram = _checked_files(files, manifests, max_seq_length, vocabulary_size, on_progress)
+    records = int(histogram.sum())
+    if records == 0 and not shared:
+        raise DataError(f"Channel {name!r} ({folder}) holds no record: its *.tfrecord files are empty.")
+    return Channel(
+        name,
+        files,
+        records,
+        tuple(int(count) for count in histogram),
+        together(digests),
+        digests,
+        tuple(sorted(not_here)),
+    )
+
+
+def _checked_files(
+    files: Sequence[Path],
+    manifests: list[Manifest],
+    max_seq_length: int,
+    vocabulary_size: int,
+    on_progress: Callable[[], object],
+) -> tuple[tuple[str, ...], Labels]:
+    """Return the files' hashes and their labels; parse what no manifest vouches for."""
     digests = {}
     for path in files:
         digests[path] = _sha256(path)
@@ -96,11 +127,25 @@ def open_channel(
         for labels in _check_records(path, max_seq_length, vocabulary_size):
             histogram += labels
             on_progress()
-    records = int(histogram.sum())
-    if records == 0:
-        raise DataError(f"Channel {name!r} ({folder}) holds no record: its *.tfrecord files are empty.")
-    together = hashlib.sha256("".join(digests.values()).encode()).hexdigest()
-    return Channel(name, files, records, tuple(int(count) for count in histogram), together)
+    return tuple(digests.values()), histogram
+
+
+def together(digests: Iterable[str]) -> str:
+    """Return one sha256 for those of files in order."""
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def no_channel(name: str) -> DataError:
+    """Return the error for a channel that the job lacks."""
+    return DataError(f"The job has no channel {name!r}. Add it to InputDataConfig, or mount it as input/data/{name}.")
+
+
+def files_missing(name: str, missing: Collection[str]) -> DataError:
+    """Return the error for a channel that lacks files of its manifests."""
+    return DataError(
+        f"Channel {name!r} lacks {len(missing)} file(s) of its manifest, for example {min(missing)}. Upload the whole "
+        "folder again, or run `prepare` again."
+    )
 
 
 def require_several_classes(channel: Channel) -> None:
@@ -125,15 +170,6 @@ def _check_manifests(name: str, manifests: list[Manifest], max_seq_length: int, 
                 f"Channel {name!r} was prepared with the tokenizer of {manifest.tokenizer.name}, which is not that of "
                 "the pretrained weights: its ids mean other words. Run `prepare` with the weights that you train."
             )
-
-
-def _check_nothing_missing(name: str, folder: Path, manifests: list[Manifest], files: tuple[Path, ...]) -> None:
-    missing = {file.name for manifest in manifests for file in manifest.files} - {path.name for path in files}
-    if missing:
-        raise DataError(
-            f"Channel {name!r} ({folder}) lacks {len(missing)} file(s) of its manifest, for example {min(missing)}. "
-            "Upload the whole folder again, or run `prepare` again."
-        )
 
 
 def _sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ pass in the order of the files.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -32,7 +32,7 @@ def training_batches(
 
     A run that resumes says with `first_batch` how many batches it has seen; they are not read again.
     """
-    batches = _passes(channel, batch_size, seed, first_batch, tf.data.TFRecordDataset)
+    batches = passes(channel, batch_size, seed, first_batch, tf.data.TFRecordDataset)
     return _parsed(batches, max_seq_length)
 
 
@@ -42,30 +42,37 @@ def records_of_batch(channel: Channel, batch_size: int, *, seed: int, batch: int
     def places(path: tf.Tensor) -> tf.data.Dataset:
         return tf.data.TFRecordDataset(path).enumerate().map(lambda record, _: (path, record))
 
-    paths, records = next(_passes(channel, batch_size, seed, batch, places).as_numpy_iterator())
+    paths, records = next(passes(channel, batch_size, seed, batch, places).as_numpy_iterator())
     return [(Path(path.decode()), int(record)) for path, record in zip(paths, records, strict=True)]
 
 
-def _passes(
+def passes(
     channel: Channel,
     batch_size: int,
     seed: int,
     first_batch: int,
     read: Callable[[tf.Tensor], tf.data.Dataset],
 ) -> tf.data.Dataset:
-    """Return the batches of what `read` makes of each file, which is one element a record."""
-    paths = tf.constant([str(path) for path in channel.files])
-    buffer = min(channel.records, SHUFFLE_BUFFER)
-
-    def one_pass(number: tf.Tensor) -> tf.data.Dataset:
-        pass_seed = tf.constant(seed, tf.int64) * 1_000_003 + number
-        files = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(channel.files), seed=pass_seed)
-        records = files.interleave(read, cycle_length=FILES_AT_ONCE, block_length=16)
-        return records.shuffle(buffer, seed=pass_seed).batch(batch_size)
-
+    """Return endless batches of what `read` makes of each file, which is one element a record."""
     first_pass, seen = divmod(first_batch, batches_in_a_pass(channel, batch_size))
-    passes = tf.data.Dataset.range(first_pass, tf.int64.max).flat_map(one_pass)
+    passes = tf.data.Dataset.range(first_pass, tf.int64.max).flat_map(
+        lambda number: shuffled(channel.files, channel.records, seed, number, read).batch(batch_size)
+    )
     return passes.skip(seen)
+
+
+def shuffled(
+    files: Sequence[Path],
+    records: int,
+    seed: int,
+    number: tf.Tensor,
+    read: Callable[[tf.Tensor], tf.data.Dataset] = tf.data.TFRecordDataset,
+) -> tf.data.Dataset:
+    """Return pass `number` over the files' records, in the pass's own order."""
+    pass_seed = tf.constant(seed, tf.int64) * 1_000_003 + number
+    paths = tf.data.Dataset.from_tensor_slices([str(path) for path in files]).shuffle(len(files), seed=pass_seed)
+    in_files = paths.interleave(read, cycle_length=FILES_AT_ONCE, block_length=16)
+    return in_files.shuffle(min(records, SHUFFLE_BUFFER), seed=pass_seed)
 
 
 def evaluation_batches(channel: Channel, batch_size: int, max_seq_length: int, *, steps: int = 0) -> tf.data.Dataset:
@@ -79,7 +86,8 @@ def batches_in_a_pass(channel: Channel, batch_size: int) -> int:
     return -(-channel.records // batch_size)
 
 
-def _parsed(batches: tf.data.Dataset, max_seq_length: int) -> tf.data.Dataset:
+def parser(max_seq_length: int) -> Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]:
+    """Return what makes features and labels of serialized examples, string[batch]."""
     specification = {
         "input_ids": tf.io.FixedLenFeature([max_seq_length], tf.int64),
         "input_mask": tf.io.FixedLenFeature([max_seq_length], tf.int64),
@@ -93,4 +101,8 @@ def _parsed(batches: tf.data.Dataset, max_seq_length: int) -> tf.data.Dataset:
         labels = features.pop("label_ids")
         return features, labels
 
-    return batches.map(parse, num_parallel_calls=2, deterministic=True).prefetch(4)
+    return parse
+
+
+def _parsed(batches: tf.data.Dataset, max_seq_length: int) -> tf.data.Dataset:
+    return batches.map(parser(max_seq_length), num_parallel_calls=2, deterministic=True).prefetch(4)

@@ -97,7 +97,10 @@ def attach(contract: Contract, *, enabled: bool = True) -> Debugger:
     if not enabled:
         return Debugger(disabled_reason="enable_sagemaker_debugger is False")
     if len(contract.hosts) > 1:
-        return _not_running(f"it runs on one host; this job has {len(contract.hosts)}")
+        return _not_running(
+            f"it runs on one host; this job has {len(contract.hosts)}. The log's metrics and enable_tensorboard=True "
+            "show the losses"
+        )
     on_sagemaker = ON_SAGEMAKER in os.environ
     settings = read_settings(contract, on_sagemaker=on_sagemaker)
     if settings is None:

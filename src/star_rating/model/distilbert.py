@@ -218,11 +218,15 @@ class DistilBertClassifier(tf_keras.Model):
     @tf.autograph.experimental.do_not_convert  # nothing here branches on a tensor, and rewriting it takes two seconds
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool | None = None) -> tf.Tensor:  # noqa: FBT001 (Keras's)
         """Return float32 logits, [batch, number_of_classes]."""
-        step = self.dropout_step.assign_add(1) if training else None
+        step = self.next_dropout_step() if training else None
         # A frozen body is a fixed feature extractor: dropout would add noise that its weights can no longer learn from.
         tokens = Tokens.of(inputs["input_ids"], inputs["input_mask"], inputs.get("worked_on"))
         vectors = self.distilbert(tokens, step if self.distilbert.trainable else None)
         return self.classifier(self.dropout(self.pre_classifier(vectors), step))
+
+    def next_dropout_step(self) -> tf.Tensor:
+        """Return the number that this step's dropout masks follow from."""
+        return self.dropout_step.assign_add(1)
 
     def freeze_body(self) -> None:
         """Train the head alone; call it before compile."""

@@ -1,6 +1,6 @@
 """The second pass over the reviews: tokenise, serialise, and write each split's TFRecord files.
 
-    tallies = write_parts(sources, surveyed, assignment, tokenizer, Columns(), folders=folders, host="algo-1")
+    tallies = write_parts(sources, surveyed, assignment, tokenizer, Columns(), folders=folders, prefix="part")
 
 A source file becomes one part file a split. The tokenizer works on the next batches, outside the interpreter lock,
 while this thread reads, serialises and writes: on two cores the rest then costs little beside it.
@@ -59,9 +59,9 @@ def write_parts(
     columns: Columns,
     *,
     folders: Mapping[int, Path],
-    host: str,
+    prefix: str,
 ) -> dict[int, SplitTally]:
-    """Write `part-<host>-<source>.tfrecord` into each split's folder and return what was written, by split.
+    """Write `<prefix>-<source>.tfrecord` into each split's folder and return what was written, by split.
 
     `sources` come with where their reviews stand in the survey. A split without a review of a source gets no file.
     """
@@ -81,7 +81,7 @@ def write_parts(
                 records.setdefault(split, []).append(frame(serializer.serialize(ids, label)))
             for split, framed in records.items():
                 if split not in parts:
-                    parts[split] = _Part(folders[split] / f"part-{host}-{batch.source.part_stem}.tfrecord")
+                    parts[split] = _Part(folders[split] / f"{prefix}-{batch.source.part_stem}.tfrecord")
                 parts[split].write(framed)
                 in_split = batch.splits == split
                 tallies[split].histogram += np.bincount(batch.labels[in_split], minlength=CLASSES)

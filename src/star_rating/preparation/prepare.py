@@ -20,10 +20,11 @@ from typing import TypeVar
 import numpy as np
 
 from star_rating.data.manifest import STARS, Manifest, Scalar, TokenizerIdentity
+from star_rating.data.manifest import Source as SourceCounts
 from star_rating.failures import UsageError
 from star_rating.preparation.parts import SplitTally, write_parts
 from star_rating.preparation.reviews import Columns
-from star_rating.preparation.sources import Source, find_sources, no_sources
+from star_rating.preparation.sources import Source, dealt_by_bytes, find_sources, no_sources
 from star_rating.preparation.split import LEFT_OUT, SPLITS, Assignment, assign_splits, balance
 from star_rating.preparation.survey import Survey, check_rows, survey
 from star_rating.preparation.tokenization import ReviewTokenizer, load_tokenizer
@@ -74,7 +75,8 @@ def prepare(settings: Settings) -> tuple[Manifest, ...]:
     if not sources:
         return ()
     plan = _plan(sources, settings)
-    mine = _my_share(_with_places(sources, plan.surveyed), settings)
+    owned = _owned(sources, settings)
+    mine = _mine(_with_places(sources, plan.surveyed), owned)
     if not mine:
         return ()
     with _staged(folders, settings.host) as staging:
@@ -85,11 +87,13 @@ def prepare(settings: Settings) -> tuple[Manifest, ...]:
             tokenizer,
             settings.columns,
             folders=staging,
-            host=settings.host,
+            # Hosts that see all files give no two the same name: their output is that of one host, name by name.
+            prefix="part" if settings.shard_by_host else f"part-{settings.host}",
         )
         dropped = {split: sum(plan.dropped(split, place) for _, place in mine) for split in folders}
         manifests = [
-            _manifest(split, tally, dropped[split], plan, tokenizer, settings) for split, tally in tallies.items()
+            _manifest(split, tally, dropped[split], _mine(plan.surveyed.sources, owned), tokenizer, settings)
+            for split, tally in tallies.items()
         ]
         for folder, manifest in zip(staging.values(), manifests, strict=True):
             (folder / manifest.file_name).write_text(manifest.to_json(), encoding="utf-8")
@@ -136,7 +140,12 @@ def _find_sources(settings: Settings) -> list[Source]:
 
 
 def _manifest(
-    split: int, tally: SplitTally, dropped: int, plan: _Plan, tokenizer: ReviewTokenizer, settings: Settings
+    split: int,
+    tally: SplitTally,
+    dropped: int,
+    sources: tuple[SourceCounts, ...],
+    tokenizer: ReviewTokenizer,
+    settings: Settings,
 ) -> Manifest:
     return Manifest(
         split=SPLITS[split],
@@ -149,7 +158,7 @@ def _manifest(
         tokenizer=TokenizerIdentity(tokenizer.name, tokenizer.sha256),
         seed=settings.seed,
         files=tuple(tally.files),
-        sources=tuple(_my_share(plan.surveyed.sources, settings)),
+        sources=sources,
         settings=_recorded(settings),
     )
 
@@ -160,11 +169,17 @@ def _with_places(sources: Sequence[Source], surveyed: Survey) -> list[tuple[Sour
     return [(source, slice(*ends[index : index + 2])) for index, source in enumerate(sources)]
 
 
-def _my_share(of_sources: Sequence[_T], settings: Settings) -> Sequence[_T]:
-    """Return what belongs to this host of a sequence with one item a source."""
+def _owned(sources: Sequence[Source], settings: Settings) -> list[bool]:
+    """Return for each source whether this host writes its reviews."""
     if not settings.shard_by_host:
-        return of_sources
-    return of_sources[settings.hosts.index(settings.host) :: len(settings.hosts)]
+        return [True] * len(sources)
+    rank = settings.hosts.index(settings.host)
+    owners = dealt_by_bytes([source.path.stat().st_size for source in sources], len(settings.hosts))
+    return [owner == rank for owner in owners]
+
+
+def _mine(of_sources: Sequence[_T], owned: Sequence[bool]) -> tuple[_T, ...]:
+    return tuple(item for item, is_mine in zip(of_sources, owned, strict=True) if is_mine)
 
 
 def _warn_of_missed_shares(assignment: Assignment, shares: Sequence[float]) -> None:

@@ -69,6 +69,16 @@ def find_sources(inputs: Sequence[Path], review_format: str | None = None) -> li
     ]
 
 
+def dealt_by_bytes(sizes: Sequence[int], hosts: int) -> list[int]:
+    """Return which of `hosts` gets each file: the largest first, each to the host that has least by then."""
+    owners = [0] * len(sizes)
+    loads = [0] * hosts
+    for index in sorted(range(len(sizes)), key=lambda index: (-sizes[index], index)):
+        owners[index] = loads.index(min(loads))
+        loads[owners[index]] += max(sizes[index], 1)
+    return owners
+
+
 def no_sources(inputs: Sequence[Path]) -> DataError:
     """Return the error for inputs without a single review file."""
     places = ", ".join(map(str, inputs))

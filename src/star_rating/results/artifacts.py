@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star_rating.data.channel import Channel
-from star_rating.data.pipeline import evaluation_batches
-from star_rating.hyperparameters import Hyperparameters
 from star_rating.results import export, figures, predictions
-from star_rating.results.evaluation import Evaluation, evaluate
+from star_rating.results.evaluation import Evaluation, Floats, Integers, evaluate
 from star_rating.training.fit import Fit
 from star_rating.training.interruption import Stopped
 from star_rating.training.supervision import Supervision
+from star_rating.training.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -41,30 +38,23 @@ class Artifacts:
 
 
 def write_artifacts(
-    hyperparameters: Hyperparameters,
-    fit: Fit,
-    data: Mapping[str, Channel],
-    weights_folder: Path,
-    model_dir: Path,
-    supervision: Supervision,
-) -> Artifacts:
+    work: Work, fit: Fit, weights_folder: Path, model_dir: Path, supervision: Supervision
+) -> Artifacts | None:
     """Export and verify the model, evaluate the test channel if the job has one, and log what is worth reading.
 
-    A job that was stopped has its model, and no test result.
+    A job that was stopped has its model, and no test result. Of several hosts, all evaluate their part of the channel;
+    the first alone writes, and the others return None.
     """
+    if not work.cluster.is_first:
+        _predict_test(work, fit, supervision)
+        return None
+    hyperparameters = work.hyperparameters
     length = hyperparameters.max_seq_length
     export.export_model(fit.model, weights_folder, model_dir, length)
     difference = export.verify_exports(fit.model, model_dir, length)
     figures.draw_training_curves(fit.history, model_dir / "metrics" / "training_curves.png")
-    test = None
-    if "test" in data:
-        batches = evaluation_batches(
-            data["test"], hyperparameters.test_batch_size, length, steps=hyperparameters.test_steps
-        )
-        try:
-            test = _evaluate_test(fit, batches, model_dir / "metrics", supervision)
-        except Stopped:
-            log.info("the test channel is not evaluated, as the job was stopped")
+    predicted = _predict_test(work, fit, supervision)
+    test = _evaluate_test(*predicted, model_dir / "metrics") if predicted else None
     samples = []
     if hyperparameters.run_sample_predictions:
         tokenizer_file = weights_folder / "tokenizer.json"
@@ -74,13 +64,19 @@ def write_artifacts(
     return Artifacts(test, samples, difference)
 
 
-def _evaluate_test(
-    fit: Fit,
-    batches: Any,  # noqa: ANN401 - TensorFlow is untyped
-    metrics_dir: Path,
-    supervision: Supervision,
-) -> Evaluation:
-    labels, logits = predictions.predict_channel(fit.model, supervision.watched(batches, "evaluation"))
+def _predict_test(work: Work, fit: Fit, supervision: Supervision) -> tuple[Integers, Floats] | None:
+    """Return the test channel's labels and logits; None if the job has no such channel, or was stopped."""
+    batches = work.evaluation_batches("test")
+    if batches is None:
+        return None
+    try:
+        return work.predict(fit.model, batches, supervision)
+    except Stopped:
+        log.info("the test channel is not evaluated, as the job was stopped")
+        return None
+
+
+def _evaluate_test(labels: Integers, logits: Floats, metrics_dir: Path) -> Evaluation:
     test = evaluate(labels, logits)
     test.write(metrics_dir / "evaluation.json")
     predictions.write_predictions(metrics_dir / "predictions.csv", labels, logits)

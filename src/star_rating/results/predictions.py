@@ -29,7 +29,7 @@ SAMPLES = (
 def predict_channel(model: DistilBertClassifier, batches: Iterable[Batch]) -> tuple[Integers, Floats]:
     """Return the labels [records] and logits [records, classes] of a channel, in its order."""
     predict = tf.function(lambda features: model(features, training=False), reduce_retracing=True)
-    labels, logits = [], []
+    labels, logits = [np.empty(0, np.int64)], [np.empty((0, model.number_of_classes), np.float32)]
     for features, batch_labels in batches:
         labels.append(batch_labels.numpy())
         logits.append(predict(features).numpy())

@@ -110,6 +110,13 @@ def decide(trial: Trial, machine: Machine, earlier: Mapping[str, Any] | None = N
     return Acceleration(mode, reason, measured, machine)
 
 
+def adopt(record: Mapping[str, Any], machine: Machine) -> Acceleration:
+    """Return what another host of the job has decided, from its record()."""
+    mode = Mode(record["xla"], record["compute_dtype"])
+    log.info("acceleration: %s, as the first host has decided", mode)
+    return Acceleration(mode, record["reason"], tuple(Measurement(**line) for line in record["measured"]), machine)
+
+
 def allowed_modes(use_xla: Switch, use_amp: Switch, *, gpu: bool) -> list[Mode]:
     """Return the modes that the switches leave open, the most cautious first."""
     # Processors have no float16 product worth the name, and GPUs before 2020 no bfloat16.

@@ -20,8 +20,8 @@ LOWEST = 2
 def bucketed(batches: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
     """Add to each batch which of its flattened positions are worked on, int32[tokens]."""
 
-    def add(features: dict[str, tf.Tensor], labels: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        return features | {"worked_on": worked_on(features["input_mask"], batch_size)}, labels
+    def add(features: dict[str, tf.Tensor], *rest: tf.Tensor) -> tuple[object, ...]:
+        return features | {"worked_on": worked_on(features["input_mask"], batch_size)}, *rest
 
     return batches.map(add, num_parallel_calls=2, deterministic=True).prefetch(2)
 

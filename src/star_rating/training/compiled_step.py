@@ -33,20 +33,20 @@ STEPS_TIMED = 20
 class CompiledStep:
     """A model's training step under XLA."""
 
-    def __init__(self, model: tf_keras.Model, seconds_without: float | None = None) -> None:
-        """Make `model.train_step` compiled; `seconds_without` XLA are what a trial has measured."""
+    def __init__(self, model: tf_keras.Model, seconds_without: float | None = None, method: str = "train_step") -> None:
+        """Make a method of `model` compiled; `seconds_without` XLA are what a trial has measured."""
         self.shapes: set[tuple[tuple[int, ...], ...]] = set()
         self._seconds: list[float] = []
         self._seconds_without = seconds_without
         self._previous: float | None = None
         """When the last step began; None if it compiled."""
-        compiled = tf.function(model.train_step, jit_compile=True, reduce_retracing=True)
+        compiled = tf.function(getattr(model, method), jit_compile=True, reduce_retracing=True)
 
-        def train_step(data: Any) -> Any:  # noqa: ANN401 - Keras's
+        def step(data: Any) -> Any:  # noqa: ANN401 - Keras's
             tf.numpy_function(self._begin, [tf.shape(tensor) for tensor in tf.nest.flatten(data)], [])
             return compiled(data)
 
-        model.train_step = train_step
+        setattr(model, method, step)
 
     def record(self) -> dict[str, int | float | None]:
         """Return what run.json keeps."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import signal
 import time
 from types import FrameType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -54,6 +54,12 @@ class StopRequest:
         """Raise Stopped if a signal has asked for it."""
         if self.signal is not None:
             raise Stopped
+
+    def heed_another_host(self) -> NoReturn:
+        """Raise Stopped: this host, or another one of the job, has been asked to, and all know."""
+        if self.signal is None:
+            self.signal, self._received_at = signal.SIGTERM, time.monotonic()
+        raise Stopped
 
     @property
     def seconds(self) -> float:

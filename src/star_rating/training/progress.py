@@ -161,6 +161,7 @@ class ProgressLog(tf_keras.callbacks.Callback):
             "step": float((epoch + 1) * self.steps_per_epoch),
             "loss": values["loss"],
             "accuracy": values["accuracy"],
+            "examples": values["examples"],
         }
         line = {"train_loss": values["loss"], "train_accuracy": values["accuracy"]}
         if "val_loss" in values:

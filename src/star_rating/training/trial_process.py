@@ -29,8 +29,8 @@ from star_rating.data.pipeline import training_batches
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import checkpoint
 from star_rating.training.buckets import bucketed
+from star_rating.training.build import build_model
 from star_rating.training.compiled_step import CompiledStep
-from star_rating.training.fit import build_model
 from star_rating.training.mode import Mode
 from star_rating.training.trial import ROUNDS
 

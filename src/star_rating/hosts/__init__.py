@@ -1,0 +1,1 @@
+"""Several hosts as one training: they meet, share the data, add up their gradients, and end together."""

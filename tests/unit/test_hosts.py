@@ -1,0 +1,153 @@
+"""Several hosts are one training: what comes out is what one host gives, and the end of one is the end of all."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hosts_job import HostOutcome, HostsJob
+from training_job import LENGTH, examples, write_records
+
+from star_rating.checkpointing.store import STATE
+from star_rating.failures import ExitCode
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = {
+    "epochs": "4",
+    "train_batch_size": "13",  # 60 records: four full batches and one of eight
+    "enable_checkpointing": "True",
+    "checkpoint_every_steps": "1",
+    "checkpoints_kept": "100",
+    "gradient_clip_norm": "1.0",
+    "weight_decay": "0.01",
+    "run_sample_predictions": "False",
+}
+STEPS = 20
+TOLERANCE = 1e-4
+"""Of losses: sums in another order."""
+
+
+def assert_same_training(one: HostOutcome, other: HostOutcome) -> None:
+    """Losses, accuracies and predictions to rounding."""
+    assert one.losses == pytest.approx(other.losses, abs=TOLERANCE)
+    for mine, theirs in zip(one.run["history"]["epochs"], other.run["history"]["epochs"], strict=True):
+        assert mine == pytest.approx(theirs, abs=TOLERANCE)
+    assert one.run["test"]["accuracy"] == other.run["test"]["accuracy"]
+
+
+def assert_same_to_the_last_bit(one: HostOutcome, other: HostOutcome) -> None:
+    assert one.run["history"] == other.run["history"]
+    assert one.weights == other.weights
+
+
+def state_of(folder: Path) -> dict[str, object]:
+    document: dict[str, object] = json.loads((folder / STATE).read_text())
+    return document
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> HostOutcome:
+    return HostsJob(tmp_path_factory.mktemp("alone"), hosts=1).run(**SETTINGS)[0]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Sequence[HostOutcome]:
+    return HostsJob(tmp_path_factory.mktemp("together"), hosts=2).run(**SETTINGS)
+
+
+def test_two_hosts_train_as_one_does(alone: HostOutcome, together: Sequence[HostOutcome]) -> None:
+    assert len(together[0].losses) == STEPS
+    assert_same_training(together[0], alone)
+    assert together[0].run["channels"]["train"]["sha256"] == alone.run["channels"]["train"]["sha256"]
+    predictions = [(outcome.root / "model/metrics/predictions.csv").read_text() for outcome in (together[0], alone)]
+    rows = [[line.split(",")[:2] for line in text.splitlines()] for text in predictions]
+    assert rows[0] == rows[1]
+
+
+def test_the_first_host_alone_writes_what_there_is_one_of(together: Sequence[HostOutcome]) -> None:
+    first, second = together
+    assert len(first.checkpoints) == STEPS
+    assert not second.checkpoints
+    assert not list((second.root / "model").glob("*"))
+    assert [own["host"] for own in first.run["hosts"]] == ["127.0.0.1", "algo-2"]
+    assert len({own["weights_sha256"] for own in first.run["hosts"]}) == 1
+    assert "train:loss=" in first.log
+    assert "train:loss=" not in second.log
+    assert first.log.count("debugger: not running") == 1
+    assert "debugger" not in second.log
+
+
+def test_a_checkpoint_of_two_hosts_goes_on_on_one_and_on_three(together: Sequence[HostOutcome], tmp_path: Path) -> None:
+    for hosts in (1, 3):
+        job = HostsJob(tmp_path / str(hosts), hosts)
+        job.copy_checkpoints(together[0].root, up_to_step=12)  # within an epoch
+        outcomes = job.run(**SETTINGS)
+        assert outcomes[0].run["checkpoints"]["resumed_from_step"] == 12
+        assert_same_training(outcomes[0], together[0])
+
+
+def test_uneven_shards_are_seen_whole_and_one_host_may_have_a_single_record(tmp_path: Path) -> None:
+    job = HostsJob(tmp_path, hosts=3)
+    for rank, records in enumerate((1, 15, 45)):
+        channel = job.channel(rank, "train")
+        (channel / "part-1.tfrecord").unlink()
+        write_records(channel / f"part-{rank}-of-3.tfrecord", examples(records, LENGTH, seed=rank))
+    (job.channel(1, "validation") / "part-1.tfrecord").unlink()  # nothing of it here, and all of it there: a shard too
+    (job.channel(2, "validation") / "part-1.tfrecord").unlink()
+    outcomes = job.run(**SETTINGS | {"epochs": "2", "skip_nonfinite_steps": "1"})
+    run = outcomes[0].run
+    assert run["channels"]["train"]["records"] == 61
+    assert run["steps"]["done"] == 2 * -(-61 // 13)
+    assert [epoch["examples"] for epoch in run["history"]["epochs"]] == [61, 61]
+    assert [epoch["validation_examples"] for epoch in run["history"]["epochs"]] == [20, 20]
+    assert "algo-3 holds 45 of 61 records, and the others wait for it" in outcomes[0].log
+
+
+def test_a_killed_host_is_named_soon_and_the_job_goes_on_to_the_same_end(
+    together: Sequence[HostOutcome], tmp_path: Path
+) -> None:
+    job = HostsJob(tmp_path, hosts=2)
+    job.start(**SETTINGS)
+    job.wait_for(0, r" step 7/20 ")
+    job.signal(1, signal.SIGKILL)
+    first, second = job.wait(since_now=True)
+    assert second.exit_code == -signal.SIGKILL
+    assert first.exit_code == ExitCode.HOST_LOST
+    assert "Host algo-2 is lost: its connection" in first.failure
+    assert "Traceback" not in first.log
+    assert first.seconds < 30
+    resumed = job.run(**SETTINGS)
+    assert resumed[0].run["checkpoints"]["resumed_from_step"] >= 7
+    assert_same_to_the_last_bit(resumed[0], together[0])
+
+
+def test_a_stop_of_one_host_stops_all_after_the_same_step(together: Sequence[HostOutcome], tmp_path: Path) -> None:
+    job = HostsJob(tmp_path, hosts=2)
+    job.start(**SETTINGS | {"checkpoint_every_steps": "0"})
+    job.wait_for(0, r" step 6/20 ")
+    job.signal(1, signal.SIGTERM)
+    first, second = job.wait()
+    assert first.exit_code == second.exit_code == 0, first.log + second.log
+    step = first.run["steps"]["done"]
+    assert 6 <= step < STEPS
+    assert first.run["stopped"]["signal"] == "SIGTERM"
+    assert first.run["test"] is None
+    assert state_of(first.checkpoints[-1])["step"] == step
+    assert f"stopping at step {step} of {STEPS}" in second.log
+    assert (first.root / "model/tensorflow/saved_model/0/saved_model.pb").exists()
+    resumed = job.run(**SETTINGS)
+    assert resumed[0].run["checkpoints"]["resumed_from_step"] == step
+    assert_same_to_the_last_bit(resumed[0], together[0])
+
+
+def test_xla_and_mixed_precision_are_decided_once_and_taken_by_all(alone: HostOutcome, tmp_path: Path) -> None:
+    settings = SETTINGS | {"epochs": "1", "use_xla": "True", "use_amp": "True", "run_test": "False"}
+    first, second = HostsJob(tmp_path, hosts=2).run(**settings)
+    assert "bfloat16 with XLA, as the first host has decided" in second.log
+    assert first.run["acceleration"]["compiled_step"]["compilations"] >= 1
+    assert np.mean(first.losses) == pytest.approx(np.mean(alone.losses[:5]), rel=0.02)
