@@ -98,7 +98,7 @@ class Hyperparameters:
     train_batch_size_per_host: int = _integer(
         0, 0, 8192, "reviews a training step and host, in place of train_batch_size; 0: not used"
     )
-    host_wait_minutes: float = _number(10.0, 0.1, 1440.0, "minutes to wait for the job's other hosts to come")
+    host_wait_minutes: float = _number(10.0, 0.01, 1440.0, "minutes to wait for the job's other hosts to come")
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Hyperparameters:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from hosts_job import free_ports
 from safetensors.numpy import load_file, save_file
 from training_job import LENGTH, RECORDS, Outcome, TrainingJob, examples, write_records
 
@@ -243,11 +244,15 @@ def test_a_bad_hyperparameter_ends_the_job_before_data_is_read(
     assert "channel train" not in outcome.log
 
 
-def test_several_hosts_are_refused(job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_never_comes_is_named_before_anything_is_read(
+    job: TrainingJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SM_HOSTS", '["algo-1", "algo-2"]')
-    outcome = job.run()
-    assert outcome.exit_code == ExitCode.CONFIGURATION
-    assert "Set instance_count=1" in outcome.failure
+    monkeypatch.setenv("TRAINING_PORT", str(free_ports()))
+    outcome = job.run(host_wait_minutes="0.01")
+    assert outcome.exit_code == ExitCode.HOST_LOST
+    assert "Host algo-2 did not come within 0.01 min; 1 of 2 hosts are here" in outcome.failure
+    assert "channel train" not in outcome.log
 
 
 def test_weights_that_are_not_finite_end_the_job_though_the_loss_is(tmp_path: Path) -> None:
