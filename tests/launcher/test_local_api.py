@@ -43,6 +43,10 @@ def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
     return str(error.value.response["Error"]["Code"])
 
 
+def at(seconds: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(BEGAN + seconds, dt.UTC)
+
+
 def names(summaries: list[dict[str, Any]]) -> list[str]:
     return [summary["TrainingJobName"] for summary in summaries]
 
@@ -54,7 +58,6 @@ def test_describe_says_what_has_become_of_a_job(server: ApiServer, sagemaker: An
     train(server, "job")
     complete(server, "job")
     job = sagemaker.describe_training_job(TrainingJobName="job")
-    at = lambda seconds: dt.datetime.fromtimestamp(BEGAN + seconds, dt.UTC)  # noqa: E731
     assert job["TrainingJobArn"] == f"{ARN}:training-job/job"
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Completed", "Completed")
     assert (job["CreationTime"], job["TrainingStartTime"], job["TrainingEndTime"]) == (at(0), at(4), at(186.4))
@@ -183,10 +186,14 @@ def test_delete_forgets_a_job_that_has_ended(server: ApiServer, sagemaker: Any) 
 # List
 
 
+def _created(server: ApiServer, name: str, time: float) -> None:
+    server.jobs.change("training", name, lambda job: job.changed(creation_time=time))
+
+
 def test_list_filters_and_sorts(server: ApiServer, sagemaker: Any) -> None:
     for number, name in enumerate(["b-one", "a-two", "c-three"]):
         train(server, name)
-        server.jobs.change("training", name, lambda job, number=number: job.changed(creation_time=BEGAN + number))
+        _created(server, name, BEGAN + number)
     complete(server, "a-two")
 
     def listed(**wanted: Any) -> list[str]:

@@ -149,7 +149,7 @@ def test_log_and_charts_go_on_while_the_job_runs(browser: Browser, server: ApiSe
     with (server.jobs.store.folder("training", "running") / "metrics.jsonl").open("a") as file:
         file.write('{"t": 1790000900, "name": "test:f1", "value": 0.625}\n')
     browser.sees("#log", "a line that came later")
-    browser.sees("#charts", "test:f1 0.625")
+    browser.sees("#charts .single", "test:f1 0.625")
     assert browser.text("#log").count("step   4") == 1
 
 

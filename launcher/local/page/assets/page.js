@@ -40,9 +40,11 @@ const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * s
 const badge = (status, text = status) => element("span", { class: `badge ${status}` }, text);
 
 function span(seconds) {
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
-  return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
 function size(bytes) {
@@ -56,6 +58,8 @@ function figure(value) {
   if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(2).replace(/\.?0+e/, "e");
   return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
 }
+
+const number = (name, value) => element("span", {}, `${name} `, element("b", {}, figure(value)));
 
 // ------------------------------------------------------------------------------------------------------- the list
 function line(job) {
@@ -129,7 +133,7 @@ class Shown {
   async readOn() {
     const charts = await ask(`${pathOf(this)}/metrics`);
     if (state.shown !== this) return;
-    this.put("charts", ...(Object.keys(charts).length ? [element("h3", {}, "Metrics"), plots(charts)] : []));
+    this.put("charts", ...(Object.keys(charts).length ? [element("h3", {}, "Metrics"), ...plots(charts)] : []));
     await this.readLog();
   }
 
@@ -246,7 +250,7 @@ function results(found, job) {
 
 function scores(evaluation) {
   const rows = Object.entries(evaluation.metrics ?? {}).filter(([, metric]) => typeof metric?.value === "number");
-  return element("p", {}, ...rows.flatMap(([name, metric]) => [`${name.replaceAll("_", " ")} `, element("b", {}, figure(metric.value)), "  "]));
+  return element("p", { class: "single" }, ...rows.map(([name, metric]) => number(name.replaceAll("_", " "), metric.value)));
 }
 
 function matrix(confusion) {
@@ -278,7 +282,14 @@ function plots(charts) {
     const quantity = name.includes(":") ? name.slice(name.lastIndexOf(":") + 1) : name;
     groups.set(quantity, [...(groups.get(quantity) ?? []), [name, points]]);
   }
-  return element("div", { class: "charts" }, ...[...groups].map(([quantity, series]) => plot(quantity, series)));
+  // A value that comes once is no line.
+  const isLine = ([, series]) => series.some(([, values]) => values.length > 1);
+  const single = [...groups].filter((group) => !isLine(group)).flatMap(([, series]) => series);
+  const numbers = single.map(([name, values]) => number(name, values[0][1]));
+  return [
+    element("div", { class: "charts" }, ...[...groups].filter(isLine).map(([quantity, series]) => plot(quantity, series))),
+    ...(numbers.length ? [element("p", { class: "single" }, ...numbers)] : []),
+  ];
 }
 
 function plot(quantity, series) {
