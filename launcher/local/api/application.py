@@ -61,7 +61,10 @@ def answer(account: Account, operation: str, request: Document) -> Document:
     """Return an operation's answer to a request; raise ApiError."""
     perform = operation_named(operation)
     refuse_wrong_fields(operation, request)
-    return perform(account, only_known_fields(service_model().operation_model(operation).input_shape, request))
+    model = service_model().operation_model(operation)
+    answered = perform(account, only_known_fields(model.input_shape, request))
+    known: Document = only_known_fields(model.output_shape, answered) if model.output_shape else {}
+    return known
 
 
 def operation_named(operation: str) -> Callable[[Account, Document], Document]:
