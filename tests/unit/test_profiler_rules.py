@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from profile_files import Reading, write_profile
 
+from star_rating.failures import ConfigurationError
 from star_rating.profiling.reading import Profile
-from star_rating.profiling.rules import PROFILE_RULES, RULES
 from star_rating.profiling.rules.base import ProfileRule
+from star_rating.profiling.rules.profiler_report import PROFILE_RULES
+from star_rating.rules.command import read_options, run
+from star_rating.rules.configuration import make_rule
 
 ENOUGH = 1100
 """Readings; the rules want more than 1,000."""
@@ -93,7 +98,7 @@ def test_with_too_few_readings_it_says_how_many_it_wants(tmp_path: Path, name: s
     assert rule.remark() == "it judges from 1,001 readings on, and there are 600"
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", PROFILE_RULES, ids=lambda rule: rule.__name__)
 def test_without_a_profile_it_says_what_is_missing(tmp_path: Path, rule: type[ProfileRule]) -> None:
     silent = rule()
     assert list(silent.look(tmp_path)) == []
@@ -150,3 +155,39 @@ def test_what_a_running_job_adds_is_read_too(tmp_path: Path) -> None:
     write_profile(tmp_path, machine(gpu=[40.0]))
     assert len(list(rule.look(tmp_path))) == 1
     assert rule.evidence.datapoints == ENOUGH
+
+
+GOLDEN = Path(__file__).parents[1] / "launcher" / "golden" / "byoc_rules.json"
+
+
+def test_the_command_evaluates_what_the_sdk_sends_and_writes_the_report(tmp_path: Path) -> None:
+    """As a platform runs it beside a job: every profiler rule of the notebook, on a job whose CPU has room."""
+    profile = write_profile(tmp_path / "profiler", machine(cpu=[30.0, 30.0], memory=[20.0]), [5.0, *SLOW])
+    configurations = json.loads(GOLDEN.read_text())["ProfilerRuleConfigurations"]
+    config, output, files = tmp_path / "config.json", tmp_path / "statuses.json", tmp_path / "rule-output"
+    (tmp_path / "tensors").mkdir()
+    config.write_text(json.dumps(configurations))
+    words = ["--profiler", profile, "--config", config, "--output", output, "--rule-output", files]
+    run(read_options([str(tmp_path / "tensors"), *map(str, words)]), threading.Event())
+    statuses = {entry["RuleConfigurationName"]: entry for entry in json.loads(output.read_text())}
+    assert {name for name, entry in statuses.items() if entry["RuleEvaluationStatus"] == "IssuesFound"} == {
+        *("ProfilerReport", "BatchSize", "StepOutlier")
+    }
+    assert "BatchSize and StepOutlier found an issue" in statuses["ProfilerReport"]["StatusDetails"]
+    assert statuses["LowGPUUtilization"]["RuleEvaluationStatus"] == "NoIssuesFound"
+    assert statuses["LowGPUUtilization"]["StatusDetails"] == "Not evaluated: there is no GPU in the profile."
+    report = files / "ProfilerReport" / "profiler-output"
+    assert "StepOutlier" in (report / "profiler-report.html").read_text()
+    seen = json.loads((report / "profiler-reports" / "BatchSize.json").read_text())
+    assert (seen["RuleTriggered"], seen["Datapoints"], seen["Details"]) == (1, 1100, {"algo-1": {"cpu_p95": 30.0}})
+    assert seen["RuleParameters"].splitlines()[0] == "cpu_threshold_p95:70"
+    assert len(list((report / "profiler-reports").iterdir())) == len(PROFILE_RULES)
+
+
+def test_the_reports_parameters_are_those_of_its_rules(tmp_path: Path) -> None:
+    profile = write_profile(tmp_path, machine(cpu=[60.0]))
+    parameters = {"rule_to_invoke": "ProfilerReport", "BatchSize_cpu_threshold_p95": "50"}
+    assert list(make_rule("ProfilerReport", parameters, "here").look(profile)) == []
+    assert len(list(make_rule("ProfilerReport", {}, "here").look(profile))) == 1
+    with pytest.raises(ConfigurationError, match="Did you mean BatchSize_cpu_threshold_p95"):
+        make_rule("ProfilerReport", {"BatchSize_cpu_threshold": "50"}, "here")

@@ -120,7 +120,7 @@ class Profiler:
             log.warning("profiler: no report, the job goes on: %s: %s", type(error).__name__, error)
             return None
         log.info("profiler: %s shows where the time went", self._report)
-        return verdicts
+        return {verdict.name: verdict.status for verdict in verdicts}
 
 
 @contextlib.contextmanager

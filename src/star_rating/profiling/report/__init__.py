@@ -1,6 +1,6 @@
 """The profiler's report: what a profile says, on one page.
 
-verdicts = write_report((folder,), Path("profiler-report.html"), title="my-job")
+verdicts = write_report([folder], Path("profiler-report.html"), title="my-job")
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from pathlib import Path
 
 from star_rating.profiling.files import replace
 from star_rating.profiling.reading import Profile
-from star_rating.profiling.report.contents import gather, judge
+from star_rating.profiling.report.contents import Verdict, gather, judge
 from star_rating.profiling.report.page import page
+from star_rating.profiling.rules.base import ProfileRule
 
 
-def write_report(folders: Sequence[Path], path: Path, title: str) -> dict[str, str]:
-    """Write the report on a profile, and return each rule's status."""
+def write_report(
+    folders: Sequence[Path], path: Path, title: str, rules: Sequence[ProfileRule] | None = None
+) -> list[Verdict]:
+    """Write the report on a profile, and return the rules' verdicts; with AWS's defaults unless rules are given."""
     profile = Profile(*folders)
     profile.refresh()
-    verdicts = judge(profile)
+    verdicts = judge(profile, rules)
     html = page(gather(profile, title, verdicts))
     path.parent.mkdir(parents=True, exist_ok=True)
     replace(path, html.encode())
-    return {verdict.name: verdict.status for verdict in verdicts}
+    return verdicts

@@ -16,8 +16,8 @@ from star_rating.profiling import operations
 from star_rating.profiling.operations import Cost
 from star_rating.profiling.reading import Node, Profile
 from star_rating.profiling.report.words import duration
-from star_rating.profiling.rules import PROFILE_RULES
 from star_rating.profiling.rules.base import ProfileRule
+from star_rating.profiling.rules.profiler_report import PROFILE_RULES
 from star_rating.rules.rule import Finding
 
 ISSUES, NO_ISSUES, NOT_JUDGED = "IssuesFound", "NoIssuesFound", "NotJudged"

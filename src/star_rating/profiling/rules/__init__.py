@@ -5,20 +5,8 @@ star_rating.rules evaluates them, as does the report; on a machine without a GPU
 
 from __future__ import annotations
 
-from star_rating.profiling.rules.base import ProfileRule
-from star_rating.profiling.rules.gpu import CPUBottleneck, GPUMemoryIncrease, LoadBalancing, LowGPUUtilization
-from star_rating.profiling.rules.steps import MaxInitializationTime, StepOutlier
-from star_rating.profiling.rules.system import BatchSize, IOBottleneck, OverallSystemUsage
+from star_rating.profiling.rules.profiler_report import PROFILE_RULES, ProfilerReport
+from star_rating.rules.rule import ProfilerRule
 
-PROFILE_RULES: tuple[type[ProfileRule], ...] = (
-    BatchSize,
-    CPUBottleneck,
-    GPUMemoryIncrease,
-    IOBottleneck,
-    LoadBalancing,
-    LowGPUUtilization,
-    MaxInitializationTime,
-    OverallSystemUsage,
-    StepOutlier,
-)
-RULES = PROFILE_RULES
+RULES: tuple[type[ProfilerRule], ...] = (*PROFILE_RULES, ProfilerReport)
+"""What star_rating.rules looks for."""
