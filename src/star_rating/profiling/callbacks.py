@@ -46,6 +46,13 @@ class Clock:
         self.timeline.add(Step(mode, number, self.start, seconds, first=mode not in self.modes))
         self.modes.add(mode)
 
+    def stop(self) -> None:
+        """End the profiles that are running."""
+        if self.trace:
+            self.trace.stop()
+        if self.python:
+            self.python.stop()
+
 
 class Before(tf_keras.callbacks.Callback):
     """Ends steps; stands first."""
@@ -76,15 +83,22 @@ class Behind(tf_keras.callbacks.Callback):
         super().__init__()
         self.clock = clock
 
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Begin a trace that is to have the first step."""
+        del logs
+        self._turn_trace()
+
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Begin and end traces, then start the time."""
+        """Begin a profile of Python code, then start the time."""
         del batch, logs
-        step = self.clock.steps_done()
-        if self.clock.trace:
-            self.clock.trace.turn(step)
         if self.clock.python:
-            self.clock.python.turn("stepstart", step)
+            self.clock.python.turn("stepstart", self.clock.steps_done())
         self.clock.begin()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Begin and end traces here: Keras marks a step in the trace from before its begin on."""
+        del batch, logs
+        self._turn_trace()
 
     def on_test_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Start the time of a validation step."""
@@ -94,7 +108,8 @@ class Behind(tf_keras.callbacks.Callback):
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """End what is open; the run may be shorter than the profile."""
         del logs
+        self.clock.stop()
+
+    def _turn_trace(self) -> None:
         if self.clock.trace:
-            self.clock.trace.stop()
-        if self.clock.python:
-            self.clock.python.stop()
+            self.clock.trace.turn(self.clock.steps_done())

@@ -66,8 +66,7 @@ class Profiler:
         self._recorder = Recorder(system, self._files, settings.interval_seconds, self._timeline)
         self._report = contract.output_dir / "data" / report_name(contract)
         self._title = contract.training_job_name
-        self._trace: Any = None
-        self._python: Any = None
+        self._clock: Any = None
 
     def around(self, callbacks: Sequence[Any], steps_done: Callable[[], int]) -> list[Any]:
         """Return Keras's callbacks with the profiler's around them."""
@@ -77,17 +76,22 @@ class Profiler:
         from star_rating.profiling.tensorflow_trace import TensorFlowTrace
 
         settings = self._settings
-        self._trace = TensorFlowTrace(self._layout, settings.trace) if settings.trace else None
-        self._python = PythonProfiler(self._layout, settings.python) if settings.python else None
-        clock = Clock(self._timeline, steps_done, self._trace, self._python)
-        return [Before(clock), *callbacks, Behind(clock)]
+        self._clock = Clock(
+            self._timeline,
+            steps_done,
+            TensorFlowTrace(self._layout, settings.trace) if settings.trace else None,
+            PythonProfiler(self._layout, settings.python) if settings.python else None,
+        )
+        return [Before(self._clock), *callbacks, Behind(self._clock)]
 
     def start(self) -> None:
         """Begin to read the system's metrics."""
         self._recorder.start()
 
     def stop(self) -> None:
-        """Write what is pending; may be called again."""
+        """End what is running and write what is pending, of a run that was stopped too; may be called again."""
+        if self._clock:
+            self._clock.stop()
         self._recorder.stop()
 
     def finish(self) -> dict[str, Any]:
@@ -95,12 +99,12 @@ class Profiler:
         self.stop()
         begun = time.monotonic()
         verdicts = self._write_report()
-        trace, parts = self._trace, (self._files, self._trace, self._python)
+        trace, python = (self._clock.trace, self._clock.python) if self._clock else (None, None)
         return {
             "enabled": True,
             "folder": str(self._settings.folder),
             "trace": str(trace.folder) if trace and trace.folder and not trace.error else None,
-            "errors": [part.error for part in parts if part and part.error],
+            "errors": [part.error for part in (self._files, trace, python) if part and part.error],
             "report": None if verdicts is None else str(self._report),
             "rules": verdicts,
             "seconds": {

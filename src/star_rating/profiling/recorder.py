@@ -19,6 +19,9 @@ from star_rating.profiling.files import Files
 from star_rating.profiling.layout import Layout
 from star_rating.profiling.timeline import Timeline
 
+PATIENCE_SECONDS = 10.0
+"""How long the end of a job waits for the thread's last write."""
+
 
 class Recorder:
     """Reads the system's metrics from start to stop."""
@@ -39,23 +42,24 @@ class Recorder:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, with what is pending on disk; may be called again."""
+        """End, with what is pending on disk; may be called again. A disk that does not answer is not waited for."""
         self._ended.set()
-        self._thread.join()
-        self._timeline.write()
+        self._thread.join(PATIENCE_SECONDS)
+        if not self._thread.is_alive():
+            self._timeline.write()
 
     def _record(self) -> None:
         before = usage.read()
         due = time.monotonic() + self._interval
         while not self._ended.wait(max(due - time.monotonic(), 0.0)):
-            # A reading that is late, as after a pause of the whole container, is not made up for.
-            due = max(due, time.monotonic()) + self._interval
             after = usage.read()
             now = time.time()
             self._files.append(self._layout.system_metrics(now), lines(usage.metrics(before, after), self._layout, now))
             self._timeline.write_when_due(now)
             before = after
             self.readings += 1
+            # A reading that was late, as after a pause of the container, is neither made up for nor followed at once.
+            due = max(due + self._interval, time.monotonic() + self._interval / 2)
             self.seconds = time.thread_time()
 
 
