@@ -40,8 +40,10 @@ def write_profile(
     for number, reading in enumerate(readings):
         now = START + number * interval
         # The platform reads each kind by itself, milliseconds apart.
-        lines = (json.dumps(event | {"NodeId": node, "Timestamp": now + 0.001 * at}) for at, event in events(reading))
-        minutes.setdefault(int(now // 60) * 60, []).extend(lines)
+        written = minutes.setdefault(int(now // 60) * 60, [])
+        written += [
+            json.dumps(event | {"NodeId": node, "Timestamp": now + 0.001 * at}) for at, event in events(reading)
+        ]
     for minute, lines in minutes.items():
         path = folder / "system" / "incremental" / HOUR / f"{minute}.{node}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

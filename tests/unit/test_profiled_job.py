@@ -14,7 +14,7 @@ from training_job import Outcome, TrainingJob
 
 pytestmark = pytest.mark.slow
 
-STEPS, FIRST, PROFILED = 12, 3, 4
+STEPS, FIRST, PROFILED = 10, 2, 3
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def profiled(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     path = job.root / "input" / "config" / "profilerconfig.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(config))
-    outcome = job.run(epochs="4", log_every_steps="1", run_sample_predictions="False")
+    outcome = job.run(epochs="2", train_steps_per_epoch="5", log_every_steps="1", run_sample_predictions="False")
     assert outcome.exit_code == 0, outcome.log
     return outcome
 
@@ -70,7 +70,7 @@ def test_every_step_has_its_duration(folder: Path) -> None:
         mode = event.event_name.partition("Step:ModeKeys.")[2]
         if mode:
             steps[mode].append(int(event.event_args["step_num"]))
-    assert steps == {"TRAIN": list(range(STEPS)), "EVAL": list(range(4))}
+    assert steps == {"TRAIN": list(range(STEPS)), "EVAL": list(range(2))}
 
 
 def test_the_systems_metrics_are_read_at_the_interval(folder: Path) -> None:
@@ -93,6 +93,19 @@ def test_tensorflows_trace_has_the_steps_that_were_asked_for(profiled: Outcome) 
     steps = [event for line in host.lines for event in line.events if names[event.metadata_id] == "train"]
     assert len(steps) == PROFILED
     assert any(name.endswith(":ResourceApplyAdam") for name in names.values())
+
+
+def test_smdebug_reads_the_trace_too(folder: Path) -> None:
+    events = read_by_smdebug(folder, "algorithm_metrics_reader", "LocalAlgorithmMetricsReader")
+    traced = [event for event in events if event.event_name == "train"]
+    steps = sorted(
+        (e.start_time, e.end_time) for e in events if e.event_args and e.event_args.get("step_num") == str(FIRST)
+    )
+    assert len(traced) == PROFILED
+    # Its times are the clock's: the first traced step holds the one that was timed.
+    first = min(traced, key=lambda event: event.start_time)
+    assert first.start_time <= steps[0][0] <= steps[0][1] <= first.end_time
+    assert any(event.event_name.endswith(":ResourceApplyAdam") for event in events)
 
 
 def test_python_is_profiled_in_the_same_steps(folder: Path) -> None:

@@ -58,18 +58,21 @@ def test_a_success_starts_the_count_anew(tmp_path: Path) -> None:
     assert not files.given_up
 
 
+def written(folder: Path) -> list[Path]:
+    return sorted(folder.glob("framework/pevents/*/*.json"))
+
+
 def test_steps_are_written_in_time_and_in_size(tmp_path: Path) -> None:
     timeline = Timeline(Layout(tmp_path, "algo-1"), Files(50), Rotation(seconds=60.0, size=1000))
-    written = lambda: sorted(tmp_path.glob("framework/pevents/*/*.json"))  # noqa: E731
     timeline.add(Step("TRAIN", 0, 1_600_000_000.0, 0.5))
     timeline.write_when_due(1_600_000_059.0)
-    assert written() == []
+    assert written(tmp_path) == []
     timeline.write_when_due(1_600_000_060.0)
-    assert len(written()) == 1
+    assert len(written(tmp_path)) == 1
     for number in range(1, 10):
         timeline.add(Step("TRAIN", number, 1_600_000_060.0 + number, 0.5))
     timeline.write_when_due(1_600_000_070.0)
-    assert len(written()) == 2
+    assert len(written(tmp_path)) == 2
 
 
 def test_the_recorder_ends_when_it_is_told_to_and_does_not_keep_the_process(tmp_path: Path) -> None:

@@ -83,22 +83,35 @@ class Behind(tf_keras.callbacks.Callback):
         super().__init__()
         self.clock = clock
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Begin a trace that is to have the first step."""
-        del logs
-        self._turn_trace()
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Begin a trace that is to have the epoch's first step."""
+        del epoch, logs
+        self._prepare_trace()
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Begin a profile of Python code, then start the time."""
+        """Begin and end profiles, then start the time."""
         del batch, logs
+        step = self.clock.steps_done()
+        if self.clock.trace:
+            self.clock.trace.step(step)
         if self.clock.python:
-            self.clock.python.turn("stepstart", self.clock.steps_done())
+            self.clock.python.turn("stepstart", step)
         self.clock.begin()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Begin and end traces here: Keras marks a step in the trace from before its begin on."""
+        """Begin a trace that is to have the next step.
+
+        Keras marks a step in the trace from before its begin to behind its end. A trace that begins at one's end and
+        ends at another's begin has whole steps alone.
+        """
         del batch, logs
-        self._turn_trace()
+        self._prepare_trace()
+
+    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """End a trace: it is of training."""
+        del logs
+        if self.clock.trace:
+            self.clock.trace.interrupt()
 
     def on_test_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Start the time of a validation step."""
@@ -110,6 +123,6 @@ class Behind(tf_keras.callbacks.Callback):
         del logs
         self.clock.stop()
 
-    def _turn_trace(self) -> None:
+    def _prepare_trace(self) -> None:
         if self.clock.trace:
-            self.clock.trace.turn(self.clock.steps_done())
+            self.clock.trace.prepare(self.clock.steps_done())

@@ -45,7 +45,7 @@ def input_seconds(trace: Path) -> list[float]:
 
 def _host_events(trace: Path, named: Callable[[str], str]) -> Iterator[list[tuple[str, float, float]]]:
     """Yield each thread's events: what `named` calls it, begin and end in seconds; without those it calls nothing."""
-    space = _trace_format().XSpace()
+    space = trace_format().XSpace()
     space.ParseFromString(trace.read_bytes())
     for plane in space.planes:
         names = {number: named(metadata.name) for number, metadata in plane.event_metadata.items()}
@@ -62,8 +62,8 @@ def _host_events(trace: Path, named: Callable[[str], str]) -> Iterator[list[tupl
 
 
 @cache
-def _trace_format() -> Any:  # noqa: ANN401 - generated
-    """Load TensorFlow's message classes of a trace without TensorFlow: the command `rules` does not need the rest."""
+def trace_format() -> Any:  # noqa: ANN401 - generated
+    """Return TensorFlow's message classes of a trace, without TensorFlow: the command `rules` needs nothing else."""
     tensorflow = importlib.util.find_spec("tensorflow")
     assert tensorflow is not None
     assert tensorflow.submodule_search_locations

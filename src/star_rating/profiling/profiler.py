@@ -98,8 +98,10 @@ class Profiler:
         """Write what is pending and the report; return what run.json keeps."""
         self.stop()
         begun = time.monotonic()
-        verdicts = self._write_report()
         trace, python = (self._clock.trace, self._clock.python) if self._clock else (None, None)
+        if trace:
+            trace.finish()
+        verdicts = self._write_report()
         return {
             "enabled": True,
             "folder": str(self._settings.folder),

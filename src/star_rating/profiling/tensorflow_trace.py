@@ -16,6 +16,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from star_rating.profiling import trace_events
 from star_rating.profiling.layout import Layout
 from star_rating.profiling.settings import Window
 
@@ -39,18 +40,29 @@ class TensorFlowTrace:
         self._running = False
         self._start_time = 0.0
 
-    def turn(self, step: int) -> None:
-        """Begin or end the trace before a step, if it is time to."""
+    def prepare(self, step: int) -> None:
+        """Begin the trace if the step that comes next is to be its first; Keras is within none now, or at its end."""
         now = time.time()
         if not self._begun:
             self._window, self._begun = self._window.begun(step, now), True
-        covered = self.error is None and self._window.covers(step, now, len(self.steps))
-        if covered and not self._running and self.folder is None:
+        if self.folder is None and self.error is None and self._window.covers(step, now, 0):
             self._start(step, now)
-        elif self._running and not covered:
-            self.stop()
-        if self._running:
+
+    def step(self, step: int) -> None:
+        """Count a step that begins, or end the trace if it is not to have it."""
+        if not self._running:
+            return
+        if self._window.covers(step, time.time(), len(self.steps)):
             self.steps.append(step)
+        else:
+            self.stop()
+
+    def interrupt(self) -> None:
+        """End the trace before a validation, which may be longer than any trace should be."""
+        if self._running and not self.steps:
+            self._running, self.folder = False, None
+            self._discard()
+        self.stop()
 
     def stop(self) -> None:
         """End the trace, and write it."""
@@ -64,6 +76,16 @@ class TensorFlowTrace:
         except (tf.errors.OpError, OSError) as error:
             self._fail(error)
         self.seconds += time.monotonic() - begin
+
+    def finish(self) -> None:
+        """Write the trace as trace events too; after training, as it takes a second of Python."""
+        if self.folder is None or self.error:
+            return
+        try:
+            for file in self.folder.glob("plugins/profile/*/*.xplane.pb"):
+                trace_events.write(file)
+        except (OSError, ValueError) as error:
+            self._fail(error)
 
     def _start(self, step: int, now: float) -> None:
         self.folder, self._start_time = self._layout.trace(step, now), now
@@ -80,6 +102,10 @@ class TensorFlowTrace:
 
     def _fail(self, error: Exception) -> None:
         self.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        log.warning("profiler: no trace of TensorFlow, training goes on: %s", self.error)
+        log.warning("profiler: no whole trace of TensorFlow, training goes on: %s", self.error)
+        self._discard()
+
+    @staticmethod
+    def _discard() -> None:
         with contextlib.suppress(tf.errors.OpError):
             tf.profiler.experimental.stop(save=False)
