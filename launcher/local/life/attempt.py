@@ -44,6 +44,11 @@ class Attempt:
         self._mirrors = [*self._checkpoints, *self._output_mirrors(observed)]
         self._synchronizer = Synchronizer(self._mirrors)
 
+    @property
+    def has_disks(self) -> bool:
+        """Whether the hosts' disks are still there."""
+        return any(layout.root.is_dir() for layout in self.layouts.values())
+
     def prepare(self, pace: Pace) -> None:
         """Make the hosts' disks; raise ChannelError and what a Pace raises."""
         tree.wipe(self._life.folder / "hosts")

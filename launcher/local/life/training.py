@@ -152,6 +152,8 @@ class TrainingLife(JobLife):
         self.change(lambda _: self.job.changed(attempt=job.attempt + 1))
 
     def _upload(self, attempt: Attempt, outcome: Outcome) -> Outcome:
+        if not attempt.has_disks:  # uploaded and wiped by a server that was killed before it could say so
+            return outcome
         self.enter("Uploading", "Uploading generated training model")
         try:
             artifacts = upload(self, attempt, with_model=outcome.status != "Failed")
