@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from launcher.errors import LauncherError
+from launcher.local.api.errors import ApiError
+from launcher.local.api.wire import write
 from launcher.local.faults import Fault, Faults
 from launcher.local.jobs import Jobs
 from launcher.local.life.messages import Interrupt, LoseHost, Message
@@ -127,7 +129,6 @@ def with_faults(faults: Faults, behind: WSGIApplication) -> WSGIApplication:
         fault = faults.take("api", operation) if operation else None
         if fault is None:
             return behind(environ, start_response)
-        start_response(f"{fault.status} Error", [("Content-Type", "application/x-amz-json-1.1")])
-        return [json.dumps({"__type": fault.code, "message": fault.message}).encode()]
+        return write(start_response, fault.status, ApiError(fault.code, fault.message).document())
 
     return application
