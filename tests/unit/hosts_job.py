@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from tiny_model import tiny_weights
-from training_job import LENGTH, RECORDS, examples, write_records
+from training_job import LENGTH, RECORDS, examples, running, write_records
+
+import train
 
 SOURCES = Path(__file__).parents[2] / "src"
 LONGEST_RUN = 500.0
@@ -94,8 +96,7 @@ class HostsJob:
             if int(folder.name.split("-")[1]) > up_to_step:
                 shutil.rmtree(folder)
 
-    def start(self, **hyperparameters: str) -> None:
-        """Start all hosts."""
+    def arguments(self, hyperparameters: dict[str, str]) -> list[str]:
         settings = {
             "epochs": "1",
             "max_seq_length": str(LENGTH),
@@ -105,7 +106,22 @@ class HostsJob:
             "log_every_steps": "1",
             "host_wait_minutes": "1",
         }
-        arguments = [word for name, value in (settings | hyperparameters).items() for word in (f"--{name}", value)]
+        return [word for name, value in (settings | hyperparameters).items() for word in (f"--{name}", value)]
+
+    def environ(self, rank: int, port: int) -> dict[str, str]:
+        return {
+            "SAGEMAKER_BASE_DIR": str(self.root(rank)),
+            "DISTILBERT_WEIGHTS": str(self.weights),
+            "SM_HOSTS": json.dumps(self.hosts),
+            "SM_CURRENT_HOST": self.hosts[rank],
+            "TRAINING_PORT": str(port),
+            "TF_NUM_INTRAOP_THREADS": "1",
+            "TF_NUM_INTEROP_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def start(self, **hyperparameters: str) -> None:
+        """Start all hosts."""
         port = free_ports()
         self.started = time.monotonic()
         self.processes = []
@@ -113,23 +129,11 @@ class HostsJob:
             root = self.root(rank)
             shutil.rmtree(root / "output", ignore_errors=True)
             root.mkdir(parents=True, exist_ok=True)
-            environ = {
-                **os.environ,
-                "SAGEMAKER_BASE_DIR": str(root),
-                "DISTILBERT_WEIGHTS": str(self.weights),
-                "SM_HOSTS": json.dumps(self.hosts),
-                "SM_CURRENT_HOST": self.hosts[rank],
-                "TRAINING_PORT": str(port),
-                "TF_NUM_INTRAOP_THREADS": "1",
-                "TF_NUM_INTEROP_THREADS": "1",
-                "PYTHONUNBUFFERED": "1",
-                "PYTHONFAULTHANDLER": "1",
-            }
             with (root / "log").open("w") as log:
                 self.processes.append(
                     subprocess.Popen(
-                        [sys.executable, str(SOURCES / "train.py"), *arguments],
-                        env=environ,
+                        [sys.executable, str(SOURCES / "train.py"), *self.arguments(hyperparameters)],
+                        env=os.environ | self.environ(rank, port),
                         stdout=log,
                         stderr=subprocess.STDOUT,
                         text=True,
@@ -166,9 +170,13 @@ class HostsJob:
         return outcomes
 
     def run(self, **hyperparameters: str) -> list[HostOutcome]:
-        """Run all hosts to their end."""
-        self.start(**hyperparameters)
-        outcomes = self.wait()
+        """Run all hosts to their end; a single one in this process, which has TensorFlow loaded."""
+        if len(self.hosts) == 1:
+            with running(self.arguments(hyperparameters), self.environ(0, 0)) as (stdout, _):
+                outcomes = [HostOutcome(int(train.main()), stdout.getvalue(), 0.0, self.root(0))]
+        else:
+            self.start(**hyperparameters)
+            outcomes = self.wait()
         for outcome in outcomes:
             assert outcome.exit_code == 0, "\n".join(each.log for each in outcomes)
         return outcomes

@@ -27,7 +27,10 @@ SETTINGS = {
     "weight_decay": "0.01",
     "run_sample_predictions": "False",
 }
+ALONE = {"enable_sagemaker_debugger": "False"}
 STEPS = 20
+LONGEST_LOSS = 60.0
+"""Seconds from the end of a host to that of the others; on an idle machine it takes one or two."""
 TOLERANCE = 1e-4
 """Of losses: sums in another order."""
 
@@ -52,7 +55,7 @@ def state_of(folder: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> HostOutcome:
-    return HostsJob(tmp_path_factory.mktemp("alone"), hosts=1).run(**SETTINGS)[0]
+    return HostsJob(tmp_path_factory.mktemp("alone"), hosts=1).run(**SETTINGS | ALONE)[0]
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +89,12 @@ def test_a_checkpoint_of_two_hosts_goes_on_on_one_and_on_three(together: Sequenc
     for hosts in (1, 3):
         job = HostsJob(tmp_path / str(hosts), hosts)
         job.copy_checkpoints(together[0].root, up_to_step=12)  # within an epoch
-        outcomes = job.run(**SETTINGS)
+        outcomes = job.run(**SETTINGS | (ALONE if hosts == 1 else {}))
         assert outcomes[0].run["checkpoints"]["resumed_from_step"] == 12
         assert_same_training(outcomes[0], together[0])
 
 
-def test_uneven_shards_are_seen_whole_and_one_host_may_have_a_single_record(tmp_path: Path) -> None:
+def test_uneven_shards_are_seen_whole_under_xla_and_mixed_precision_too(alone: HostOutcome, tmp_path: Path) -> None:
     job = HostsJob(tmp_path, hosts=3)
     for rank, records in enumerate((1, 15, 45)):
         channel = job.channel(rank, "train")
@@ -99,55 +102,49 @@ def test_uneven_shards_are_seen_whole_and_one_host_may_have_a_single_record(tmp_
         write_records(channel / f"part-{rank}-of-3.tfrecord", examples(records, LENGTH, seed=rank))
     (job.channel(1, "validation") / "part-1.tfrecord").unlink()  # nothing of it here, and all of it there: a shard too
     (job.channel(2, "validation") / "part-1.tfrecord").unlink()
-    outcomes = job.run(**SETTINGS | {"epochs": "2", "skip_nonfinite_steps": "1"})
-    run = outcomes[0].run
+    first, *others = job.run(
+        **SETTINGS | {"epochs": "2", "skip_nonfinite_steps": "1", "use_xla": "True", "use_amp": "True"}
+    )
+    run = first.run
     assert run["channels"]["train"]["records"] == 61
     assert run["steps"]["done"] == 2 * -(-61 // 13)
     assert [epoch["examples"] for epoch in run["history"]["epochs"]] == [61, 61]
     assert [epoch["validation_examples"] for epoch in run["history"]["epochs"]] == [20, 20]
-    assert "algo-3 holds 45 of 61 records, and the others wait for it" in outcomes[0].log
+    assert [own["records"]["train"] for own in run["hosts"]] == [1, 15, 45]
+    assert "algo-3 holds 45 of 61 records, and the others wait for it" in first.log
+    assert 1 <= run["acceleration"]["compiled_step"]["compilations"] <= 8
+    assert all("bfloat16 with XLA, as the first host has decided" in other.log for other in others)
+    assert np.mean(first.losses[:5]) == pytest.approx(np.mean(alone.losses[:5]), rel=0.05)
 
 
-def test_a_killed_host_is_named_soon_and_the_job_goes_on_to_the_same_end(
+def test_a_killed_host_is_named_a_stop_reaches_all_and_the_end_is_that_of_an_undisturbed_run(
     together: Sequence[HostOutcome], tmp_path: Path
 ) -> None:
     job = HostsJob(tmp_path, hosts=2)
     job.start(**SETTINGS)
-    job.wait_for(0, r" step 7/20 ")
+    job.wait_for(0, r" step 5/20 ")
     job.signal(1, signal.SIGKILL)
     first, second = job.wait(since_now=True)
     assert second.exit_code == -signal.SIGKILL
     assert first.exit_code == ExitCode.HOST_LOST
     assert "Host algo-2 is lost: its connection" in first.failure
     assert "Traceback" not in first.log
-    assert first.seconds < 30
-    resumed = job.run(**SETTINGS)
-    assert resumed[0].run["checkpoints"]["resumed_from_step"] >= 7
-    assert_same_to_the_last_bit(resumed[0], together[0])
+    assert first.seconds < LONGEST_LOSS
 
-
-def test_a_stop_of_one_host_stops_all_after_the_same_step(together: Sequence[HostOutcome], tmp_path: Path) -> None:
-    job = HostsJob(tmp_path, hosts=2)
     job.start(**SETTINGS | {"checkpoint_every_steps": "0"})
-    job.wait_for(0, r" step 6/20 ")
+    job.wait_for(0, r" step 12/20 ")
     job.signal(1, signal.SIGTERM)
     first, second = job.wait()
     assert first.exit_code == second.exit_code == 0, first.log + second.log
+    assert first.run["checkpoints"]["resumed_from_step"] >= 5
     step = first.run["steps"]["done"]
-    assert 6 <= step < STEPS
+    assert 12 <= step < STEPS
     assert first.run["stopped"]["signal"] == "SIGTERM"
     assert first.run["test"] is None
     assert state_of(first.checkpoints[-1])["step"] == step
     assert f"stopping at step {step} of {STEPS}" in second.log
     assert (first.root / "model/tensorflow/saved_model/0/saved_model.pb").exists()
+
     resumed = job.run(**SETTINGS)
     assert resumed[0].run["checkpoints"]["resumed_from_step"] == step
     assert_same_to_the_last_bit(resumed[0], together[0])
-
-
-def test_xla_and_mixed_precision_are_decided_once_and_taken_by_all(alone: HostOutcome, tmp_path: Path) -> None:
-    settings = SETTINGS | {"epochs": "1", "use_xla": "True", "use_amp": "True", "run_test": "False"}
-    first, second = HostsJob(tmp_path, hosts=2).run(**settings)
-    assert "bfloat16 with XLA, as the first host has decided" in second.log
-    assert first.run["acceleration"]["compiled_step"]["compilations"] >= 1
-    assert np.mean(first.losses) == pytest.approx(np.mean(alone.losses[:5]), rel=0.02)

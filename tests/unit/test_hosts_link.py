@@ -68,7 +68,7 @@ class Hosts:
 def test_all_hosts_get_every_hosts_value_by_rank_whenever_they_come() -> None:
     def program(cluster: Cluster) -> Any:
         first = cluster.gather({"rank": cluster.rank, "none": None})
-        time.sleep(0.05 * (3 - cluster.rank))
+        time.sleep(0.02 * (3 - cluster.rank))
         return first, cluster.from_first(f"from {cluster.rank}"), cluster.gather(None)
 
     expected = [{"rank": rank, "none": None} for rank in range(3)], "from 0", [None] * 3
@@ -82,15 +82,15 @@ def test_addresses_are_those_that_the_hosts_reach_each_other_by(port: int) -> No
 
 @pytest.mark.usefixtures("port")
 def test_a_host_that_never_comes_is_named_on_all_that_came() -> None:
-    results = Hosts(lambda _: None, ranks=(0, 1), wait=0.5).results
+    results = Hosts(lambda _: None, ranks=(0, 1), wait=0.2).results
     for failure in results.values():
         assert failure.exit_code == ExitCode.HOST_LOST
-        assert "Host algo-3 did not come within 0.00833 min; 2 of 3 hosts are here" in str(failure)
+        assert "Host algo-3 did not come within 0.00333 min; 2 of 3 hosts are here" in str(failure)
 
 
 @pytest.mark.usefixtures("port")
 def test_a_first_host_that_never_comes_is_named_with_what_does_not_answer() -> None:
-    (failure,) = Hosts(lambda _: None, ranks=(1,), wait=0.3).results.values()
+    (failure,) = Hosts(lambda _: None, ranks=(1,), wait=0.1).results.values()
     assert isinstance(failure, HostLostError)
     assert "Host 127.0.0.1 did not come within" in str(failure)
     assert "Connection refused" in str(failure)
@@ -99,7 +99,7 @@ def test_a_first_host_that_never_comes_is_named_with_what_does_not_answer() -> N
 @pytest.mark.usefixtures("port")
 def test_a_name_without_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "create_connection", unknown_name)
-    (failure,) = Hosts(lambda _: None, ranks=(2,), wait=0.3).results.values()
+    (failure,) = Hosts(lambda _: None, ranks=(2,), wait=0.1).results.values()
     assert "its name has no address on this network" in str(failure)
 
 
@@ -138,7 +138,7 @@ def test_a_host_that_vanishes_is_named(lost: int) -> None:
 
 @pytest.mark.usefixtures("port")
 def test_a_host_that_falls_silent_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(links, "SILENCE_SECONDS", 0.3)
     monkeypatch.setattr(links, "BEAT_SECONDS", 0.1)
     over = threading.Event()
 
@@ -161,7 +161,7 @@ def test_a_host_that_falls_silent_is_lost(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_main_thread_that_hangs_is_ended_after_a_grace_but_not_while_it_writes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(links, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(links, "GRACE_SECONDS", 0.1)
     losses: dict[int, Failure] = {}
     ended_while_writing = []
 
@@ -170,7 +170,7 @@ def test_a_main_thread_that_hangs_is_ended_after_a_grace_but_not_while_it_writes
             raise DataError("It is over.")
         if cluster.rank == 0:
             with cluster.undisturbed():
-                time.sleep(0.6)
+                time.sleep(0.4)
                 ended_while_writing.append(0 in losses)
         deadline = time.monotonic() + 20
         while cluster.rank not in losses and time.monotonic() < deadline:
