@@ -1,7 +1,7 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
 .PHONY: help train test image smoke push image-diff reproducible lint lock conformance bench bench-prepare \
-	bench-scaling kill-matrix clean
+	bench-scaling bench-hosts kill-matrix clean
 
 IMAGE := distilbert-trainer:local
 
@@ -49,6 +49,9 @@ bench-scaling: ## rate and memory for 1, 4 and 16 times the data and for batches
 	@scripts/host_python.sh
 	@scripts/host_weights.sh
 	PYTHONPATH=src .venv/bin/python -m benchmarks.scaling --weights .cache/weights
+
+bench-hosts: ## a step on 1, 2 and 4 hosts and on slower networks, beside a model, in containers of the image: as root
+	sudo --preserve-env=PATH .venv/bin/python -m benchmarks.hosts --image $(IMAGE)
 
 bench-prepare: ## the rate of prepare beside its tokenizer's, and its memory, on 1,000,000 reviews: two minutes
 	docker run --rm --label distilbert-trainer=run --network none --entrypoint python \

@@ -118,6 +118,7 @@ def train_and_evaluate(
     profile_record = profile.finish()
     total = time.monotonic() - started
     if artifacts is None:
+        cluster.together()
         log.info("done in %.0f s; the model is with %s", total, cluster.hosts[0])
         return
 
@@ -143,6 +144,7 @@ def train_and_evaluate(
             "seconds": {"first_step": trained.history.first_step_seconds, "fit": trained.seconds, "total": total},
         },
     )
+    cluster.together()
     log.info("done in %.0f s; the model is in %s", total, contract.model_dir)
     if stop.signal:
         log.info("stopped by %s at step %d, %.1f s ago", stop.signal.name, trained.step, stop.seconds)

@@ -105,6 +105,10 @@ class Cluster:
         """Return the first host's value; the others' are not used."""
         return self.gather(value if self.is_first else None)[0]
 
+    def together(self) -> None:
+        """Wait until all hosts are here: TensorFlow takes the early end of one for a failure."""
+        self.gather(None)
+
     def fail(self, failure: Failure) -> None:
         """Tell the others that this host ends at once."""
         if self._link is not None:
