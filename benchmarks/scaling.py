@@ -3,8 +3,8 @@
     PYTHONPATH=src python -m benchmarks.scaling --weights weights            # `make bench-scaling`
 
 `prepare` makes the channels, src/train.py trains on them; the weights are those given, by default the image's (MiniLM).
-The pipeline that reads the channel is measured by itself too, and how long training waits for it. Prints a table and
-writes every round as JSON.
+The pipeline that reads the channel is measured by itself too: its rate, the time to its first batch, also where a run
+goes on at the end of a pass, and how long training waits for it. Prints a table and writes every round as JSON.
 """
 
 from __future__ import annotations
@@ -153,7 +153,12 @@ def measure(case: Case, weights: Path, number: int) -> dict[str, float]:
         "first_step_seconds": ends[0] - trained.started,
         **{
             name: pipeline.report[name]
-            for name in ("first_batch_seconds", "pipeline_examples_per_second", "waiting_share")
+            for name in (
+                "first_batch_seconds",
+                "resumed_batch_seconds",
+                "pipeline_examples_per_second",
+                "waiting_share",
+            )
         },
     }
     print(f"{case.name}, round {number}: {numbers['examples_per_second']:.1f} examples/s", flush=True)
@@ -167,13 +172,13 @@ def medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Write the medians as a table."""
-    lines = [
-        "data  records  batch  examples/s  peak memory  first step  pipeline alone  waiting for data",
-    ]
+    header = "data  records  batch  examples/s  peak memory  first step"
+    lines = [f"{header}  pipeline alone  first batch  resumed  waiting for it"]
     lines += [
         f"{row['size']:>3} x  {row['records']:>7,}  {row['batch_size']:>5}  {row['examples_per_second']:>10.1f}"
         f"  {row['peak_memory_bytes'] / 1e9:>8.2f} GB  {row['first_step_seconds']:>8.1f} s"
-        f"  {row['pipeline_examples_per_second']:>12,.0f}/s  {row['waiting_share']:>16.2%}"
+        f"  {row['pipeline_examples_per_second']:>12,.0f}/s  {row['first_batch_seconds']:>9.2f} s"
+        f"  {row['resumed_batch_seconds']:>5.2f} s  {row['waiting_share']:>14.2%}"
         for row in rows
     ]
     return "\n".join(lines)

@@ -42,6 +42,14 @@ def test_memory_that_is_too_small(small: RealJob) -> None:
     check(result, small.failure, 137, "ran out of memory", "limit of 512 MiB", "train_batch_size")
 
 
+def test_memory_that_is_refused(containers: Containers, tmp_path: Path) -> None:
+    # 260,000 tokens, a vector of 384 floats each, where the process may have 2 GiB of data.
+    job = RealJob(containers, tmp_path, length=512, records={"train": 1024})
+    job.configure(train_batch_size="1024", run_validation="False", run_test="False")
+    result = job.run("--ulimit", f"data={2 * 2**30}")
+    check(result, job.failure, 17, "an allocation was refused", "train_batch_size", "max_seq_length")
+
+
 def test_a_disk_that_holds_no_checkpoint(small: RealJob) -> None:
     result = small.run("--tmpfs", f"/opt/ml/checkpoints:size=64m,uid={os.getuid()}")
     check(result, small.failure, 14, "/opt/ml/checkpoints has 6", "checkpoints need", "VolumeSizeInGB")

@@ -6,25 +6,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import tensorflow as tf
 import tf_keras
+from parity import (
+    Batch,
+    Computed,
+    assert_alike,
+    in_bucket,
+    in_groups,
+    loss_of,
+    ours,
+    padded,
+    transformers_own,
+    unpadded,
+    variables_by_name,
+)
 from tiny_model import tiny_weights
-from transformers_reference import load_reference
 
 from star_rating.model import checkpoint
 from star_rating.model.distilbert import DistilBertClassifier, Dropout
-from star_rating.model.tokens import MOST_GROUPS, number_of_groups
-from star_rating.training.buckets import worked_on
 
 LENGTH = 24
 REAL_TOKENS = [24, 2, 9, 1, 17, 5]
 LABELS = tf.constant([4, 0, 2, 2, 1, 3])
 NUMBER_OF_CLASSES = 5
-
-Array = npt.NDArray[Any]
-Batch = dict[str, tf.Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +40,19 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> checkpoint.Checkpoin
 
 @pytest.fixture
 def batch(pretrained: checkpoint.Checkpoint) -> Batch:
+    return make_batch(pretrained)
+
+
+def make_batch(pretrained: checkpoint.Checkpoint) -> Batch:
     mask = np.arange(LENGTH) < np.array(REAL_TOKENS)[:, None]
     ids = np.random.default_rng(1).integers(5, pretrained.config.vocab_size, mask.shape) * mask
     return {"input_ids": tf.constant(ids, tf.int64), "input_mask": tf.constant(mask, tf.int64)}
+
+
+@pytest.fixture(scope="module")
+def expected(pretrained: checkpoint.Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Computed:
+    folder = tmp_path_factory.mktemp("saved")
+    return transformers_own(build(pretrained), pretrained.folder, folder, make_batch(pretrained), LABELS)
 
 
 @pytest.fixture
@@ -53,91 +69,24 @@ def build(pretrained: checkpoint.Checkpoint, **dropout: Any) -> DistilBertClassi
     return model
 
 
-def padded(batch: Batch) -> Batch:
-    """Ask for all positions to be worked on, as the padded model does."""
-    return batch | {"worked_on": tf.range(tf.size(batch["input_mask"]))}
-
-
-def in_groups(batch: Batch) -> Batch:
-    """Widen the rows until the model groups the reviews by length."""
-    assert number_of_groups(256) == MOST_GROUPS
-    return {name: tf.pad(tensor, [[0, 0], [0, 256 - LENGTH]]) for name, tensor in batch.items()}
-
-
-def in_bucket(batch: Batch) -> Batch:
-    """Ask for the real positions and as much padding as the batch's bucket has room for."""
-    chosen = worked_on(batch["input_mask"], batch_size=len(REAL_TOKENS))
-    assert sum(REAL_TOKENS) < len(chosen) < LENGTH * len(REAL_TOKENS)
-    return batch | {"worked_on": chosen}
-
-
-def unpadded(batch: Batch) -> Batch:
-    """Leave it to the model, which works on the real positions."""
-    return batch
-
-
-def variables_by_name(model: DistilBertClassifier) -> dict[str, tf.Variable]:
-    return {name: variable for name, variable, _ in checkpoint._named_variables(model)}
-
-
-def loss_of(logits: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(LABELS, logits))
-
-
-def reference_name(variable: tf.Variable) -> str:
-    """transformers' TensorFlow name -> its PyTorch name, which is ours."""
-    path = variable.name.removesuffix(":0").split("/")[1:]
-    kind = {"kernel": "weight", "gamma": "weight", "embeddings": "weight", "beta": "bias"}.get(path[-1], path[-1])
-    return ".".join([*path[:-1], kind]).replace("layer_._", "layer.")
-
-
 class TestParityWithTransformers:
+    """The full-size models are in test_parity_on_real_reviews.py."""
+
     @pytest.mark.parametrize(
         ("layout", "jit_compile"),
         [(unpadded, False), (in_groups, False), (in_bucket, False), (in_bucket, True), (padded, False), (padded, True)],
         ids=["unpadded", "groups", "bucket", "bucket-xla", "padded", "padded-xla"],
     )
-    def test_loss_and_all_gradients_are_those_of_the_padded_model(
+    def test_logits_loss_and_all_gradients_are_those_of_the_padded_model(
         self,
         pretrained: checkpoint.Checkpoint,
         batch: Batch,
-        tmp_path: Path,
+        expected: Computed,
         layout: Callable[[Batch], Batch],
         *,
         jit_compile: bool,
     ) -> None:
-        model = build(pretrained)
-        checkpoint.save(model, tmp_path, pretrained.folder)
-        reference = load_reference(tmp_path)
-        ours = variables_by_name(model)
-
-        @tf.function(jit_compile=jit_compile)
-        def step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-            with tf.GradientTape() as tape:
-                logits = model(batch, training=False)
-                loss = loss_of(logits)
-            return logits, loss, [tf.convert_to_tensor(g) for g in tape.gradient(loss, list(ours.values()))]
-
-        logits, loss, gradients = step(layout(batch))
-        with tf.GradientTape() as tape:
-            expected_logits = reference(
-                input_ids=batch["input_ids"], attention_mask=batch["input_mask"], training=False
-            ).logits
-            expected_loss = loss_of(expected_logits)
-        expected_gradients = {
-            reference_name(variable).replace("position_embeddings.embeddings", "position_embeddings.weight"): gradient
-            for variable, gradient in zip(
-                reference.trainable_variables, tape.gradient(expected_loss, reference.trainable_variables), strict=True
-            )
-        }
-
-        np.testing.assert_allclose(logits, expected_logits, atol=1e-5)
-        np.testing.assert_allclose(loss, expected_loss, atol=1e-5)
-        assert expected_gradients.keys() == ours.keys()
-        for name, gradient in zip(ours, gradients, strict=True):
-            np.testing.assert_allclose(
-                gradient, tf.convert_to_tensor(expected_gradients[name]), atol=1e-5, err_msg=name
-            )
+        assert_alike(ours(build(pretrained), layout(batch), LABELS, jit_compile=jit_compile), expected)
 
 
 class TestInputs:
@@ -167,7 +116,7 @@ class TestInputs:
         model = build(pretrained)
         empty = {"input_ids": tf.zeros([6, 8], tf.int32), "input_mask": tf.zeros([6, 8], tf.int32)}
         with tf.GradientTape() as tape:
-            loss = loss_of(model(empty, training=True))
+            loss = loss_of(model(empty, training=True), LABELS)
         for gradient in tape.gradient(loss, model.trainable_variables):
             assert np.isfinite(tf.convert_to_tensor(gradient)).all()
 
@@ -207,7 +156,7 @@ class TestMixedPrecision:
         for model in (mixed, exact):
             with tf.GradientTape() as tape:
                 logits[model] = model(batch)
-                loss = loss_of(logits[model])
+                loss = loss_of(logits[model], LABELS)
             gradients[model] = [
                 tf.convert_to_tensor(g).numpy() for g in tape.gradient(loss, list(variables_by_name(model).values()))
             ]

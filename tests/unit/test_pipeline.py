@@ -64,6 +64,12 @@ def test_a_resumed_run_reads_what_an_uninterrupted_one_would(channel: Channel, s
     assert rows(uninterrupted, 6) == rows(resumed, 6)
 
 
+def test_a_resumed_run_does_not_read_the_passes_before_it_again(channel: Channel) -> None:
+    passes = 10**12  # reading these would not end
+    resumed = training_batches(channel, 5, LENGTH, seed=1, first_batch=passes * batches_in_a_pass(channel, 5) + 2)
+    assert len(rows(resumed, 1)) == 5
+
+
 @pytest.mark.parametrize("batch", [0, 4, 5, 9])
 def test_a_batchs_records_can_be_found_again(channel: Channel, batch: int) -> None:
     places = records_of_batch(channel, 5, seed=1, batch=batch)
