@@ -68,3 +68,4 @@ echo
 echo "model             $PWD/out/model.tar.gz"
 echo "confusion matrix  $PWD/$job/model/metrics/confusion_matrix.png"
 echo "training curves   $PWD/$job/model/metrics/training_curves.png"
+echo "profiler report   $PWD/$job/output/data/profiler-report.html"

@@ -2,7 +2,7 @@
 
     name, content = ...                       # drawn from damaged(SAGEMAKERS)
 
-The container reads SAGEMAKERS, the debugger DEBUGGERS, training CHECKPOINTS.
+The container reads SAGEMAKERS, the debugger DEBUGGERS, the profiler PROFILERS, training CHECKPOINTS.
 """
 
 from __future__ import annotations
@@ -52,6 +52,19 @@ DEBUGGERS: dict[str, list[dict[str, Any]]] = {
 }
 CHECKPOINTS: dict[str, list[dict[str, Any]]] = {
     "checkpointconfig.json": [{"S3Uri": "s3://bucket/checkpoints", "LocalPath": "/opt/ml/checkpoints"}],
+}
+PROFILERS: dict[str, list[dict[str, Any]]] = {
+    "profilerconfig.json": [
+        {"ProfilingIntervalInMilliseconds": 500, "S3OutputPath": "s3://bucket/profile", "DisableProfiler": False},
+        {
+            "ProfilingParameters": {
+                "LocalPath": "/opt/ml/output/profiler/",
+                "RotateFileCloseIntervalInSeconds": "60",
+                "DetailedProfilingConfig": '{"StartStep": 5, "NumSteps": 10, }',
+                "PythonProfilingConfig": '{"DurationInSeconds": 2.5, "ProfilerName": "cprofile"}',
+            }
+        },
+    ]
 }
 
 

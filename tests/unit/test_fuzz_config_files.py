@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from config_files import CHECKPOINTS, DEBUGGERS, SAGEMAKERS, damaged
+from config_files import CHECKPOINTS, DEBUGGERS, PROFILERS, SAGEMAKERS, damaged
 from configuration import read_configuration
 from failure import ContainerError
 from fuzzing import feed
@@ -19,6 +19,7 @@ from star_rating.contract import Contract
 from star_rating.debugger import debugger
 from star_rating.debugger.settings import read_settings
 from star_rating.failures import ConfigurationError
+from star_rating.profiling import settings as profiler_settings
 
 pytestmark = pytest.mark.slow
 
@@ -67,3 +68,16 @@ def test_the_checkpoint_path_is_read_or_refused(contract: Contract, say: Callabl
 
     outcomes = feed(read, damaged(CHECKPOINTS), number=1000, allowed=(ConfigurationError,))
     say(f"checkpoint config: {outcomes}")
+
+
+def test_the_profiler_reads_or_refuses_them(contract: Contract, say: Callable[[str], None]) -> None:
+    def read(file: tuple[str, bytes]) -> None:
+        path = contract.config_dir / file[0]
+        path.write_bytes(file[1])
+        try:
+            profiler_settings.read_settings(contract)
+        finally:
+            path.unlink()
+
+    outcomes = feed(read, damaged(PROFILERS), number=1000, allowed=(ConfigurationError,))
+    say(f"profiler's config file: {outcomes}")

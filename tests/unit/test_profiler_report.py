@@ -152,7 +152,7 @@ def test_operations_are_told_from_other_events(event: str, kind: str) -> None:
 
 
 def test_numbers_as_people_say_them() -> None:
-    assert [duration(seconds) for seconds in (0.0123, 0.2504, 1.5, 99.0, 100.0, 3725.0)] == [
-        *("12.3 ms", "250 ms", "1.5 s", "99 s", "1 min 40 s", "1 h 02 min")
+    assert [duration(seconds) for seconds in (8.87e-5, 0.0123, 0.2504, 1.5, 99.0, 100.0, 3725.0)] == [
+        *("88.7 µs", "12.3 ms", "250 ms", "1.5 s", "99 s", "1 min 40 s", "1 h 02 min")
     ]
     assert [size(number) for number in (12, 3400, 5.6e6, 1.234e9)] == ["12 B", "3.4 kB", "5.6 MB", "1.23 GB"]

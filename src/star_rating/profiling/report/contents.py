@@ -15,7 +15,7 @@ import numpy as np
 from star_rating.profiling import operations
 from star_rating.profiling.operations import Cost
 from star_rating.profiling.reading import Node, Profile
-from star_rating.profiling.report.words import duration
+from star_rating.profiling.report.words import duration, percent
 from star_rating.profiling.rules.base import ProfileRule
 from star_rating.profiling.rules.profiler_report import PROFILE_RULES
 from star_rating.rules.rule import Finding
@@ -140,8 +140,10 @@ def parts(node: Node) -> list[Part]:
     found = [
         Part("start", "start", "imports, reading the channels, loading weights", steps[0].start - start),
         Part("first", "first step", "tracing and allocating, once", first),
-        Part("train", "training steps", "", sum(step.seconds for step in training) - first),
-        Part("eval", "validation steps", "", sum(step.seconds for step in steps if step.mode == "EVAL")),
+        Part("train", "training steps", "forward, backward, optimizer", sum(step.seconds for step in training) - first),
+        Part(
+            "eval", "validation steps", "after each epoch", sum(step.seconds for step in steps if step.mode == "EVAL")
+        ),
         Part("between", "between steps", "log, tensors, checkpoints, traces", gaps),
         Part("end", "end", "export, test channel", end - last),
     ]
@@ -152,10 +154,9 @@ def headline(contents: Contents) -> str:
     """Return the page in one sentence."""
     training = sum(part.seconds for part in contents.parts if part.key == "train")
     total = max(contents.seconds, 1e-9)
-    judged = [verdict for verdict in contents.verdicts if verdict.status != NOT_JUDGED]
-    issues = [verdict.name for verdict in judged if verdict.status == ISSUES]
-    said = f"{' and '.join(issues)} found an issue" if issues else f"{len(judged)} rules found no issue"
-    return f"{training / total:.0%} of {duration(total)} went into training steps. {said}."
+    issues = [verdict.name for verdict in contents.verdicts if verdict.status == ISSUES]
+    said = f"{' and '.join(issues)} found an issue" if issues else "No rule found an issue"
+    return f"{percent(training / total)} of {duration(total)} went into training steps. {said}."
 
 
 def statistics(contents: Contents) -> Mapping[str, float]:

@@ -8,7 +8,7 @@ from html import escape
 from star_rating.profiling.operations import Cost
 from star_rating.profiling.report.contents import Contents
 from star_rating.profiling.report.html import row, section
-from star_rating.profiling.report.words import duration
+from star_rating.profiling.report.words import duration, percent
 
 SHOWN = 8
 """Rows of a table."""
@@ -35,12 +35,12 @@ def _table(kind: str, costs: Sequence[Cost]) -> str:
         row(
             f'<th scope="row" class="name">{escape(cost.name)}</th>',
             f'<td class="share"><span class="length" style="width:{100 * cost.seconds / longest:.1f}%"></span></td>',
-            f'<td class="number">{cost.seconds / total:.1%}</td>',
+            f'<td class="number">{percent(cost.seconds / total, 1)}</td>',
         )
         for cost in costs[:SHOWN]
     )
     if costs[SHOWN:]:
         rest = sum(cost.seconds for cost in costs[SHOWN:]) / total
         others = f'<td class="soft">{len(costs) - SHOWN:,} others</td>'
-        rows += row(others, "<td></td>", f'<td class="number">{rest:.1%}</td>')
+        rows += row(others, "<td></td>", f'<td class="number">{percent(rest, 1)}</td>')
     return f'<table class="costs"><thead>{head}</thead><tbody>{rows}</tbody></table>'

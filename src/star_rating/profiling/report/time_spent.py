@@ -7,13 +7,13 @@ from html import escape
 from star_rating.profiling.report import charts
 from star_rating.profiling.report.contents import Contents
 from star_rating.profiling.report.html import figure, row, section
-from star_rating.profiling.report.words import duration
+from star_rating.profiling.report.words import duration, percent
 
 
 def time_spent(contents: Contents) -> str:
     """Return a bar of the parts, and a table of them."""
     total = max(sum(part.seconds for part in contents.parts), 1e-9)
-    words = ", ".join(f"{part.name} {part.seconds / total:.0%}" for part in contents.parts)
+    words = ", ".join(f"{part.name} {percent(part.seconds / total)}" for part in contents.parts)
     marks = charts.stacked([(part.key, part.seconds / total) for part in contents.parts])
     bar = charts.svg("time", "Where the time went", f"Of {duration(total)}: {words}.", marks)
     rows = "".join(
@@ -21,7 +21,7 @@ def time_spent(contents: Contents) -> str:
             f'<th scope="row"><span class="key {part.key}">{escape(part.name)}</span></th>',
             f'<td class="soft">{escape(part.meaning)}</td>',
             f'<td class="number">{duration(part.seconds)}</td>',
-            f'<td class="number">{part.seconds / total:.1%}</td>',
+            f'<td class="number">{percent(part.seconds / total, 1)}</td>',
         )
         for part in contents.parts
     )

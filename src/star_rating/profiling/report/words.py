@@ -5,6 +5,8 @@ from __future__ import annotations
 
 def duration(seconds: float) -> str:
     """Return a time in its unit."""
+    if seconds < 0.9995e-3:
+        return f"{seconds * 1e6:.3g} µs"
     if seconds < 0.9995:
         return f"{seconds * 1000:.3g} ms"
     if seconds < 99.95:
@@ -24,3 +26,8 @@ def byte_unit(most: float) -> tuple[float, str]:
     """Return the unit for numbers up to `most`: how many bytes it has, and its name."""
     units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
     return next(((unit, name) for unit, name in units if most >= unit), (1.0, "B"))
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share of one in per cent."""
+    return f"{100 * share:.{digits}f} %"
