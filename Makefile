@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
-.PHONY: help train test image smoke push image-diff reproducible lint lock conformance bench bench-prepare \
+.PHONY: help train local test image smoke push image-diff reproducible lint lock conformance bench bench-prepare \
 	bench-scaling bench-hosts kill-matrix clean
 
 IMAGE := distilbert-trainer:local
@@ -10,6 +10,9 @@ help: ## list these entries
 
 train: ## from a bare machine to a trained model: engine, image, channels, training, report
 	@scripts/train_locally.sh
+
+local: ## the same job through the local SageMaker: the launcher, the API, Processing and training jobs in containers
+	@scripts/rehearse_locally.sh
 
 test: ## every test tier that this machine can run
 	@scripts/test.sh

@@ -12,10 +12,8 @@ identity, by which a server finds its own.
 from __future__ import annotations
 
 import os
-import resource
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import docker
@@ -23,6 +21,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 
 from launcher.errors import LauncherError
 from launcher.local.engine.container import Container
+from launcher.local.engine.request import ContainerRequest, Image, host_config
 
 LABEL = "distilbert-trainer"
 STATE_LABEL = "distilbert-trainer.state"
@@ -41,35 +40,6 @@ class EngineError(LauncherError):
 
 class ImageMissingError(EngineError):
     """The image is neither here nor to be pulled."""
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image that is here."""
-
-    id: str
-    name: str
-
-
-@dataclass(frozen=True)
-class ContainerRequest:
-    """What a container is to be."""
-
-    image: Image
-    name: str
-    entrypoint: list[str] | None
-    arguments: list[str]
-    environment: dict[str, str]
-    binds: list[str]
-    hostname: str
-    network: str
-    """Name of a network, or `none`."""
-    labels: dict[str, str]
-    aliases: tuple[str, ...] = ()
-    extra_hosts: dict[str, str] = field(default_factory=dict)
-    cpus: float | None = None
-    memory_bytes: int | None = None
-    cpu_shares: int | None = None
 
 
 class Engine:
@@ -132,7 +102,8 @@ class Engine:
             return Image(self._api.inspect_image(name)["Id"], name)
         except DockerException as error:
             raise ImageMissingError(
-                f"{name} is not in this machine's engine, and cannot be pulled: {_text(error)}"
+                f"{name} is not in this machine's engine, and cannot be pulled: {_text(error)}; "
+                f"`docker tag IMAGE {name}` gives one that is here this name, `launcher train --image` takes another"
             ) from None
 
     def labels(self, kind: str, job: str, host: str = "", attempt: int = 0) -> dict[str, str]:
@@ -172,16 +143,7 @@ class Engine:
     def create(self, request: ContainerRequest) -> Container:
         """Make a container; raise EngineError."""
         api = self._api
-        host_config = api.create_host_config(
-            network_mode=request.network,
-            binds=request.binds,
-            extra_hosts=request.extra_hosts or None,
-            shm_size=_half_of_memory(),
-            ulimits=[_open_files()],
-            nano_cpus=None if request.cpus is None else int(request.cpus * 1e9),
-            mem_limit=request.memory_bytes,
-            cpu_shares=request.cpu_shares,
-        )
+        settings = host_config(api, request)
         networking = None
         if request.aliases:
             endpoint = api.create_endpoint_config(aliases=list(request.aliases))
@@ -196,7 +158,7 @@ class Engine:
                 name=request.name,
                 labels=request.labels,
                 user=self.user,
-                host_config=host_config,
+                host_config=settings,
                 networking_config=networking,
             )
         except APIError as error:
@@ -240,16 +202,6 @@ class Engine:
     def _remove_network(self, network: str) -> None:
         with suppress(APIError):  # gone, or still in use: the next start tries again
             self._api.remove_network(network)
-
-
-def _open_files() -> Any:  # noqa: ANN401 - the SDK is untyped
-    """Return SageMaker's limit of open files, or this machine's: a container cannot have more than the engine."""
-    limit = min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-    return docker.types.Ulimit(name="nofile", soft=limit, hard=limit)
-
-
-def _half_of_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _text(error: DockerException) -> str:

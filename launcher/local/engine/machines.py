@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from launcher.local.contract.environment import Command
 from launcher.local.document import Job
 from launcher.local.engine.container import Container
-from launcher.local.engine.engine import ContainerRequest, Engine, Image
+from launcher.local.engine.engine import Engine
+from launcher.local.engine.request import ContainerRequest, Image
 
 if TYPE_CHECKING:
     from launcher.local.life.world import World

@@ -24,8 +24,8 @@ from launcher.local.disks.pipes import PipeFeeder
 from launcher.local.disks.restore import restore
 from launcher.local.disks.synchronization import Mirror, Synchronizer
 from launcher.local.engine.container import Container
-from launcher.local.engine.engine import Image
 from launcher.local.engine.machines import Machine, start_machines
+from launcher.local.engine.request import Image
 from launcher.local.life.job_life import JobLife
 
 

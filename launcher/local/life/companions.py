@@ -12,7 +12,7 @@ from launcher.local.contract.config_files import profiler_config
 from launcher.local.contract.s3_uri import join, split
 from launcher.local.disks import tree
 from launcher.local.disks.synchronization import Mirror
-from launcher.local.engine.engine import Image
+from launcher.local.engine.request import Image
 from launcher.local.life.attempt import Attempt
 from launcher.local.life.job_life import JobLife
 from launcher.local.life.rules import RuleEvaluation

@@ -5,7 +5,7 @@ training_image(world, "distilbert-trainer:local")
 
 from __future__ import annotations
 
-from launcher.local.engine.engine import Image
+from launcher.local.engine.request import Image
 from launcher.local.life.world import World
 from launcher.local.state import ACCOUNT
 

@@ -20,7 +20,8 @@ from launcher.local.disks import tree
 from launcher.local.disks.synchronization import Mirror
 from launcher.local.document import RuleStatus
 from launcher.local.engine.container import CannotStartError, Container, ContainerGoneError
-from launcher.local.engine.engine import ContainerRequest, EngineError, Image
+from launcher.local.engine.engine import EngineError
+from launcher.local.engine.request import ContainerRequest, Image
 from launcher.local.jobs import JobEndedError
 from launcher.local.life.job_life import JobLife
 

@@ -20,7 +20,8 @@ from launcher.local.contract.s3_uri import UnsafeKeyError, split
 from launcher.local.disks.pace import CancelledError, DownloadFailedError, Pace
 from launcher.local.document import Job, Kind, Outcome
 from launcher.local.engine.container import CannotStartError
-from launcher.local.engine.engine import Image, ImageMissingError
+from launcher.local.engine.engine import ImageMissingError
+from launcher.local.engine.request import Image
 from launcher.local.life.attempt import Attempt
 from launcher.local.life.capacity import NoCapacityError, WaitTooLongError, wait_for_capacity
 from launcher.local.life.companions import Companions
