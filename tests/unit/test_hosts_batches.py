@@ -19,7 +19,6 @@ from star_rating.failures import DataError
 from star_rating.hosts import batches as parts
 from star_rating.hosts.channels import SharedChannel, share
 from star_rating.hosts.cluster import Cluster
-from star_rating.hosts.gradients import PACK_BYTES, packs
 
 SHARDS = (5, 15, 45)
 """1 : 3 : 9."""
@@ -190,11 +189,3 @@ def test_files_on_two_hosts_that_do_not_have_the_same_are_refused(tmp_path: Path
 def test_a_channel_that_no_host_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="The job has no channel 'train'"):
         shared_channels(tmp_path, [{}, {}])
-
-
-def test_packs_are_of_about_one_size_and_in_order() -> None:
-    sizes = [PACK_BYTES // 3] * 7 + [3 * PACK_BYTES, 10]
-    runs = packs(sizes)
-    assert [position for run in runs for position in run] == list(range(len(sizes)))
-    assert all(sum(sizes[position] for position in run) <= PACK_BYTES or len(run) == 1 for run in runs)
-    assert len(runs) == 5
