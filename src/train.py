@@ -70,6 +70,9 @@ def train_and_evaluate(
     # and a mistyped hyperparameter should not wait for an import of several seconds. Hence the imports in here.
     instructions = instruction_set.choose(os.environ)
     thread_pools = threads.choose(os.environ)
+    from star_rating.rules.hyperparameter import read_rules
+
+    read_rules(hyperparameters.debugger_rules)  # fit does when there is something to evaluate; a mistake shows now
     cluster.meet(hyperparameters.host_wait_minutes * 60, lambda: watchdog.beat("waiting for the other hosts"))
     quiet_tensorflow.load()
     import tf_keras
@@ -146,8 +149,8 @@ def train_and_evaluate(
     )
     cluster.together()
     log.info("done in %.0f s; the model is in %s", total, contract.model_dir)
-    if stop.signal:
-        log.info("stopped by %s at step %d, %.1f s ago", stop.signal.name, trained.step, stop.seconds)
+    if stop.is_requested:
+        log.info("stopped by %s at step %d, %.1f s ago", stop.by, trained.step, stop.seconds)
 
 
 def open_channels(

@@ -84,6 +84,10 @@ class Hyperparameters:
     enable_profiler: bool = _boolean(
         default=True, meaning="record system metrics and step durations, and draw profiler-report.html of them"
     )
+    debugger_rules: str = _text(
+        "auto", "Debugger rules to evaluate: auto (all), none, or a list: Overfit, LossNotDecreasing(num_steps=50)"
+    )
+    debugger_rule_action: str = _choice("log", ("log", "stop"), "what a finding of a rule does; stop: end the training")
     log_every_steps: int = _integer(10, 1, 10**6, "training steps between two log lines")
     tensorboard_in_model: bool = _boolean(default=False, meaning="put the TensorBoard files into model.tar.gz")
     checkpoint_every_minutes: float = _number(

@@ -26,7 +26,7 @@ def test_stopped_in_training_it_exports_evaluates_nothing_and_succeeds(
     assert outcome.run["largest_export_difference"] < 1e-4
     assert not (outcome.root / "model/metrics/evaluation.json").exists()
     assert not (outcome.root / "checkpoints").exists()
-    assert re.search(r"stopping at step 4 of 6, [\d.]+ s after the signal", outcome.log)
+    assert re.search(r"stopping at step 4 of 6, [\d.]+ s after SIGTERM asked for it", outcome.log)
 
 
 @pytest.mark.slow

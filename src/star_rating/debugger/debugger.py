@@ -53,6 +53,11 @@ class Debugger:
         self._disabled_reason = disabled_reason
 
     @property
+    def out_dir(self) -> Path | None:
+        """Where the tensors are, None if there are none."""
+        return None if self._hook is None else Path(self._hook.out_dir)
+
+    @property
     def callbacks(self) -> list[Any]:
         """What to append to model.fit's callbacks, last: the hook adds `batch` to the `logs` that they share."""
         return [] if self._hook is None else [self._hook]

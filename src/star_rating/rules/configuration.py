@@ -63,10 +63,8 @@ def _read(entry: object, where: str) -> ConfiguredRule:
         raise ConfigurationError(f"{where} ({name}): RuleParameters must be an object of name and text.")
     texts = {key: str(value) for key, value in parameters.items() if value is not None}
     invoked = texts.get("rule_to_invoke", name)
-    if invoked in registry.NOT_EVALUATED:
-        return ConfiguredRule(
-            name, None, f"{invoked} is not evaluated by this image: {registry.NOT_EVALUATED[invoked]}"
-        )
+    if invoked in registry.NOT_EVALUATED and invoked not in registry.all_rules():
+        return ConfiguredRule(name, None, f"{invoked} is not evaluated here: {registry.NOT_EVALUATED[invoked]}")
     return ConfiguredRule(name, make_rule(invoked, texts, f"{where} ({name})"))
 
 

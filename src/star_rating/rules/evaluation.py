@@ -43,6 +43,12 @@ class Verdict:
         """Whether the rule may still find something."""
         return self.status == IN_PROGRESS
 
+    def in_short(self) -> str:
+        """Return what was found first, and how much else at that step."""
+        first, *others = self.findings
+        at = f"step {first.step}: " if first.step is not None else ""
+        return f"{at}{first.sentence}" + (f" (and {len(others)} more)" if others else "")
+
     def as_dict(self) -> dict[str, Any]:
         """Return the status as the API does; the time in seconds since the epoch, as its JSON has it."""
         status = {"RuleConfigurationName": self.configured.name, "RuleEvaluationStatus": self.status}
@@ -55,6 +61,7 @@ class Evaluation:
 
     def __init__(self, configured: Sequence[ConfiguredRule], clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
+        self.has_profile = False
         self.verdicts = [Verdict(rule, clock()) for rule in configured]
         for verdict in self.verdicts:
             if verdict.configured.rule is None:
@@ -70,7 +77,7 @@ class Evaluation:
 
     def look_at_profiler(self, folder: Path) -> list[Verdict]:
         """Let the rules on the profiler's files look; return the verdicts that it settled."""
-        settled = []
+        settled, self.has_profile = [], True
         for verdict in self.verdicts:
             rule = verdict.configured.rule
             if verdict.is_open and isinstance(rule, ProfilerRule) and self._found(verdict, list(rule.look(folder))):
@@ -82,7 +89,8 @@ class Evaluation:
         for verdict in self.verdicts:
             rule = verdict.configured.rule
             if verdict.is_open and isinstance(rule, TensorRule | ProfilerRule):
-                missing = rule.missing()
+                has_input = self.has_profile or isinstance(rule, TensorRule)
+                missing = rule.missing() if has_input else "there is no profile"
                 remark = rule.remark() if isinstance(rule, ProfilerRule) else ""
                 details = f"Not evaluated: {missing or remark}." if missing or remark else ""
                 self._settle(verdict, ERROR if missing else NO_ISSUES, details)
@@ -122,10 +130,9 @@ class Evaluation:
 
 def in_words(verdict: Verdict) -> str:
     """Return what AWS's rules say on a finding, and then what was found."""
-    first, *others = verdict.findings
-    at = f" at step {first.step}" if first.step is not None else ""
-    more = f" (and {len(others)} more)" if others else ""
+    step = verdict.findings[0].step
+    at = f" at step {step}" if step is not None else ""
     return (
         f"RuleEvaluationConditionMet: Evaluation of the rule {verdict.configured.name}{at} resulted in the condition "
-        f"being met: {first.sentence}{more}"
+        f"being met. {verdict.in_short()}"
     )

@@ -25,6 +25,8 @@ NOISE_FROM = 100
 VISIBLE = 3.0
 """Standard deviations at which a change is seen."""
 
+NOTEBOOK = "AWS's page does not list it, and AWS's own notebooks send it"
+
 MODES = ("TRAIN", "EVAL", "GLOBAL")
 
 
@@ -64,7 +66,8 @@ class LossNotDecreasing(TensorRule):
 
     def look(self, step: Step) -> Iterator[Finding]:
         """Yield the losses that are not decreasing; the finding's value is the change in per cent."""
-        names = dict.fromkeys(name for name in self._in_collections(step) if "loss" in name)
+        collections = listed(self.collection_names) + ["losses"] * self.use_losses_collection
+        names = dict.fromkeys(losses_in(step, collections))
         if self.tensor_regex:
             names |= dict.fromkeys(step.names(patterns=listed(self.tensor_regex)))
         if not self.history.add(step, list(names)):
@@ -82,10 +85,6 @@ class LossNotDecreasing(TensorRule):
         """Name the collection if no loss was in it."""
         wanted = self.history.modes() if self.mode == "GLOBAL" else self.history.modes() & {self.mode}
         return "" if wanted else f"no loss is saved{'' if self.mode == 'GLOBAL' else f' in mode {self.mode}'}"
-
-    def _in_collections(self, step: Step) -> list[str]:
-        collections = listed(self.collection_names) + ["losses"] * self.use_losses_collection
-        return step.names(collections) if collections else []
 
     def _judge(self, course: Course, name: str, losses: Sequence[Loss]) -> Iterator[Finding]:
         if len(course.levels) < ENOUGH:
@@ -149,6 +148,7 @@ class Overfit(TensorRule):
     Both are means over all losses from `start_step` on, as AWS's text has it. A `step` of its patience is a validation.
     """
 
+    collection_names: str = parameter("losses", "collections with losses, with commas between", NOTEBOOK)
     tensor_regex: str = parameter("", "regular expressions of tensors that are losses, with commas between", AWS)
     start_step: int = parameter(0, "global step from which on losses count", AWS)
     patience: int = parameter(1, "validations in a row that must exceed the ratio", AWS)
@@ -163,7 +163,7 @@ class Overfit(TensorRule):
         """Yield that the validation loss is too far above; the finding's value is the ratio."""
         if step.number < self.start_step:
             return
-        training, validation = train_and_validation(self.history, step, self.tensor_regex)
+        training, validation = train_and_validation(self.history, step, self.collection_names, self.tensor_regex)
         if not training or not validation or validation[-1].step != step.number:
             return
         mean = float(np.mean([loss.value for loss in training]))
@@ -190,6 +190,7 @@ class Overtraining(TensorRule):
     A `step` of AWS's patience is a saved loss: of validation, one each time that the model is validated.
     """
 
+    collection_names: str = parameter("losses", "collections with losses, with commas between", NOTEBOOK)
     patience_train: int = parameter(5, "training losses without a new optimum", AWS)
     patience_validation: int = parameter(10, "validation losses without a new optimum", AWS)
     delta: float = parameter(0.01, "least improvement that is a new optimum", AWS)
@@ -200,7 +201,7 @@ class Overtraining(TensorRule):
 
     def look(self, step: Step) -> Iterator[Finding]:
         """Yield that nothing improves; the finding's value is the best validation loss."""
-        training, validation = train_and_validation(self.history, step, "")
+        training, validation = train_and_validation(self.history, step, self.collection_names, "")
         if not training or not validation or validation[-1].step != step.number:
             return
         waited_train, _ = self._waited(training)
@@ -228,11 +229,19 @@ class Overtraining(TensorRule):
         return waited, best
 
 
-def train_and_validation(history: LossHistory, step: Step, tensor_regex: str) -> tuple[list[Loss], list[Loss]]:
+def train_and_validation(
+    history: LossHistory, step: Step, collections: str, patterns: str
+) -> tuple[list[Loss], list[Loss]]:
     """Take in a step, and return the losses of training and validation: of the first loss tensor of each."""
-    history.add(step, step.names([] if tensor_regex else ["losses"], listed(tensor_regex)))
+    names = step.names(patterns=listed(patterns)) if patterns else losses_in(step, listed(collections))
+    history.add(step, names)
     training, validation = (next(iter(history.of(mode).values()), []) for mode in (TRAIN, EVAL))
     return training, validation
+
+
+def losses_in(step: Step, collections: list[str]) -> list[str]:
+    """Return the losses of collections; the notebook's rules name `metrics` too, which has accuracies and counts."""
+    return [name for name in step.names(collections) if "loss" in name] if collections else []
 
 
 def missing_losses(history: LossHistory) -> str:

@@ -54,10 +54,7 @@ NOT_EVALUATED: Mapping[str, str] = {
 def profiler_rules() -> Mapping[str, type[ProfilerRule]]:
     """Return the rules on the profiler's files; star_rating.profiling.rules has them, as RULES."""
     # Not imported above: its readers take their time, and most commands do without.
-    try:
-        rules: tuple[type[ProfilerRule], ...] = importlib.import_module("star_rating.profiling.rules").RULES
-    except ModuleNotFoundError:
-        return {}
+    rules: tuple[type[ProfilerRule], ...] = importlib.import_module("star_rating.profiling.rules").RULES
     return {rule.__name__: rule for rule in rules}
 
 

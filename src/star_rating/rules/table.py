@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 
-from star_rating.rules.evaluation import Evaluation, Verdict
+from star_rating.rules.evaluation import Evaluation
 
 WIDTH = 120
 
@@ -20,15 +20,9 @@ def table(evaluation: Evaluation) -> str:
     indent = names + 2 + statuses
     lines = [f"{'rule':{names}}  {'status':{statuses}}"]
     for verdict in verdicts:
-        words = textwrap.wrap(_words(verdict), max(WIDTH - indent, 40)) or [""]
+        words = textwrap.wrap(verdict.in_short() if verdict.findings else verdict.details, max(WIDTH - indent, 40)) or [
+            ""
+        ]
         lines.append(f"{verdict.configured.name:{names}}  {verdict.status:{statuses}}{words[0]}")
         lines += [" " * indent + more for more in words[1:]]
     return "".join(line.rstrip() + "\n" for line in lines)
-
-
-def _words(verdict: Verdict) -> str:
-    if not verdict.findings:
-        return verdict.details
-    first, *others = verdict.findings
-    at = f"step {first.step}: " if first.step is not None else ""
-    return f"{at}{first.sentence}" + (f" (and {len(others)} more)" if others else "")

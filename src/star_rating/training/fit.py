@@ -15,6 +15,8 @@ from star_rating.contract import Contract
 from star_rating.debugger import debugger as sagemaker_debugger
 from star_rating.model import checkpoint
 from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.rules.hyperparameter import read_rules
+from star_rating.rules.in_training import RuleWatch
 from star_rating.training.acceleration import Acceleration
 from star_rating.training.interruption import Stopped
 from star_rating.training.loop import Loop
@@ -79,7 +81,12 @@ def fit(
     debugger = sagemaker_debugger.attach(
         contract, enabled=hyperparameters.enable_sagemaker_debugger and work.cluster.is_first
     )
-    callbacks = [guard, progress, checkpoints, *debugger.callbacks, supervision]
+    rules = RuleWatch(
+        read_rules(hyperparameters.debugger_rules),
+        debugger.out_dir,
+        supervision.stop.request if hyperparameters.debugger_rule_action == "stop" else None,
+    )
+    callbacks = [guard, progress, checkpoints, *debugger.callbacks, rules, supervision]
     if hyperparameters.enable_tensorboard and work.cluster.is_first:
         folder = tensorboard_folder(contract, in_model=hyperparameters.tensorboard_in_model)
         callbacks.insert(2, TensorBoardScalars(folder, progress.history))
@@ -90,8 +97,9 @@ def fit(
         batches = functools.partial(work.training_batches, for_xla=acceleration.mode.xla)
         Loop(model, batches, work.evaluation_batches("validation"), progress, callbacks).run()
     except Stopped:
+        stop = supervision.stop
         log.info(
-            "stopping at step %d of %d, %.1f s after the signal", progress.step, total_steps, supervision.stop.seconds
+            "stopping at step %d of %d, %.1f s after %s asked for it", progress.step, total_steps, stop.seconds, stop.by
         )
         checkpoints.write()
     seconds = time.monotonic() - started
@@ -102,7 +110,7 @@ def fit(
         total_steps=total_steps,
         skipped_steps=guard.skipped,
         checkpoints=checkpoints.record(seconds),
-        debugger=debugger.finish(),
+        debugger={**debugger.finish(), "rules": rules.finish()},
         xla=compiled.record() if compiled else None,
         seconds=seconds,
     )

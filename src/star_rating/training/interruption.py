@@ -1,4 +1,4 @@
-"""A stop that a signal asks for: taken notice of between two batches, where the state that it leaves is whole.
+"""A stop that a signal or a rule asks for: carried out between two batches, where the state that it leaves is whole.
 
     with StopRequest() as stop:
         ...                             # nothing to save yet: a signal ends the process at once
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any, NoReturn, Self
 
@@ -25,10 +26,11 @@ class Stopped(Exception):  # noqa: N818 - a stop that was asked for is no error
 
 
 class StopRequest:
-    """Whether a stop has been asked for, by which signal, and how long ago."""
+    """Whether a stop has been asked for, by which signal or by what else, and how long ago."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._cause: Mapping[str, Any] | None = None
         self._received_at = 0.0
         self._listening = False
         self._before: dict[signal.Signals, Any] = {}
@@ -50,9 +52,26 @@ class StopRequest:
             for number in STOP_SIGNALS:
                 signal.signal(number, self._receive)
 
-    def raise_if_requested(self) -> None:
-        """Raise Stopped if a signal has asked for it."""
+    def request(self, cause: Mapping[str, Any]) -> None:
+        """Ask for a stop from within the run; run.json keeps the first `cause`, which has a `rule`."""
+        if not self.is_requested:
+            self._cause, self._received_at = cause, time.monotonic()
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether anyone has asked for it."""
+        return self.signal is not None or self._cause is not None
+
+    @property
+    def by(self) -> str:
+        """Return who has asked for it, as a sentence can name it."""
         if self.signal is not None:
+            return self.signal.name
+        return f"rule {self._cause['rule']}" if self._cause is not None else "nobody"
+
+    def raise_if_requested(self) -> None:
+        """Raise Stopped if a stop was asked for."""
+        if self.is_requested:
             raise Stopped
 
     def heed_another_host(self) -> NoReturn:
@@ -63,12 +82,15 @@ class StopRequest:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the signal."""
+        """Seconds since it was asked for."""
         return time.monotonic() - self._received_at
 
-    def record(self) -> dict[str, str | float] | None:
+    def record(self) -> dict[str, Any] | None:
         """Return what run.json keeps; None if no stop was asked for."""
-        return {"signal": self.signal.name, "seconds": self.seconds} if self.signal is not None else None
+        if not self.is_requested:
+            return None
+        cause = {"signal": self.signal.name} if self.signal is not None else self._cause or {}
+        return {**cause, "seconds": self.seconds}
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         # No log line from here: it could come in the middle of another one.
