@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 SHARE_OF_TIME = 0.01
 """Of training that looking for new tensors and evaluating them may take; they are looked for less often to keep it."""
+SECONDS_TO_START = 2.0
+"""That it may take beyond its share: opening smdebug's readers."""
 
 
 class RuleWatch(tf_keras.callbacks.Callback):
@@ -44,12 +46,13 @@ class RuleWatch(tf_keras.callbacks.Callback):
         self.on_finding = on_finding
         self.error: str | None = None
         self.seconds = 0.0
-        self._next_look = 0.0
+        self._started = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Evaluate what was saved up to the step before, if it is time."""
         del batch, logs
-        if self.trial is not None and self.error is None and time.monotonic() >= self._next_look:
+        allowed = SECONDS_TO_START + SHARE_OF_TIME * (time.monotonic() - self._started)
+        if self.trial is not None and self.error is None and self.seconds < allowed:
             self._look(self.trial, final=False)
 
     def finish(self) -> dict[str, Any]:
@@ -76,9 +79,7 @@ class RuleWatch(tf_keras.callbacks.Callback):
         except Exception as error:  # noqa: BLE001 - a rule must not end a run that it only looks at
             self.error = line(error)
             log.warning("debugger: the rules are evaluated no further, training goes on: %s", self.error)
-        ended = time.monotonic()
-        self.seconds += ended - started
-        self._next_look = ended + (ended - started) / SHARE_OF_TIME
+        self.seconds += time.monotonic() - started
 
     def _report(self, verdict: Verdict, *, final: bool) -> None:
         log.warning("debugger: rule %s found an issue: %s", verdict.configured.name, verdict.in_short())
