@@ -65,9 +65,10 @@ class TrainingLife(JobLife):
             except _EndedEarlyError as early:
                 return early.outcome
             decided = self._decide(attempt, ending)
-            if decided is not None:
-                self.change(lambda job, decided=decided: job.changed(outcome=decided))  # type: ignore[misc]
-            attempt = attempt if decided is not None else None
+            if decided is None:
+                attempt = None
+            else:
+                self._remember(decided)
 
     def _begin(self) -> Attempt:
         """Get hosts with disks that hold what the job reads, and containers that run; raise _EndedEarlyError."""
@@ -139,6 +140,10 @@ class TrainingLife(JobLife):
         failure = attempt.failure(ending.failed_host)
         return outcomes.of_exit(exit_.code, failure, was_out_of_memory=exit_.was_out_of_memory)
 
+    def _remember(self, outcome: Outcome) -> None:
+        """Keep how the job ends: a server that is started anew uploads, and runs nothing again."""
+        self.change(lambda job: job.changed(outcome=outcome))
+
     def _retry(self, job: Job, ending: Ending) -> Outcome | None:
         """Begin a job anew whose hosts were lost, if RetryStrategy allows it once more."""
         what = f"The host {ending.lost_host} was lost." if ending.lost_host else "The containers have been removed."
@@ -172,12 +177,11 @@ class TrainingLife(JobLife):
             return None
         attempt = Attempt(self, self._companions.observed)
         if not attempt.adopt():
-            ending = Ending("gone", {})
-            decided = self._decide(attempt, ending)
-            if decided is not None:
-                self.change(lambda job: job.changed(outcome=decided))
-                return attempt
-            return None
+            decided = self._decide(attempt, Ending("gone", {}))
+            if decided is None:
+                return None
+            self._remember(decided)
+            return attempt
         self._companions.training_begins(attempt)
         return attempt
 
