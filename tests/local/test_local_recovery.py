@@ -14,6 +14,7 @@ import docker
 import pytest
 from local_sagemaker import BUCKET, LocalSageMaker
 
+from launcher.cli.main import main
 from launcher.local.client import start_server, stop_server
 from launcher.local.state import Server, State
 
@@ -128,3 +129,17 @@ def test_ending_the_server_ends_its_jobs_and_what_it_knew_is_there_again(servers
     assert job["FailureReason"] == "InternalServerError: The local SageMaker was stopped while the job ran."
     assert sagemaker.lines(name) == ["ready"]
     assert sagemaker.client("ecr").describe_repositories()["repositories"][0]["repositoryName"] == "star-rating"
+
+
+def test_what_a_killed_server_has_left_goes_with_local_stop(
+    servers: Servers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sagemaker = servers.start()
+    sagemaker.client("s3").create_bucket(Bucket=BUCKET)
+    name = sagemaker.create("echo ready; while :; do sleep 0.1; done", EnableNetworkIsolation=False)
+    sagemaker.wait_for(name, "ready")
+    servers.kill()
+    assert len(servers.on_the_engine()) == 2  # the container, and the network of jobs with one host
+    assert main(["local", "stop", "--state", str(servers.state.folder)]) == 0
+    assert "nothing of it is left on the engine" in capsys.readouterr().err
+    assert servers.on_the_engine() == []

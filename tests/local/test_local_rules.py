@@ -64,3 +64,17 @@ def test_system_metrics_come_from_the_platform(sagemaker: LocalSageMaker) -> Non
     busy = [line["Value"] for line in lines if line["Dimension"] == "ContainerCPUUtilization"]
     assert busy
     assert max(busy) > 5
+
+
+def test_update_training_job_reaches_the_container(sagemaker: LocalSageMaker) -> None:
+    name = sagemaker.create(
+        "until grep -q 1000 /opt/ml/input/config/profilerconfig.json; do sleep 0.05; done; echo seen",
+        ProfilerConfig={"S3OutputPath": f"s3://{BUCKET}/profile", "ProfilingIntervalInMilliseconds": 500},
+    )
+    sagemaker.wait_until(name, lambda job: job["SecondaryStatus"] == "Training")
+    sagemaker.client("sagemaker").update_training_job(
+        TrainingJobName=name,
+        ProfilerConfig={"S3OutputPath": f"s3://{BUCKET}/profile", "ProfilingIntervalInMilliseconds": 1000},
+    )
+    assert sagemaker.wait(name)["TrainingJobStatus"] == "Completed"
+    assert sagemaker.lines(name) == ["seen"]
