@@ -40,6 +40,7 @@ class ExitCode(IntEnum):
     OUT_OF_MEMORY = 17
     STALLED = 18
     HOST_LOST = 19
+    DEBUGGER = 21
 
 
 class Failure(Exception):  # noqa: N818 - a job that fails has not always erred
@@ -112,6 +113,12 @@ class HostLostError(Failure):
     """Another of the job's hosts ended, fell silent or never came; start the job again."""
 
     exit_code = ExitCode.HOST_LOST
+
+
+class DebuggerError(Failure):
+    """require_sagemaker_debugger is True, and the debugger does not run or has turned itself off."""
+
+    exit_code = ExitCode.DEBUGGER
 
 
 class OtherHostError(Failure):

@@ -69,7 +69,9 @@ class Hyperparameters:
     enable_checkpointing: Switch = _choice(
         "auto", SWITCH, "write to and resume from /opt/ml/checkpoints; auto: if the platform mounts it"
     )
-    enable_tensorboard: bool = _boolean(default=False, meaning="write TensorBoard scalars")
+    enable_tensorboard: bool = _boolean(
+        default=False, meaning="write TensorBoard scalars, histograms, settings and the confusion matrix"
+    )
     run_validation: bool = _boolean(default=True, meaning="evaluate the validation channel after each epoch")
     run_test: bool = _boolean(default=True, meaning="evaluate the test channel at the end")
     run_sample_predictions: bool = _boolean(default=True, meaning="log predictions for three sentences")
@@ -88,6 +90,9 @@ class Hyperparameters:
         "auto", "Debugger rules to evaluate: auto (all), none, or a list: Overfit, LossNotDecreasing(num_steps=50)"
     )
     debugger_rule_action: str = _choice("log", ("log", "stop"), "what a finding of a rule does; stop: end the training")
+    require_sagemaker_debugger: bool = _boolean(
+        default=False, meaning="end the job where the debugger cannot run, or turns itself off"
+    )
     log_every_steps: int = _integer(10, 1, 10**6, "training steps between two log lines")
     tensorboard_in_model: bool = _boolean(default=False, meaning="put the TensorBoard files into model.tar.gz")
     checkpoint_every_minutes: float = _number(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -32,6 +34,20 @@ def contract(tmp_path: Path) -> Contract:
         hosts=("algo-1",),
         training_job_name="job",
     )
+
+
+@pytest.fixture
+def fresh_smdebug() -> Iterator[None]:
+    """Give back what is the whole process's: variables, hooks, Keras's policy, and whether smdebug is off."""
+    import tf_keras
+
+    policy = tf_keras.mixed_precision.global_policy()
+    with mock.patch.dict(os.environ), mock.patch.object(threading, "excepthook", threading.excepthook):
+        os.environ.pop("TRAINING_JOB_NAME", None)
+        yield
+    tf_keras.mixed_precision.set_global_policy(policy)
+    if "smdebug.core.utils" in sys.modules:
+        sys.modules["smdebug.core.utils"].error_handling_agent.disable_smdebug = False
 
 
 @pytest.fixture

@@ -4,156 +4,52 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import numpy as np
-import numpy.typing as npt
 import pytest
-import tensorflow as tf
 import tf_keras
 from debugger_files import configure
+from debugger_fit import EPOCHS, STEPS, Recorder, fit
 
 from star_rating.contract import Contract
 from star_rating.debugger import debugger
+from star_rating.debugger.debugger import attach
+from star_rating.failures import DebuggerError
 
-STEPS, EPOCHS = 12, 2
-EVERYTHING = [{"CollectionName": name} for name in ("losses", "metrics", "weights", "biases")]
+pytestmark = pytest.mark.usefixtures("fresh_smdebug")
 
-Array = npt.NDArray[Any]
-
-
-@pytest.fixture(autouse=True)
-def fresh_smdebug() -> Iterator[None]:
-    """Give back what is the whole process's: variables, hooks, Keras's policy, and whether smdebug is off."""
-    policy = tf_keras.mixed_precision.global_policy()
-    with mock.patch.dict(os.environ), mock.patch.object(threading, "excepthook", threading.excepthook):
-        os.environ.pop("TRAINING_JOB_NAME", None)
-        yield
-    tf_keras.mixed_precision.set_global_policy(policy)
-    if "smdebug.core.utils" in sys.modules:
-        sys.modules["smdebug.core.utils"].error_handling_agent.disable_smdebug = False
-
-
-class TwoInputs(tf_keras.Model):
-    """A subclassed model with the classifier's inputs."""
-
-    def __init__(self) -> None:
-        super().__init__(name="two_inputs")
-        self.embedding = tf_keras.layers.Embedding(20, 6, name="embedding")
-        self.classifier = tf_keras.layers.Dense(5, name="classifier", dtype="float32")
-        self({"input_ids": tf.zeros([1, 4], tf.int64), "input_mask": tf.ones([1, 4], tf.int64)})
-
-    def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        vectors = self.embedding(inputs["input_ids"])
-        mask = tf.cast(inputs["input_mask"], vectors.dtype)[..., tf.newaxis]
-        return self.classifier(tf.reduce_mean(vectors * mask, axis=1))
-
-
-class Recorder(tf_keras.callbacks.Callback):
-    """Keeps, on its own, what the hook should save."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loss: list[float] = []
-        self.kernel: list[Array] = []
-        self.bias: list[Array] = []
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        del batch
-        assert logs is not None
-        self.loss.append(float(logs["loss"]))
-        self.kernel.append(self.model.classifier.kernel.numpy())
-        self.bias.append(self.model.classifier.bias.numpy())
-
-
-def fit(attached: debugger.Debugger, *callbacks: tf_keras.callbacks.Callback, jit_compile: bool = False) -> None:
-    random = np.random.default_rng(0)
-    inputs = {"input_ids": random.integers(0, 20, (STEPS * 4, 4)), "input_mask": np.ones((STEPS * 4, 4), np.int64)}
-    labels = random.integers(0, 5, STEPS * 4)
-    model = TwoInputs()
-    model.compile(
-        tf_keras.optimizers.Adam(0.01),
-        tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=jit_compile,
-    )
-    data = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(4)
-    model.fit(
-        data,
-        epochs=EPOCHS,
-        validation_data=data.take(3),
-        callbacks=[*callbacks, *attached.callbacks],
-        verbose=0,
-    )
+EVERYTHING = [{"CollectionName": name} for name in ("losses", "metrics", "weights", "biases", "gradients")]
 
 
 def test_a_job_without_a_debug_hook_config_saves_nothing(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
     os.environ["TRAINING_JOB_NAME"] = "job"
-    attached = debugger.attach(contract)
+    attached = attach(contract)
     assert attached.callbacks == []
-    assert attached.finish()["disabled_reason"] == "the job has no DebugHookConfig"
+    assert attached.finish(1.0)["disabled_reason"] == "the job has no DebugHookConfig"
     assert caplog.messages == [
         "debugger: not running, training goes on without it: the job has no DebugHookConfig",
     ]
-
-
-@pytest.mark.parametrize(("jit_compile", "policy"), [(False, "float32"), (True, "float32"), (True, "mixed_bfloat16")])
-def test_losses_metrics_weights_and_biases_are_saved_as_they_were(
-    contract: Contract, *, jit_compile: bool, policy: str
-) -> None:
-    configure(contract, {"HookParameters": {"save_interval": "5"}, "CollectionConfigurations": EVERYTHING})
-    tf_keras.mixed_precision.set_global_policy(policy)
-    recorder = Recorder()
-    attached = debugger.attach(contract)
-    fit(attached, recorder, jit_compile=jit_compile)
-    record = attached.finish()
-
-    expected = list(range(0, STEPS * EPOCHS, 5))
-    assert record["enabled"]
-    assert record["steps_saved"]["TRAIN"] == len(expected)
-    assert record["save_interval"] == 5
-    assert {"losses", "metrics", "weights", "biases"} <= set(record["collections"])
-
-    from smdebug import modes
-    from smdebug.trials import create_trial
-
-    trial = create_trial(record["out_dir"])
-    assert trial.steps(mode=modes.TRAIN) == expected
-    saved = {collection: trial.tensor_names(collection=collection) for collection in ("losses", "metrics", "biases")}
-    assert saved == {
-        "losses": ["loss"],
-        "metrics": ["accuracy", "batch"],
-        "biases": ["classifier/weights/two_inputs/classifier/bias:0"],
-    }
-    assert len(trial.tensor_names(collection="weights")) == 2
-    for step in expected:
-        assert trial.tensor("loss").value(step, mode=modes.TRAIN) == pytest.approx(recorder.loss[step])
-        bias = trial.tensor("classifier/weights/two_inputs/classifier/bias:0").value(step, mode=modes.TRAIN)
-        kernel = trial.tensor("classifier/weights/two_inputs/classifier/kernel:0").value(step, mode=modes.TRAIN)
-        np.testing.assert_array_equal(bias, recorder.bias[step])
-        np.testing.assert_array_equal(kernel, recorder.kernel[step])
 
 
 def test_a_bare_run_ends_with_the_marker_that_rules_wait_for(
     contract: Contract, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    attached = debugger.attach(contract)
+    attached = attach(contract)
     fit(attached)
-    attached.finish()
+    attached.finish(1.0)
     tensors = contract.output_dir / "tensors"
     assert (tensors / "training_job_end.ts").exists()
-    assert caplog.messages == [
-        f"debugger: saving losses, metrics, sm_metrics every 10 steps to {tensors}",
-        f"debugger: 3 TRAIN steps, 3 EVAL steps saved in {tensors}",
-    ]
+    said, saved = [record.message for record in caplog.records if record.name.startswith("star_rating")]
+    assert said == (
+        f"debugger: saving biases, gradients, losses, metrics, sm_metrics, weights every 10 steps to {tensors}"
+    )
+    assert re.fullmatch(f"debugger: 3 TRAIN steps, 3 EVAL steps saved in {tensors}, [0-9.]+ s", saved)
 
 
 def test_on_sagemaker_the_platform_writes_the_end_marker(contract: Contract) -> None:
@@ -161,9 +57,9 @@ def test_on_sagemaker_the_platform_writes_the_end_marker(contract: Contract) -> 
     tensors = contract.output_dir / "tensors"
     configure(contract, {"LocalPath": str(tensors), "S3OutputPath": "s3://bucket/", "HookParameters": None})
     configure(contract, {"LocalPath": str(contract.output_dir / "board")}, "tensorboardoutputconfig.json")
-    attached = debugger.attach(contract)
+    attached = attach(contract)
     fit(attached)
-    record = attached.finish()
+    record = attached.finish(1.0)
     assert record["enabled"]
     assert record["save_interval"] == 500
     assert not (tensors / "training_job_end.ts").exists()
@@ -176,9 +72,9 @@ def test_on_sagemaker_an_interrupted_jobs_claim_on_the_folder_is_released(contra
     tensors.mkdir(parents=True)
     (tensors / "claim.smd").touch()
     configure(contract, {"LocalPath": str(tensors)})
-    attached = debugger.attach(contract)
+    attached = attach(contract)
     fit(attached)
-    assert attached.finish()["steps_saved"]["TRAIN"] == 1
+    assert attached.finish(1.0)["steps_saved"]["TRAIN"] == 1
 
 
 def test_an_earlier_runs_tensors_are_kept_apart(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
@@ -186,9 +82,9 @@ def test_an_earlier_runs_tensors_are_kept_apart(contract: Contract, caplog: pyte
     tensors = contract.output_dir / "tensors"
     tensors.mkdir(parents=True)
     (tensors / "training_job_end.ts").touch()
-    attached = debugger.attach(contract)
+    attached = attach(contract)
     fit(attached)
-    assert attached.finish()["out_dir"] == f"{tensors}-2"
+    assert attached.finish(1.0)["out_dir"] == f"{tensors}-2"
     assert caplog.messages[0] == (
         f"debugger: {tensors} holds the tensors of an earlier run; this run's go to {tensors}-2"
     )
@@ -213,11 +109,11 @@ def test_a_hook_that_fails_is_recorded_and_training_goes_on(
     contract: Contract, caplog: pytest.LogCaptureFixture, collections: list[dict[str, str]]
 ) -> None:
     configure(contract, {"HookParameters": {"save_interval": "2"}, "CollectionConfigurations": collections})
-    attached = debugger.attach(contract)
+    attached = attach(contract)
     recorder = Recorder()
     fit(attached, recorder, Spoiler(contract.output_dir / "tensors"))
-    record = attached.finish()
-    assert len(recorder.loss) == STEPS * EPOCHS
+    record = attached.finish(1.0)
+    assert len(recorder.logs) == STEPS * EPOCHS
     assert not record["enabled"]
     assert record["disabled_reason"].startswith(("NotADirectoryError", "FileExistsError"))
     assert [message for message in caplog.messages if "stopped saving tensors" in message] == [
@@ -226,32 +122,127 @@ def test_a_hook_that_fails_is_recorded_and_training_goes_on(
 
 
 def test_a_hook_that_saved_nothing_says_so(contract: Contract) -> None:
-    attached = debugger.attach(contract)
-    record = attached.finish()
+    attached = attach(contract)
+    record = attached.finish(1.0)
     assert record["disabled_reason"] == "smdebug saved no step and gave no reason"
 
 
 def test_several_hosts_train_without_the_debugger(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
-    attached = debugger.attach(replace(contract, hosts=("algo-1", "algo-2")))
+    attached = attach(replace(contract, hosts=("algo-1", "algo-2")))
     assert attached.callbacks == []
     assert "it runs on one host; this job has 2" in caplog.text
 
 
+def test_a_setting_that_cannot_run_is_said_and_training_goes_on(
+    contract: Contract, caplog: pytest.LogCaptureFixture
+) -> None:
+    configure(contract, {"HookParameters": {"reductions": "median"}})
+    assert attach(contract).callbacks == []
+    (said,) = caplog.messages
+    assert said.startswith("debugger: not running, training goes on without it: HookParameters: 'median' is no reduct")
+
+
+@pytest.mark.parametrize("why", ["switched off", "several hosts", "an unsupported setting", "no config on SageMaker"])
+def test_a_required_debugger_that_cannot_run_ends_the_job(contract: Contract, why: str) -> None:
+    job, enabled = contract, True
+    match why:
+        case "switched off":
+            enabled = False
+        case "several hosts":
+            job = replace(contract, hosts=("algo-1", "algo-2"))
+        case "an unsupported setting":
+            configure(contract, {"HookParameters": {"reductions": "median"}})
+        case _:
+            os.environ["TRAINING_JOB_NAME"] = "job"
+    with pytest.raises(DebuggerError, match="require_sagemaker_debugger is True"):
+        attach(job, enabled=enabled, required=True)
+
+
+def test_a_required_debugger_that_stops_ends_the_job_at_the_step(contract: Contract) -> None:
+    configure(contract, {"HookParameters": {"save_interval": "2"}, "CollectionConfigurations": EVERYTHING})
+    attached = attach(contract, required=True)
+    recorder = Recorder()
+    with pytest.raises(DebuggerError, match=r"No tensors are saved.*(NotADirectory|FileExists)Error"):
+        fit(attached, recorder, Spoiler(contract.output_dir / "tensors"))
+    assert STEPS < len(recorder.logs) <= STEPS + 2
+
+
+def test_a_required_debugger_that_saved_nothing_fails(contract: Contract) -> None:
+    attached = attach(contract, required=True)
+    with pytest.raises(DebuggerError, match="smdebug saved no step"):
+        attached.finish(1.0)
+
+
+def test_what_saving_cost_is_recorded(contract: Contract) -> None:
+    configure(contract, {"HookParameters": {"save_interval": "1"}, "CollectionConfigurations": EVERYTHING})
+    attached = attach(contract)
+    fit(attached)
+    record = attached.finish(fit_seconds=20.0)
+    assert 0.01 < record["seconds"] < 20
+    assert record["share_of_fit"] == record["seconds"] / 20
+
+
+def test_a_run_that_is_resumed_numbers_its_steps_as_one_that_was_not(contract: Contract) -> None:
+    configure(contract, {"HookParameters": {"save_interval": "1"}})
+    attached = attach(contract)
+    attached.go_on(train_steps=100, validation_steps=6)
+    fit(attached)
+    record = attached.finish(1.0)
+
+    from smdebug import modes
+    from smdebug.trials import create_trial
+
+    trial = create_trial(record["out_dir"])
+    assert trial.steps(mode=modes.TRAIN) == list(range(100, 100 + STEPS * EPOCHS))
+    assert trial.steps(mode=modes.EVAL) == list(range(6, 12))
+    assert trial.steps() == list(range(106, 106 + STEPS * EPOCHS + 6))
+
+
+@pytest.mark.slow
+def test_an_error_that_ends_training_leaves_the_tensors_readable(contract: Contract) -> None:
+    program = """
+import atexit, sys
+from debugger_fit import fit
+import tf_keras
+from pathlib import Path
+from star_rating.contract import Contract
+from star_rating.debugger.debugger import attach
+
+class Failing(tf_keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 3:
+            raise SystemExit(15)
+
+fit(attach(Contract.from_environment({"SAGEMAKER_BASE_DIR": sys.argv[1]})), Failing())
+"""
+    folders = os.pathsep.join(path for path in sys.path if path)
+    root = contract.output_dir.parent
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(root)], check=False, env={**os.environ, "PYTHONPATH": folders}
+    )
+    assert ended.returncode == 15
+    tensors = root / "output" / "tensors"
+    assert (tensors / "training_job_end.ts").exists()
+    assert list(tensors.glob("index/*/*.json"))
+
+
 def test_switched_off_it_imports_nothing_of_smdebug(contract: Contract) -> None:
-    attached = debugger.attach(contract, enabled=False)
+    attached = attach(contract, enabled=False)
     assert attached.callbacks == []
-    assert attached.finish() | {"disabled_reason": None} == {
+    assert attached.finish(1.0) | {"disabled_reason": None} == {
         "enabled": False,
         "disabled_reason": None,
         "out_dir": None,
         "tensorboard_dir": None,
         "save_interval": None,
-        "collections": [],
+        "collections": {},
         "steps_saved": {},
+        "seconds": 0.0,
+        "share_of_fit": 0.0,
     }
     program = (
         "import sys; from star_rating.contract import Contract; from star_rating.debugger import debugger; "
-        "debugger.attach(Contract.from_environment({}), enabled=False).finish(); "
+        "debugger.attach(Contract.from_environment({}), enabled=False).finish(1.0); "
         "sys.exit(bool({'smdebug', 'tensorflow', 'google.protobuf'} & set(sys.modules)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(debugger.__file__).parents[2])}

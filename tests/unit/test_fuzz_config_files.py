@@ -16,8 +16,9 @@ from fuzzing import feed
 
 from star_rating.checkpointing.path import checkpoint_path
 from star_rating.contract import Contract
-from star_rating.debugger import debugger
 from star_rating.debugger.settings import read_settings
+from star_rating.debugger.tensor_folder import free_folder
+from star_rating.debugger.unsupported import UnsupportedSettingError, remarks
 from star_rating.failures import ConfigurationError
 from star_rating.profiling import settings as profiler_settings
 
@@ -51,11 +52,12 @@ def test_the_debugger_reads_or_refuses_them(contract: Contract, say: Callable[[s
         try:
             settings = read_settings(contract, on_sagemaker=False)
             assert settings is not None
-            debugger._folder(Path(settings["LocalPath"]), on_sagemaker=False)
+            free_folder(Path(settings.document["LocalPath"]), on_sagemaker=False)
+            list(remarks(settings.document))
         finally:
             path.unlink()
 
-    outcomes = feed(read, damaged(DEBUGGERS), number=4000, allowed=(ConfigurationError,))
+    outcomes = feed(read, damaged(DEBUGGERS), number=4000, allowed=(ConfigurationError, UnsupportedSettingError))
     say(f"debugger's config files: {outcomes}")
 
 

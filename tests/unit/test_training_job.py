@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 from hosts_job import free_ports
 from safetensors.numpy import load_file, save_file
+from test_tensorboard import read
 from training_job import LENGTH, RECORDS, Outcome, TrainingJob, examples, write_records
 
 from star_rating.failures import ExitCode
@@ -127,9 +128,22 @@ def test_the_same_seed_gives_the_same_losses_to_the_last_digit_and_another_seed_
 @pytest.mark.slow
 def test_tensorboard_files_are_in_the_model_if_asked(tmp_path: Path) -> None:
     outcome = TrainingJob(tmp_path).run(enable_tensorboard="True", tensorboard_in_model="True", log_every_steps="1")
-    (events,) = (outcome.root / "model" / "tensorboard" / "train").glob("events.out.*")
-    values = [value.tag for event in tf.compat.v1.train.summary_iterator(str(events)) for value in event.summary.value]
-    assert values == ["loss", "accuracy"] * 3, "three steps, each logged"
+    board = outcome.root / "model" / "tensorboard"
+    train, validation, test = (read(board / run) for run in ("train", "validation", "test"))
+    assert {name: list(steps) for name, steps in train.items() if not name.startswith("weights/")} == {
+        "loss": [1, 2, 3],
+        "accuracy": [1, 2, 3],
+        "hyperparameters": [0],
+    }
+    kernel = train["weights/distilbert_classifier/distilbert/layer_1/lin2/kernel"]
+    assert list(kernel) == [0, 3]
+    assert kernel[3][1][:, 2].sum() == 32 * 64
+    assert b"| train_batch_size | 20 |" in train["hyperparameters"][0][1].item()
+    entry = outcome.run["history"]["epochs"][-1]
+    assert validation["accuracy"][3][1] == pytest.approx(entry["validation_accuracy"])
+    assert test["accuracy"][3][1] == pytest.approx(outcome.evaluation["metrics"]["accuracy"]["value"])
+    picture = (outcome.root / "model" / "metrics" / "confusion_matrix.png").read_bytes()
+    assert test["confusion matrix"][3][1][2] == picture
     assert len(re.findall(r" step \d/3 ", outcome.log)) == 3
 
 

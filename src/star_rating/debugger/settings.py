@@ -1,6 +1,7 @@
 """What the debugger's hook shall save: SageMaker's config files, or this image's defaults in the same shape.
 
     settings = read_settings(contract, on_sagemaker=True)     # None: the job has no DebugHookConfig
+    settings.document["LocalPath"]                            # '/opt/ml/output/tensors'
 
 SageMaker writes debughookconfig.json from CreateTrainingJob's DebugHookConfig, with texts for values, and
 tensorboardoutputconfig.json from its TensorBoardOutputConfig.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,11 @@ log = logging.getLogger(__name__)
 DEFAULT_SAVE_INTERVAL = 10
 """Steps, in a bare `docker run`; the notebook's setting. smdebug's own default is 500."""
 
+PACED = ("weights", "biases", "gradients")
+"""Collections as large as the model: in a bare `docker run` they are saved as DEFAULT_REDUCTIONS, and at a pace."""
+DEFAULT_REDUCTIONS = "min,max,mean,variance,abs_mean,abs_max"
+"""What rules ask of large tensors, in a few bytes; the tensors themselves would be a gigabyte in a few saved steps."""
+
 ON_SAGEMAKER = "TRAINING_JOB_NAME"
 """The variable by which smdebug itself tells a SageMaker job."""
 
@@ -31,27 +38,52 @@ SMDEBUG_COLLECTIONS = frozenset(
 )
 """Collections that smdebug fills by itself; any other needs an include_regex."""
 
+BOOLEANS = frozenset({"save_all", "export_tensorboard", "save_histogram", "save_raw_tensor", "save_shape"})
+NOT_AS_TEXT = frozenset({"save_raw_tensor", "save_shape"})
+"""Booleans that smdebug itself cannot read from SageMaker's texts; it fails on "true"."""
+
 _MODE = r"(?:(?:train|eval|predict|global)\.)?"
 _WHOLE_NUMBER = re.compile(_MODE + r"(?:save_interval|start_step|end_step)$")
 _WHOLE = re.compile(r"[0-9]{1,18}")
 
 
-def read_settings(contract: Contract, *, on_sagemaker: bool) -> dict[str, Any] | None:
-    """Return the hook's settings in debughookconfig.json's shape; None if the job asks for no tensors.
+@dataclass(frozen=True)
+class Settings:
+    """What the hook shall save, and where."""
 
-    A damaged file raises ConfigurationError. Outside SageMaker there is a default.
+    document: dict[str, Any]
+    """In debughookconfig.json's shape, with every part."""
+    paced: tuple[str, ...] = ()
+    """Collections that are saved less often where that would take too much of the time."""
+
+
+def read_settings(contract: Contract, *, on_sagemaker: bool) -> Settings | None:
+    """Return the hook's settings; None if the job asks for no tensors.
+
+    A damaged file raises ConfigurationError. What a file asks for is saved as it says; outside SageMaker there is a
+    default.
     """
     path = contract.config_dir / "debughookconfig.json"
-    document = read_object(path)
-    if document is not None:
-        settings = _checked(document, path)
+    given = read_object(path)
+    if given is not None:
+        settings = Settings(_checked(given, path))
     elif on_sagemaker:
         return None
     else:
-        settings = {"HookParameters": {"save_interval": str(DEFAULT_SAVE_INTERVAL)}}
-    settings["LocalPath"] = settings.get("LocalPath") or str(contract.output_dir / "tensors")
-    _place_tensorboard(settings, contract, on_sagemaker=on_sagemaker)
+        settings = Settings(_defaults(), PACED)
+    document = settings.document
+    document["LocalPath"] = document.get("LocalPath") or str(contract.output_dir / "tensors")
+    _place_tensorboard(document, contract, on_sagemaker=on_sagemaker)
     return settings
+
+
+def _defaults() -> dict[str, Any]:
+    return {
+        "HookParameters": {"save_interval": str(DEFAULT_SAVE_INTERVAL)},
+        "CollectionConfigurations": [
+            {"CollectionName": name, "CollectionParameters": {"reductions": DEFAULT_REDUCTIONS}} for name in PACED
+        ],
+    }
 
 
 def tensorboard_config(contract: Contract) -> Path:
@@ -59,9 +91,9 @@ def tensorboard_config(contract: Contract) -> Path:
     return contract.config_dir / "tensorboardoutputconfig.json"
 
 
-def _place_tensorboard(settings: dict[str, Any], contract: Contract, *, on_sagemaker: bool) -> None:
+def _place_tensorboard(document: dict[str, Any], contract: Contract, *, on_sagemaker: bool) -> None:
     """Make the export work outside SageMaker as inside; say which setting SageMaker ignores."""
-    parameters = settings["HookParameters"]
+    parameters = document["HookParameters"]
     path = tensorboard_config(contract)
     output = read_object(path)
     if on_sagemaker:
@@ -70,6 +102,8 @@ def _place_tensorboard(settings: dict[str, Any], contract: Contract, *, on_sagem
                 "debugger: HookParameters' export_tensorboard and tensorboard_dir do nothing on SageMaker unless the "
                 "job has a TensorBoardOutputConfig"
             )
+        elif "tensorboard_dir" in parameters:
+            log.warning("debugger: tensorboard_dir does nothing on SageMaker: TensorBoardOutputConfig has the folder")
         return
     if output is not None:
         folder = output.get("LocalPath") or "tensorboard"
@@ -110,8 +144,8 @@ def _collection(entry: object, where: str) -> dict[str, Any]:
     return {"CollectionName": name, "CollectionParameters": parameters}
 
 
-def _parameters(value: object, where: str) -> dict[str, str]:
-    """Return parameters as texts, which is how SageMaker sends them."""
+def _parameters(value: object, where: str) -> dict[str, str | bool]:
+    """Return parameters as texts, which is how SageMaker sends them, but for those that smdebug cannot read so."""
     if value is None:
         return {}
     if not isinstance(value, dict) or any(isinstance(item, dict | list) for item in value.values()):
@@ -119,7 +153,9 @@ def _parameters(value: object, where: str) -> dict[str, str]:
     parameters = {name: str(item) for name, item in value.items() if item is not None}
     for name, text in parameters.items():
         _check_parameter(name, text, where)
-    return parameters
+    if not parameters.get("reductions", "").strip():
+        parameters.pop("reductions", None)  # smdebug would save neither reductions nor tensors
+    return {name: text.lower() == "true" if name in NOT_AS_TEXT else text for name, text in parameters.items()}
 
 
 def _check_parameter(name: str, text: str, where: str) -> None:
@@ -132,6 +168,9 @@ def _check_parameter(name: str, text: str, where: str) -> None:
             raise ConfigurationError(
                 f"{where}: {name[:80]} is {shown(text)}; write steps with commas between, as in '0,10'."
             )
+    elif name in BOOLEANS:
+        if text.lower() not in ("true", "false"):
+            raise ConfigurationError(f"{where}: {name} is {shown(text)}; true or false is needed.")
     elif name == "include_regex":
         for pattern in text.split(","):
             try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from star_rating.results import export, figures, predictions
 from star_rating.results.evaluation import Evaluation, Floats, Integers, evaluate
+from star_rating.tensorboard.board import Board
 from star_rating.training.fit import Fit
 from star_rating.training.interruption import Stopped
 from star_rating.training.supervision import Supervision
@@ -54,13 +55,16 @@ def write_artifacts(
     difference = export.verify_exports(fit.model, model_dir, length)
     figures.draw_training_curves(fit.history, model_dir / "metrics" / "training_curves.png")
     predicted = _predict_test(work, fit, supervision)
-    test = _evaluate_test(*predicted, model_dir / "metrics") if predicted else None
+    confusion_matrix = model_dir / "metrics" / "confusion_matrix.png"
+    test = _evaluate_test(*predicted, confusion_matrix) if predicted else None
     samples = []
     if hyperparameters.run_sample_predictions:
         tokenizer_file = weights_folder / "tokenizer.json"
         samples = predictions.predict_sentences(fit.model, tokenizer_file, predictions.SAMPLES, length)
         for sentence, stars, share in samples:
             log.info("sample prediction: %d star(s) with probability %.2f for %r", stars, share, sentence)
+    if fit.board is not None:
+        _show(fit.board, fit.step, test, confusion_matrix)
     return Artifacts(test, samples, difference)
 
 
@@ -76,11 +80,19 @@ def _predict_test(work: Work, fit: Fit, supervision: Supervision) -> tuple[Integ
         return None
 
 
-def _evaluate_test(labels: Integers, logits: Floats, metrics_dir: Path) -> Evaluation:
+def _show(board: Board, step: int, test: Evaluation | None, confusion_matrix: Path) -> None:
+    """Put the test's result, if there is one, on the board, and end its files."""
+    if test is not None:
+        board.scalars("test", step, {"loss": test.loss, "accuracy": test.accuracy})
+        board.image("test", step, "confusion matrix", confusion_matrix.read_bytes())
+    board.close()
+
+
+def _evaluate_test(labels: Integers, logits: Floats, picture: Path) -> Evaluation:
     test = evaluate(labels, logits)
-    test.write(metrics_dir / "evaluation.json")
-    predictions.write_predictions(metrics_dir / "predictions.csv", labels, logits)
-    figures.draw_confusion_matrix(test, metrics_dir / "confusion_matrix.png", f"{test.records:,} test reviews")
+    test.write(picture.parent / "evaluation.json")
+    predictions.write_predictions(picture.parent / "predictions.csv", labels, logits)
+    figures.draw_confusion_matrix(test, picture, f"{test.records:,} test reviews")
     log.info("test %s", test.log_line())
     for line in test.table():
         log.info("test %s", line)

@@ -12,18 +12,21 @@ from typing import Any
 from star_rating.checkpointing.checkpoints import Checkpointing, Checkpoints
 from star_rating.checkpointing.run_state import steps_per_epoch
 from star_rating.contract import Contract
-from star_rating.debugger import debugger as sagemaker_debugger
+from star_rating.data.pipeline import batches_in_a_pass
+from star_rating.debugger.debugger import attach
 from star_rating.model import checkpoint
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.rules.hyperparameter import read_rules
 from star_rating.rules.in_training import RuleWatch
+from star_rating.tensorboard.board import Board
+from star_rating.tensorboard.callback import TensorBoardCallback
+from star_rating.tensorboard.folder import tensorboard_folder
 from star_rating.training.acceleration import Acceleration
 from star_rating.training.interruption import Stopped
 from star_rating.training.loop import Loop
 from star_rating.training.nonfinite import NonFiniteGuard
 from star_rating.training.progress import History, ProgressLog
 from star_rating.training.supervision import Supervision
-from star_rating.training.tensorboard import TensorBoardScalars, tensorboard_folder
 from star_rating.training.watchdog import FIRST_STEP_PATIENCE
 from star_rating.training.work import Work
 
@@ -44,6 +47,8 @@ class Fit:
     debugger: Mapping[str, Any]
     xla: Mapping[str, Any] | None
     """What XLA compiled; None without it."""
+    board: Board | None
+    """What TensorBoard will show, still open; None if nobody asked for it."""
     seconds: float
 
 
@@ -78,18 +83,23 @@ def fit(
     if progress.epochs_ended == hyperparameters.epochs:
         log.info("training was complete; what is left is evaluation and export")
     supervision.watchdog.beat("the first step", patience=FIRST_STEP_PATIENCE)
-    debugger = sagemaker_debugger.attach(
-        contract, enabled=hyperparameters.enable_sagemaker_debugger and work.cluster.is_first
+    debugger = attach(
+        contract,
+        enabled=hyperparameters.enable_sagemaker_debugger and work.cluster.is_first,
+        required=hyperparameters.require_sagemaker_debugger and work.cluster.is_first,
     )
+    if progress.step:
+        debugger.go_on(progress.step, progress.epochs_ended * validation_steps(work))
     rules = RuleWatch(
         read_rules(hyperparameters.debugger_rules),
         debugger.out_dir,
         supervision.stop.request if hyperparameters.debugger_rule_action == "stop" else None,
     )
     callbacks = [guard, progress, checkpoints, *debugger.callbacks, rules, supervision]
+    board = None
     if hyperparameters.enable_tensorboard and work.cluster.is_first:
-        folder = tensorboard_folder(contract, in_model=hyperparameters.tensorboard_in_model)
-        callbacks.insert(2, TensorBoardScalars(folder, progress.history))
+        board = Board(tensorboard_folder(contract, in_model=hyperparameters.tensorboard_in_model))
+        callbacks.insert(2, TensorBoardCallback(board, progress.history, hyperparameters.as_dict()))
 
     callbacks = supervision.profile.around(callbacks, steps_done=lambda: progress.step)
 
@@ -110,7 +120,16 @@ def fit(
         total_steps=total_steps,
         skipped_steps=guard.skipped,
         checkpoints=checkpoints.record(seconds),
-        debugger={**debugger.finish(), "rules": rules.finish()},
+        debugger={**debugger.finish(seconds), "rules": rules.finish()},
         xla=compiled.record() if compiled else None,
+        board=board,
         seconds=seconds,
     )
+
+
+def validation_steps(work: Work) -> int:
+    """Return the number of batches that each epoch ends with, on one host."""
+    if "validation" not in work.data:
+        return 0
+    batches = batches_in_a_pass(work.data["validation"], work.hyperparameters.validation_batch_size)
+    return min(batches, work.hyperparameters.validation_steps or batches)

@@ -1,0 +1,106 @@
+"""The debugger in the image: what it saves in all ways to compute, who can read it, what pip says of its packages."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from containers import SOURCES, Containers
+from real_job import RealJob
+from tensor_files import read_collections, read_folder
+
+pytestmark = pytest.mark.image
+
+TESTS = Path(__file__).parents[1]
+
+
+def test_five_collections_with_and_without_xla_and_amp_equal_what_was_recorded_beside(
+    containers: Containers, tmp_path: Path
+) -> None:
+    result = containers.run(
+        ["/tests/image/debugger_parity.py", "/jobs"],
+        [
+            *("--entrypoint", "python", "--env", f"PYTHONPATH={SOURCES}:/tests/unit"),
+            *("--volume", f"{TESTS}:/tests:ro", "--volume", f"{tmp_path}:/jobs"),
+        ],
+        timeout=300,
+    )
+    assert result.exit_code == 0, result.log
+    reports = [json.loads(line) for line in result.log.splitlines() if line.startswith('{"xla"')]
+    assert [(report["xla"], report["amp"]) for report in reports] == [
+        ("False", "False"),
+        ("False", "True"),
+        ("True", "False"),
+        ("True", "True"),
+    ]
+    assert [report["compute_dtype"] for report in reports] == ["float32", "bfloat16"] * 2
+    for report in reports:
+        assert report["steps"] == [0, 2, 4]
+        tensors = report["tensors"]
+        assert (tensors["losses"], tensors["metrics"]) == (1, 3)  # accuracy, examples, batch
+        assert tensors["gradients"] == tensors["weights"] + tensors["biases"] - 1  # all but the step of dropout
+        assert tensors["gradients"] > 30
+    for folder in tmp_path.glob("xla-*/ml/output/tensors"):
+        steps = read_folder(folder)
+        assert [step.mode_step for step in steps if step.mode == "TRAIN"] == [0, 2, 4]
+        assert (folder / "training_job_end.ts").exists()
+
+
+def test_on_sagemaker_the_hooks_files_are_what_rule_containers_read(containers: Containers, tmp_path: Path) -> None:
+    job = RealJob(containers, tmp_path, records={"train": 64, "validation": 20, "test": 30})
+    job.configure(use_xla="False", use_amp="False", run_test="False", enable_tensorboard="True")
+    config = job.root / "input" / "config"
+    hook = {
+        "LocalPath": "/opt/ml/output/tensors",
+        "S3OutputPath": "s3://bucket/tensors",
+        "HookParameters": {"save_interval": "2", "export_tensorboard": "true", "tensorboard_dir": "hook_tensorboard/"},
+        "CollectionConfigurations": [
+            {"CollectionName": "losses", "CollectionParameters": {"save_interval": "1"}},
+            {"CollectionName": "gradients", "CollectionParameters": {"reductions": "abs_mean"}},
+            {"CollectionName": "layers"},
+        ],
+    }
+    (config / "debughookconfig.json").write_text(json.dumps(hook))
+    board = {"LocalPath": "/opt/ml/output/tensorboard", "S3OutputPath": "s3://bucket/board"}
+    (config / "tensorboardoutputconfig.json").write_text(json.dumps(board))
+    result = job.run("--env", "TRAINING_JOB_NAME=job")
+    assert result.exit_code == 0, result.log
+
+    folder = job.root / "output" / "tensors"
+    steps = [step for step in read_folder(folder) if step.mode == "TRAIN"]
+    assert [step.mode_step for step in steps] == [0, 1, 2, 3]
+    reductions = [sum(name.startswith("smdebug/reductions/abs_mean/gradients") for name in s.tensors) for s in steps]
+    assert reductions == [reductions[0], 0, reductions[0], 0]
+    assert reductions[0] > 90
+    assert read_collections(folder)["losses"]["save_config"]["TRAIN"]["save_interval"] == 1
+    assert not (folder / "training_job_end.ts").exists(), "the platform writes it"
+    assert "debugger: collection layers stays empty" in result.log
+
+    tensorboard = job.root / "output" / "tensorboard"
+    assert {path.name for path in tensorboard.iterdir()} >= {"TRAIN", "EVAL", "train", "validation"}
+    record = json.loads((job.root / "model" / "run.json").read_text())["debugger"]
+    assert record["enabled"]
+    assert record["collections"]["layers"] == 0
+    assert 0 < record["share_of_fit"] < 1
+
+
+def test_a_required_debugger_that_cannot_run_ends_the_job_with_its_code(containers: Containers, tmp_path: Path) -> None:
+    job = RealJob(containers, tmp_path)
+    job.configure(use_xla="False", use_amp="False", require_sagemaker_debugger="True")
+    result = job.run("--env", "TRAINING_JOB_NAME=job")
+    assert result.exit_code == 21, result.log
+    assert job.failure.startswith("No tensors are saved, and require_sagemaker_debugger is True: the job has no Debug")
+
+
+def test_pip_complains_of_the_declared_overrides_and_of_nothing_else(containers: Containers) -> None:
+    overrides = (TESTS.parent / "container" / "overrides.txt").read_text(encoding="utf-8")
+    overruled = re.findall(r"^[a-z][a-z-]*", overrides, re.MULTILINE)
+    assert overruled == ["protobuf", "tensorflow", "libclang"], "each with its reason in overrides.txt"
+    result = containers.run(["-m", "pip", "check"], ["--entrypoint", "python"])
+    assert re.sub(r"protobuf [0-9.]+", "protobuf", result.log).splitlines() == [
+        "tensorflow-cpu 2.21.0 requires libclang, which is not installed.",
+        "tf-keras 2.21.0 requires tensorflow, which is not installed.",
+        "smdebug 1.0.34 has requirement protobuf<=3.20.3,>=3.20.0, but you have protobuf.",
+    ]
