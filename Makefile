@@ -1,7 +1,7 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
 .PHONY: help train local test image smoke push image-diff reproducible lint lock conformance bench bench-prepare \
-	bench-scaling bench-hosts kill-matrix clean
+	bench-scaling bench-debugger bench-hosts kill-matrix clean
 
 IMAGE := distilbert-trainer:local
 
@@ -60,6 +60,11 @@ bench-prepare: ## the rate of prepare beside its tokenizer's, and its memory, on
 	docker run --rm --label distilbert-trainer=run --network none --entrypoint python \
 		--env PYTHONPATH=/opt/distilbert-trainer/src \
 		--volume $(CURDIR)/benchmarks:/opt/distilbert-trainer/benchmarks:ro $(IMAGE) benchmarks/prepare.py
+
+bench-debugger: ## what the debugger's hook costs a job: off, default, everything on; half an hour
+	@scripts/host_python.sh
+	@scripts/host_weights.sh
+	PYTHONPATH=src .venv/bin/python -m benchmarks.debugger --weights .cache/weights
 
 kill-matrix: ## end 48 training jobs at random moments and let them go on; nothing may be lost: half an hour
 	@scripts/host_python.sh
