@@ -36,6 +36,8 @@ class Problem:
     location: str
     message: str
     is_warning: bool = False
+    is_about_aws: bool = False
+    """Whether it is nothing to the local SageMaker."""
 
     def __str__(self) -> str:
         return f"{self.location} {self.message}"

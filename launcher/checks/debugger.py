@@ -36,6 +36,7 @@ def check(job: Job, findings: Findings) -> None:
             findings.warning(
                 "debug_rule_configurations",
                 "run in accounts that used Debugger before 2026-07-30 only; in another one add --without debugger",
+                about_aws=True,
             )
     for name, rule in debug_rules.items():
         _actions(f"debug_rule_configurations.{name}.actions", rule.actions, findings)

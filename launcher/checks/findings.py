@@ -23,9 +23,10 @@ class Findings:
         if key not in self._by_key or self._by_key[key].is_warning:
             self._by_key[key] = Problem(self._source.locate(key), message)
 
-    def warning(self, key: str, message: str) -> None:
-        """Add what is allowed, and probably not meant."""
-        self._by_key.setdefault(key, Problem(self._source.locate(key), message, is_warning=True))
+    def warning(self, key: str, message: str, *, about_aws: bool = False) -> None:
+        """Add what is allowed, and probably not meant; `about_aws` if it does not matter to the local SageMaker."""
+        problem = Problem(self._source.locate(key), message, is_warning=True, is_about_aws=about_aws)
+        self._by_key.setdefault(key, problem)
 
     def problems(self) -> list[Problem]:
         """Return the findings, errors first."""

@@ -33,7 +33,8 @@ def check(job: Job, findings: Findings) -> None:
     in_vpc = job.training_image_config and job.training_image_config.training_repository_access_mode == "Vpc"
     ecr = ECR.fullmatch(image)
     if ecr is None and not in_vpc:
-        findings.warning("training_image", f"is {image!r}, not in ECR: SageMaker itself pulls from ECR only")
+        message = f"is {image!r}, not in ECR: SageMaker itself pulls from ECR only"
+        findings.warning("training_image", message, about_aws=True)
     if ecr and ecr["region"] != job.region:
         findings.error(
             "training_image",

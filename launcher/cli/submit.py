@@ -149,7 +149,9 @@ def _job_and_request(
     job = choice.load(more_settings)
     request = training_request(job, choice.job_name or new_job_name(job.base_job_name))
     problems = offline_problems(job, request)
-    terminal.problems(problem for problem in problems if problem.is_warning)
+    is_local = click.get_current_context().params.get("local", False)
+    warnings = (problem for problem in problems if problem.is_warning)
+    terminal.problems(warning for warning in warnings if not (is_local and warning.is_about_aws))
     errors = [problem for problem in problems if not problem.is_warning]
     if errors:
         raise JobFileError(errors)

@@ -22,7 +22,9 @@ JOB = str(REPOSITORY / "jobs" / "local.toml")
 def test_a_dry_run_needs_no_server(capsys: pytest.CaptureFixture[str]) -> None:
     before = dict(os.environ)
     assert main(["train", "--local", "--dry-run", "--file", JOB, "--image", "mine:1", "--job-name", "dry"]) == 0
-    request = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    request = json.loads(printed.out)
+    assert printed.err == ""  # what only AWS would mind is not said
     assert request["AlgorithmSpecification"]["TrainingImage"] == "mine:1"
     assert request["CheckpointConfig"]["S3Uri"] == "s3://star-rating/checkpoints/dry/"
     assert State(default_folder()).running_server() is None
