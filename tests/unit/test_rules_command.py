@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -186,38 +188,53 @@ def test_a_wrong_command_line_is_one_sentence(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("by", ["marker", "signal"])
-def test_beside_a_job_statuses_change_as_things_are_found(tensors: SavedTensors, tmp_path: Path, by: str) -> None:
-    """In the entry point's process, as a platform runs it; a half-written step is waited for."""
+def test_beside_a_job_statuses_change_as_things_are_found(
+    tensors: SavedTensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Until the end marker is there; a step that is half written is waited for."""
+    monkeypatch.setattr(command, "POLL_SECONDS", 0.01)
     path = config(tmp_path, {"rule_to_invoke": "UnchangedTensor"}, {"rule_to_invoke": "Overfit"})
     output = tmp_path / "out.json"
     late = tensors.save("TRAIN", loss=1.4)
     whole = late.read_bytes()
     late.write_bytes(whole[:-3])
+    arguments = [str(tensors.folder), "--follow", "--config", str(path), "--output", str(output)]
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(command.run, command.read_options(arguments), threading.Event())
+        try:
+            while statuses_of(output) != ["IssuesFound", "InProgress"]:
+                assert not following.done(), following.result()
+                time.sleep(0.01)
+            late.write_bytes(whole)
+            tensors.save("EVAL", val_loss=9.0)
+        finally:
+            tensors.end()
+    assert following.result() is None
+    assert statuses_of(output) == ["IssuesFound", "IssuesFound"]
+    assert "the mean validation loss 9 is 5" in capsys.readouterr().out
+
+
+def test_a_stop_signal_ends_it_with_final_statuses(tensors: SavedTensors, tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    path = config(tmp_path, {"rule_to_invoke": "ExplodingTensor"})
     arguments = ["rules", str(tensors.folder), "--follow", "--config", str(path), "--output", str(output)]
     process = subprocess.Popen(
         [sys.executable, str(ENTRYPOINT), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        while statuses_of(output, process) != ["IssuesFound", "InProgress"]:
+        while statuses_of(output) != ["InProgress"]:
+            assert process.poll() is None, process.communicate()
             time.sleep(0.05)
-        late.write_bytes(whole)
-        tensors.save("EVAL", val_loss=9.0)
-        if by == "marker":
-            tensors.end()
-        else:
-            os.kill(process.pid, signal.SIGTERM)
-        stdout, stderr = process.communicate(timeout=60)
+        process.terminate()
+        _, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 0, stderr
-    assert [status["RuleEvaluationStatus"] for status in json.loads(output.read_text())] == ["IssuesFound"] * 2
-    assert "the mean validation loss 9 is 5" in stdout
+    assert statuses_of(output) == ["NoIssuesFound"]
 
 
-def statuses_of(output: Path, process: subprocess.Popen[str]) -> list[str]:
-    """The statuses by now, none before there are any; fails if the process has ended."""
-    assert process.poll() is None, process.communicate()
+def statuses_of(output: Path) -> list[str]:
+    """Return the statuses by now, none before there are any."""
     return [status["RuleEvaluationStatus"] for status in json.loads(output.read_text())] if output.exists() else []
 
 
