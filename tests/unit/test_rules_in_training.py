@@ -13,6 +13,7 @@ import tf_keras
 from training_job import LENGTH, Outcome, TrainingJob, examples, write_records
 
 from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.results import artifacts
 from star_rating.rules import command
 from star_rating.training import fit
 
@@ -35,6 +36,12 @@ def job(tmp_path: Path) -> TrainingJob:
     return job
 
 
+@pytest.fixture
+def no_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the exports, which take longer than such a training."""
+    monkeypatch.setattr(artifacts, "write_artifacts", lambda *_: artifacts.Artifacts(None, [], 0.0))
+
+
 def train(job: TrainingJob, **hyperparameters: str) -> Outcome:
     settings = {"epochs": "30", "train_batch_size": "10", "learning_rate": "0.003", "run_sample_predictions": "False"}
     outcome = job.run(**(settings | hyperparameters))
@@ -55,6 +62,7 @@ def found(outcome: Outcome) -> set[str]:
     return rules
 
 
+@pytest.mark.usefixtures("no_artifacts")
 def test_a_healthy_run_is_clean_while_it_trains_and_afterwards(
     job: TrainingJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,11 +90,13 @@ def test_a_learning_rate_of_10_ends_the_run_early_with_rule_step_and_value(job: 
     assert (outcome.root / "model" / "tensorflow" / "saved_model" / "0" / "saved_model.pb").exists()
 
 
+@pytest.mark.usefixtures("no_artifacts")
 def test_losses_alone_show_a_learning_rate_of_10(job: TrainingJob) -> None:
     (job.root / "input" / "config" / "debughookconfig.json").unlink()
     assert "LossNotDecreasing" in found(train(job, learning_rate="10", train_batch_size="5"))
 
 
+@pytest.mark.usefixtures("no_artifacts")
 def test_shuffled_labels_are_overfitted(job: TrainingJob) -> None:
     random = np.random.default_rng(1)
 
@@ -98,10 +108,12 @@ def test_shuffled_labels_are_overfitted(job: TrainingJob) -> None:
     assert "Overfit" in found(train(job, epochs="40"))
 
 
+@pytest.mark.usefixtures("no_artifacts")
 def test_frozen_weights_are_noticed(job: TrainingJob) -> None:
     assert {"UnchangedTensor", "WeightUpdateRatio"} <= found(train(job, learning_rate="0"))
 
 
+@pytest.mark.usefixtures("no_artifacts")
 def test_a_dead_activation_is_noticed(job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
     build_model = fit.build_model
 
