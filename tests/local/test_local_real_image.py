@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
 import os
@@ -11,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from launcher.aws.training_job import TrainingJob
 from launcher.cli.main import main
-from launcher.local.client import stop_server
+from launcher.local.client import stop_server, using_local
 from launcher.local.state import State, default_folder
 
 pytestmark = pytest.mark.image
@@ -64,9 +64,9 @@ def test_an_interrupted_job_has_the_weights_of_one_that_was_not(
     assert main(["local", "put", str(REPOSITORY / "data" / "reviews.tsv"), "s3://reviews/reviews/"]) == 0
     assert launch("process") == 0
     assert launch("train", "--job-name", "undisturbed", *RULED) == 0
-    begins, checkpoint, ends = moments("undisturbed", capsys)
-    after = checkpoint - begins + (ends - checkpoint) / 2
-    assert launch("train", "--job-name", "interrupted", "--interrupt-after", f"{after:.1f}") == 0
+    after = f"{seconds_to_the_first_checkpoint('undisturbed'):.1f}"
+    capsys.readouterr()
+    assert launch("train", "--job-name", "interrupted", "--interrupt-after", after) == 0
     phases = [line.split()[2] for line in capsys.readouterr().err.splitlines() if line.startswith("--- ")]
     assert phases.count("Interrupted") == 1
     assert phases.count("Training") == 2
@@ -80,18 +80,14 @@ def test_an_interrupted_job_has_the_weights_of_one_that_was_not(
     assert verdict["status"] in ("NoIssuesFound", "IssuesFound"), verdict
 
 
-def moments(job: str, capsys: pytest.CaptureFixture[str]) -> tuple[float, float, float]:
-    """Return when the first line, the first checkpoint and the last training step of a job were logged."""
-    capsys.readouterr()
-    assert main(["logs", "--local", job, "--output", "json"]) == 0
-
-    lines = [
-        (dt.datetime.fromisoformat(line["time"]).timestamp(), line["text"])
-        for line in json.loads(capsys.readouterr().out)
-    ]
-    checkpoint = next(time for time, text in lines if "checkpoint /opt/ml/checkpoints" in text)
-    steps = [time for time, text in lines if " step " in text and "train:loss" in text]
-    return lines[0][0], checkpoint, steps[-1]
+def seconds_to_the_first_checkpoint(job: str) -> float:
+    """Return when an ended job had something to go on from, counted from the beginning of its training."""
+    with using_local(State(default_folder())):
+        training_job = TrainingJob.attach(job)
+        transitions = training_job.describe()["SecondaryStatusTransitions"]
+        begins = next(entry["StartTime"] for entry in transitions if entry["Status"] == "Training")
+        line = next(line for line in training_job.logs() if "checkpoint /opt/ml/checkpoints" in line.text)
+    return float((line.time - begins).total_seconds())
 
 
 def weights_of(job: str, folder: Path) -> str:
