@@ -82,7 +82,7 @@ def test_it_says_where_the_time_went_and_marks_outliers(tmp_path: Path) -> None:
     text = " ".join("".join(ET.fromstring(html).itertext()).split())
     assert "median step250 ms" in text
     assert "12 took more than three standard deviations longer" in text
-    assert "step 151, 2 s, 8.0 times the median" in text
+    assert "step 151, 2 s (8.0 times the median); step 152, 2 s" in text
     assert html.count('class="dot outlier"') == 12
     assert "StepOutlier found an issue" in text
     assert "12 of 162 TRAIN steps of algo-1" in text

@@ -128,6 +128,13 @@ def test_step_outliers(tmp_path: Path, steps: list[float], parameters: dict[str,
     assert all(sentence.startswith(start) for sentence, start in zip(sentences, found, strict=True))
 
 
+def test_a_mode_with_too_few_steps_does_not_keep_another_from_being_judged(tmp_path: Path) -> None:
+    write_profile(tmp_path, steps=[0.3] * 200)
+    write_profile(tmp_path, steps=[0.1] * 5, mode="EVAL", first_step_at=100.0)
+    rule, found = judged("StepOutlier", tmp_path)
+    assert (found, rule.remark(), rule.measured) == ([], "", "0 of 199 TRAIN steps")
+
+
 @pytest.mark.parametrize(("first_step_at", "found"), [(1250.0, ["algo-1 was 21 min without a first step"]), (60.0, [])])
 def test_a_late_first_step(tmp_path: Path, first_step_at: float, found: list[str]) -> None:
     readings = machine(30, cpu=[50.0])

@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from star_rating.training import cgroup
@@ -84,7 +85,7 @@ def read(proc: Path = _PROC, kernel: cgroup.Kernel = cgroup.KERNEL) -> Counters:
         clock=time.monotonic(),
         cores={name: core for name, core in _cores(proc) if int(name[3:]) in affinity},
         container_cpu=_container_cpu(kernel),
-        allowed_cores=min(len(affinity), cgroup.quota_cores(kernel) or len(affinity)),
+        allowed_cores=min(len(affinity), _quota_cores(kernel) or len(affinity)),
         memory_percent=_memory_percent(used, limit, kernel),
         container_memory=used,
         devices=_devices(proc, kernel),
@@ -123,6 +124,12 @@ def metrics(before: Counters, after: Counters) -> list[Metric]:
     ):
         found.append(Metric("network", name, "Algorithm", _rate(late - early, seconds)))
     return found
+
+
+@cache
+def _quota_cores(kernel: cgroup.Kernel) -> float | None:
+    """Return the quota at the first reading: it takes longer to read than all else, and stays as it is."""
+    return cgroup.quota_cores(kernel)
 
 
 def _percent(share: float) -> float:

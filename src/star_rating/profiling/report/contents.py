@@ -15,6 +15,7 @@ import numpy as np
 from star_rating.profiling import operations
 from star_rating.profiling.operations import Cost
 from star_rating.profiling.reading import Node, Profile
+from star_rating.profiling.readings import Values
 from star_rating.profiling.report.words import duration, percent
 from star_rating.profiling.rules.base import ProfileRule
 from star_rating.profiling.rules.profiler_report import PROFILE_RULES
@@ -166,3 +167,13 @@ def statistics(contents: Contents) -> Mapping[str, float]:
         return {}
     middle, high, most = (float(value) for value in np.quantile(seconds, [0.5, 0.95, 1.0]))
     return {"median": middle, "p95": high, "max": most}
+
+
+def while_training(contents: Contents, column: str) -> Values:
+    """Return a column's values between the first training step and the last; all if there is none between."""
+    readings, steps = contents.node.readings, contents.node.steps["TRAIN"]
+    values, times = readings[column], readings.times
+    start, end = (steps[0].start, steps[-1].start + steps[-1].seconds) if steps else (-np.inf, np.inf)
+    there = np.isfinite(values)
+    inside = there & (times >= start) & (times <= end)
+    return values[inside if inside.any() else there]

@@ -10,13 +10,15 @@ import numpy as np
 from star_rating.profiling.readings import Readings, Values
 from star_rating.profiling.report import charts
 from star_rating.profiling.report.charts import Axis
-from star_rating.profiling.report.contents import Contents
+from star_rating.profiling.report.contents import Contents, while_training
 from star_rating.profiling.report.html import figure, section
-from star_rating.profiling.report.words import byte_unit, duration, size
+from star_rating.profiling.report.words import byte_unit, duration, percent, size
 
 Column = tuple[str, str, str]
 """A column of the readings, its style and its name."""
 
+MUCH = 0.2
+"""Share of the cores that others may use without a word."""
 LEAST_TRAFFIC = 10_000
 """Bytes a second; a chart of less would be an empty one."""
 PERCENT = Axis(0, 100, [(0, "0 %"), (50, "50 %"), (100, "100 %")])
@@ -51,7 +53,18 @@ def machine(contents: Contents) -> str:
     note = f"Read {len(readings):,} times, every {duration(float(np.median(np.diff(readings.times))))}."
     if spans:
         note += " Tinted: validation."
+    if others := used_by_others(contents):
+        note += f" Others used {percent(others)} of the machine's cores while this job trained."
     return section("Use of the machine", note, f'<div class="pair">{figures}</div>')
+
+
+def used_by_others(contents: Contents) -> float:
+    """Return what others used of the cores while training ran; 0 if that is little, or not known."""
+    if not (contents.node.readings.has("cpu") and contents.node.readings.has("container_cpu")):
+        return 0.0
+    machine_cpu, own = (while_training(contents, column).mean() / 100 for column in ("cpu", "container_cpu"))
+    share = float(machine_cpu - own)
+    return share if share > MUCH else 0.0
 
 
 def panels(readings: Readings) -> Iterator[Panel]:

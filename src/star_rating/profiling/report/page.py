@@ -13,8 +13,7 @@ from string import Template
 
 import numpy as np
 
-from star_rating.profiling.readings import Values
-from star_rating.profiling.report.contents import Contents, headline, statistics
+from star_rating.profiling.report.contents import Contents, headline, statistics, while_training
 from star_rating.profiling.report.costs import inside_a_step
 from star_rating.profiling.report.machine import machine
 from star_rating.profiling.report.steps import training_steps
@@ -65,16 +64,6 @@ def _figures(contents: Contents) -> Iterator[str]:
 
 def _figure(name: str, value: str, remark: str) -> str:
     return f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(remark)}</small></dd></div>"
-
-
-def while_training(contents: Contents, column: str) -> Values:
-    """Return a column's values between the first training step and the last; all if there is none between."""
-    readings, steps = contents.node.readings, contents.node.steps["TRAIN"]
-    values, times = readings[column], readings.times
-    start, end = (steps[0].start, steps[-1].start + steps[-1].seconds) if steps else (-np.inf, np.inf)
-    there = np.isfinite(values)
-    inside = there & (times >= start) & (times <= end)
-    return values[inside if inside.any() else there]
 
 
 def _footer(contents: Contents) -> str:

@@ -52,5 +52,6 @@ def in_words(step: Step) -> str:
 
 
 def _slowest(steps: Sequence[Step], median: float) -> str:
-    worst = sorted(steps, key=lambda step: step.seconds, reverse=True)[:SLOWEST]
-    return "; ".join(f"{in_words(step)}, {step.seconds / median:.1f} times the median" for step in worst)
+    worst, *others = sorted(steps, key=lambda step: step.seconds, reverse=True)[:SLOWEST]
+    first = f"{in_words(worst)} ({worst.seconds / median:.1f} times the median)"
+    return "; ".join([first, *map(in_words, others)])

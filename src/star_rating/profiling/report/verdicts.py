@@ -28,5 +28,5 @@ def _item(verdict: Verdict) -> str:
     return (
         f'<li class="{verdict.status}"><span class="sign" aria-hidden="true">{SIGNS[verdict.status]}</span>'
         f"<div><b>{verdict.name}</b><small>{escape(verdict.rule.question)}</small></div>"
-        f"<div><p>{escape(said)}</p>{advice}</div></li>"
+        f'<div class="said"><p>{escape(said)}</p>{advice}</div></li>'
     )

@@ -46,9 +46,11 @@ machine."
         if not found:
             self._missing = "there are no step durations below framework/pevents/"
             return
+        most = max(map(len, found.values()))
+        if most <= LEAST_STEPS:
+            self._remark = f"it judges from {LEAST_STEPS + 1} steps on, and there are {most}"
         for (name, mode), steps in found.items():
             if len(steps) <= LEAST_STEPS:
-                self._remark = f"it judges from {LEAST_STEPS + 1} steps on, and there are {len(steps)}"
                 continue
             self.evidence.datapoints += len(steps)
             slow = outliers(steps, self.stddev)
@@ -59,7 +61,7 @@ machine."
                 "number_of_outliers": len(slow),
                 "step_numbers": [step.number for step in slow],
             }
-            self.measured = f"{len(slow)} of {len(steps):,} {mode} steps"
+            self.measured = ", ".join(filter(None, (self.measured, f"{len(slow)} of {len(steps):,} {mode} steps")))
             if len(slow) > self.n_outliers:
                 self.evidence.violations += len(slow)
                 worst = max(slow, key=lambda step: step.seconds)
