@@ -18,7 +18,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,8 @@ class Checkpointing:
     store: CheckpointStore | None
     saved: Saved | None = None
     state: RunState | None = None
+    shards: Sequence[int] | None = None
+    """As in RunState, of this job."""
 
     def last(self) -> Path | None:
         """Return the newest checkpoint."""
@@ -192,6 +194,7 @@ class Checkpoints(tf_keras.callbacks.Callback):
             fingerprint=self.checkpointing.fingerprint,
             hyperparameters=self.hyperparameters.as_dict(),
             tensorflow=tf.__version__,
+            shards=self.checkpointing.shards,
         )
 
 

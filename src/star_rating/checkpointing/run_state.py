@@ -11,7 +11,7 @@ epochs, a lower learning rate after a loss that was not finite, another log inte
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,8 @@ class RunState:
     hyperparameters: Mapping[str, Any]
     tensorflow: str
     """Its version."""
+    shards: Sequence[int] | None = None
+    """Records of the train channel on each host, where each has some of them."""
 
     @property
     def name(self) -> str:

@@ -1,6 +1,6 @@
 """One checkpoint for all hosts: the first host reads and writes it, the others get what it has read over the network.
 
-    checkpointing = share(cluster, lambda: open_checkpoints(hyperparameters, contract, fingerprint), fingerprint)
+    checkpointing = share(cluster, lambda: open_checkpoints(...), fingerprint, shards)
 
 Only the first host's folder counts. Nothing in a checkpoint says how many hosts have written it: it goes on on any
 number of them.
@@ -8,17 +8,21 @@ number of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from star_rating.checkpointing.checkpoints import Checkpointing
-from star_rating.checkpointing.run_state import Fingerprint, RunState
+from star_rating.checkpointing.run_state import STEPS_PER_EPOCH, Fingerprint, RunState
 from star_rating.checkpointing.store import Saved, Tensors
 from star_rating.hosts.cluster import Cluster
 from star_rating.hosts.collectives import Collectives
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,32 @@ class SharedSaved(Saved):
         }
 
 
-def share(cluster: Cluster, open_own: Callable[[], Checkpointing], fingerprint: Fingerprint) -> Checkpointing:
-    """Return the first host's checkpoints on all hosts; the others' have no store to write to."""
+def share(
+    cluster: Cluster,
+    open_own: Callable[[], Checkpointing],
+    fingerprint: Fingerprint,
+    shards: Sequence[int] | None,
+) -> Checkpointing:
+    """Return the first host's checkpoints on all hosts; the others' have no store to write to.
+
+    `shards` are the train channel's, None where all hosts have all of it.
+    """
     own = open_own() if cluster.is_first else Checkpointing(fingerprint, None)
-    state = cluster.from_first(own.state.as_json() if own.state else None)
-    if state is None:
-        return own
+    document = cluster.from_first(own.state.as_json() if own.state else None)
+    if document is None:
+        return dataclasses.replace(own, shards=shards)
+    state = RunState.from_json(document)
+    _warn_of_other_shards(state, shards, int(fingerprint[STEPS_PER_EPOCH]))
     folder = own.saved.folder if own.saved else Path()
-    return Checkpointing(
-        fingerprint, own.store, SharedSaved(folder, state, cluster), own.state or RunState.from_json(state)
-    )
+    return Checkpointing(fingerprint, own.store, SharedSaved(folder, document, cluster), state, shards)
+
+
+def _warn_of_other_shards(state: RunState, shards: Sequence[int] | None, steps_per_epoch: int) -> None:
+    before, now = (list(layout) if layout else None for layout in (state.shards, shards))
+    if before != now and state.step % steps_per_epoch:
+        log.warning(
+            "the train channel is dealt out to the hosts otherwise than before the interruption (%s, was %s): in the "
+            "epoch that goes on some records come twice and others not; from the next one on each comes once",
+            now or "all on each",
+            before or "all on each",
+        )

@@ -58,7 +58,7 @@ class Part(Work):
 
     def checkpointing(self, open_own: Callable[[], Checkpointing], fingerprint: Fingerprint) -> Checkpointing:
         """Return the first host's checkpoints."""
-        return share(self.cluster, open_own, fingerprint)
+        return share(self.cluster, open_own, fingerprint, self.data["train"].shards)
 
     def acceleration(
         self, pretrained: checkpoint.Checkpoint, steps: int, machine: Machine, earlier: Mapping[str, Any] | None
