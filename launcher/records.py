@@ -36,8 +36,14 @@ class Record:
     request: dict[str, Any]
 
 
+kept_in: Path | None = None
+"""If set, where the records are: what the local SageMaker has run is never AWS's `latest`, nor the other way round."""
+
+
 def folder() -> Path:
     """Return where the records are."""
+    if kept_in is not None:
+        return kept_in
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "distilbert-launcher"
 

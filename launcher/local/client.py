@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import launcher
+from launcher import records
 from launcher.aws import session
 from launcher.errors import LauncherError
 from launcher.local.state import REGION, Server, State
@@ -127,12 +128,14 @@ def using_local(state: State, *, start: bool = True) -> Iterator[Server | None]:
     os.environ.update(local_environment(before, address))
     session.client.cache_clear()
     session.only_endpoint = address
+    records.kept_in = state.folder / "records"
     _used.append(server)
     try:
         yield server
     finally:
         _used.pop()
         session.only_endpoint = None
+        records.kept_in = None
         session.client.cache_clear()
         os.environ.clear()
         os.environ.update(before)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from local_sagemaker import IMAGE
 
+from launcher import records
 from launcher.cli.main import main
 from launcher.local.client import stop_server
 from launcher.local.state import State, default_folder
@@ -51,7 +52,8 @@ def test_jobs_and_their_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (summary["status"], summary["loss"]) == ("Completed", 0.5)
     phases = [line.split()[2] for line in printed.err.splitlines() if line.startswith("--- ")]
     assert phases[-3:] == ["Training", "Uploading", "Completed"]
-    assert main(["download", "--local", "completes", "--to", str(tmp_path / "out")]) == 0
+    assert main(["download", "--local", "latest", "--to", str(tmp_path / "out")]) == 0
+    assert records.latest_record() is None  # that is AWS's
     assert (tmp_path / "out" / "model" / "weights").read_text() == "weights\n"
 
     assert train(tmp_path, "fails", "echo 'No such column.' > /opt/ml/output/failure; exit 11") == 3
