@@ -47,7 +47,7 @@ def training(**series: Sequence[Any]) -> Steps:
     return [("TRAIN", dict(zip(series, values, strict=True))) for values in zip(*series.values(), strict=True)]
 
 
-def epochs(train: Sequence[Sequence[float]], validation: Sequence[float]) -> Steps:
+def epochs(train: Sequence[Sequence[float]], validation: Any) -> Steps:
     """Steps of several epochs as Keras and smdebug save them: running means, and val_loss at each end."""
     steps: Steps = []
     for losses, of_validation in zip(train, validation, strict=True):
@@ -72,6 +72,12 @@ def normal(count: int, *shape: int, scale: float = 0.02) -> list[Any]:
 def drifting(count: int, update: float) -> list[Any]:
     kernel = normal(1)[0]
     return [np.float32(kernel * (1 + update * step)) for step in range(count)]
+
+
+def reduced(**reductions: Sequence[float]) -> Steps:
+    """Steps of a gradient and a kernel of which only reductions are saved, as this image's hook does by default."""
+    names = [f"smdebug/reductions/{kind}/{tensor}" for tensor in ("gradient", "kernel") for kind in reductions]
+    return training(**dict(zip(names, [*reductions.values()] * 2, strict=True)))
 
 
 def labelled(predict: Callable[[Any], Any], shares: Sequence[float] = (0.2,) * 5) -> Steps:
@@ -102,15 +108,20 @@ SICK: dict[str, list[Steps]] = {
     "ExplodingTensor": [
         training(kernel=[*normal(3), np.full((8, 4), np.nan, np.float32)]),
         training(gradient=[*normal(3), np.array([1.0, np.inf], np.float32)]),
+        reduced(min=[-1.0, -1.0], max=[1.0, np.inf], mean=[0.1, 0.1]),
     ],
-    "VanishingGradient": [training(gradient=[*normal(3), *normal(1, scale=1e-9)])],
+    "VanishingGradient": [training(gradient=[*normal(3), *normal(1, scale=1e-9)]), reduced(abs_mean=[1e-3, 1e-9])],
     "WeightUpdateRatio": [
         training(kernel=[*normal(2), *normal(1, scale=10.0)]),
         training(kernel=[normal(1)[0]] * 3),
     ],
-    "AllZero": [training(gradient=[*normal(2), np.zeros((8, 4), np.float32)])],
+    "AllZero": [training(gradient=[*normal(2), np.zeros((8, 4), np.float32)]), reduced(abs_max=[0.1, 0.0])],
     "UnchangedTensor": [training(loss=[1.5, 1.4, 1.3, 1.3, 1.3]), epochs([[1.6, 1.61]] * 3, [1.609] * 3)],
-    "TensorVariance": [training(kernel=normal(2, scale=4.0)), training(kernel=normal(2, scale=0.001))],
+    "TensorVariance": [
+        training(kernel=normal(2, scale=4.0)),
+        training(kernel=normal(2, scale=0.001)),
+        reduced(variance=[0.1, 11.0]),
+    ],
     "ClassImbalance": [
         labelled(lambda labels: labels, (0.5, 0.3, 0.1, 0.08, 0.02)),
         labelled(often_wrong),
@@ -134,12 +145,15 @@ HEALTHY: dict[str, list[Steps]] = {
     ],
     "Overtraining": [epochs([[1.0 / epoch] * 4 for epoch in range(1, 16)], np.linspace(1.0, 0.5, 15))],
     "Overfit": [epochs([[1.5, 1.2], [1.0, 0.9], [0.9, 0.8]], [1.1, 1.0, 1.0])],
-    "ExplodingTensor": [training(loss=[1.5, 1e30], kernel=normal(2))],
-    "VanishingGradient": [training(gradient=normal(5, scale=1e-5))],
+    "ExplodingTensor": [
+        training(loss=[1.5, 1e30], kernel=normal(2)),
+        reduced(min=[-1.0, -1.0], max=[1.0, 1e9], mean=[0.1, 0.1]),
+    ],
+    "VanishingGradient": [training(gradient=normal(5, scale=1e-5)), reduced(abs_mean=[1e-3, 1e-6])],
     "WeightUpdateRatio": [training(kernel=drifting(5, 0.01))],
-    "AllZero": [training(kernel=normal(3), accuracy=[0.0, 0.0, 0.1])],
+    "AllZero": [training(kernel=normal(3), accuracy=[0.0, 0.0, 0.1]), reduced(abs_max=[0.1, 0.2])],
     "UnchangedTensor": [training(loss=[1.5, 1.4, 1.3, 1.3, 1.2, 1.3])],
-    "TensorVariance": [training(kernel=normal(2))],
+    "TensorVariance": [training(kernel=normal(2)), reduced(variance=[0.1, 1.0])],
     "ClassImbalance": [labelled(lambda labels: labels)],
     "Confusion": [labelled(lambda labels: labels)],
     "PoorWeightInitialization": [training(loss=[1.6, *[1.5] * 9], gradient=normal(10, scale=1e-5))],

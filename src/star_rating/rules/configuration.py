@@ -57,11 +57,11 @@ def every_rule(*, profiler: bool) -> list[ConfiguredRule]:
 def _read(entry: object, where: str) -> ConfiguredRule:
     if not isinstance(entry, dict) or not isinstance(entry.get("RuleConfigurationName"), str):
         raise ConfigurationError(f"{where} has no RuleConfigurationName.")
-    name = entry["RuleConfigurationName"]
-    parameters = entry.get("RuleParameters") or {}
+    name: str = entry["RuleConfigurationName"]
+    parameters: Any = entry.get("RuleParameters") or {}
     if not isinstance(parameters, dict) or any(isinstance(value, dict | list) for value in parameters.values()):
         raise ConfigurationError(f"{where} ({name}): RuleParameters must be an object of name and text.")
-    texts = {key: str(value) for key, value in parameters.items() if value is not None}
+    texts: dict[str, str] = {key: str(value) for key, value in parameters.items() if value is not None}
     invoked = texts.get("rule_to_invoke", name)
     if invoked in registry.NOT_EVALUATED and invoked not in registry.all_rules():
         return ConfiguredRule(name, None, f"{invoked} is not evaluated here: {registry.NOT_EVALUATED[invoked]}")

@@ -23,10 +23,9 @@ class Pairs:
 
     def add(self, labels: Array, predictions: Array) -> None:
         """Count pairs of whole numbers from 0; of vectors that differ in length, only the common part."""
-        true, predicted = (np.asarray(np.rint(values), np.int64).reshape(-1) for values in (labels, predictions))
-        length = min(len(true), len(predicted))
-        true, predicted = true[:length], predicted[:length]
-        size = max([*self.counts.shape, *(true + 1), *(predicted + 1)])
+        length = min(labels.size, predictions.size)
+        true, predicted = (np.rint(values).astype(np.int64).reshape(-1)[:length] for values in (labels, predictions))
+        size = max(len(self.counts), *(int(values.max(initial=-1)) + 1 for values in (true, predicted)))
         grown = size - len(self.counts)
         self.counts = np.pad(self.counts, ((0, grown), (0, grown)))
         np.add.at(self.counts, (true, predicted), 1)

@@ -67,6 +67,12 @@ class Step(Protocol):
     def value(self, name: str) -> Array:
         """Return a saved tensor; a scalar has the shape (1,)."""
 
+    def reduced(self, collections: Sequence[str] = (), patterns: Sequence[str] = ()) -> list[str]:
+        """Return the tensors that were saved as reductions alone, chosen as by `names`."""
+
+    def reduction(self, name: str, kind: str) -> float | None:
+        """Return a reduction of such a tensor, "abs_mean" for example; None if that one is not saved."""
+
 
 def parameter(default: Any, meaning: str, source: str) -> Any:  # noqa: ANN401 - as dataclasses.field
     """Declare a rule's parameter; it is read by the type of its annotation."""

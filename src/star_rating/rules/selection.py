@@ -35,6 +35,14 @@ class SelectingRule(TensorRule):
                 self.seen = True
                 yield name, value
 
+    def reductions(self, step: Step, *kinds: str) -> Iterator[tuple[str, list[float]]]:
+        """Yield name and reductions of what was saved as reductions alone; those that have all `kinds`."""
+        for name in step.reduced(self.collections, self.patterns):
+            values = [value for kind in kinds if (value := step.reduction(name, kind)) is not None]
+            if len(values) == len(kinds):
+                self.seen = True
+                yield name, values
+
     def missing(self) -> str:
         """Name the collections and expressions if no tensor was in them."""
         return "" if self.seen else f"no tensor of {self.in_words()} is saved"

@@ -26,6 +26,10 @@ class ExplodingTensor(SelectingRule):
             if share:
                 kind = "NaN" if self.only_nan else "NaN or infinite"
                 yield Finding(f"{share:.3g} of {name} is {kind}", share, step.number)
+        for name, values in self.reductions(step, "min", "max", "mean"):
+            bad = np.isnan(values) if self.only_nan else ~np.isfinite(values)
+            if bad.any():
+                yield Finding(f"minimum, maximum and mean of {name} are {values}", float(bad.mean()), step.number)
 
 
 @dataclass
@@ -44,6 +48,9 @@ class AllZero(SelectingRule):
             zeros = 100 * (1 - np.count_nonzero(value) / value.size)
             if value.size > 1 and zeros >= self.threshold:
                 yield Finding(f"{zeros:.4g} % of {name} is zero", zeros, step.number)
+        for name, (largest,) in self.reductions(step, "abs_max"):
+            if largest == 0:
+                yield Finding(f"100 % of {name} is zero", 100.0, step.number)
 
 
 @dataclass
@@ -89,10 +96,11 @@ class TensorVariance(SelectingRule):
 
     def look(self, step: Step) -> Iterator[Finding]:
         """Yield each tensor beyond a limit; the finding's value is the variance. A single number has none."""
-        for name, value in self.selected(step):
-            if value.size == 1:
-                continue
-            variance = float(np.var(value, dtype=np.float64))
+        variances = {
+            name: float(np.var(value, dtype=np.float64)) for name, value in self.selected(step) if value.size > 1
+        }
+        variances |= {name: variance for name, (variance,) in self.reductions(step, "variance")}
+        for name, variance in variances.items():
             if self.max_threshold is not None and variance > self.max_threshold:
                 yield Finding(f"the variance of {name} is {variance:.4g}", variance, step.number)
             elif self.min_threshold is not None and variance < self.min_threshold:

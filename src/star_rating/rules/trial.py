@@ -170,8 +170,20 @@ class SavedStep:
         return max((start + length for start, length in self.places.values()), default=0)
 
     def names(self, collections: Sequence[str] = (), patterns: Sequence[str] = ()) -> list[str]:
-        """Return the saved tensors of the collections and patterns; all without both. Reductions are none."""
-        saved = [name for name in self.places if REDUCTIONS not in name]
+        """Return the saved tensors of the collections and patterns; all without both."""
+        return self._chosen([name for name in self.places if REDUCTIONS not in name], collections, patterns)
+
+    def reduced(self, collections: Sequence[str] = (), patterns: Sequence[str] = ()) -> list[str]:
+        """Return the tensors that were saved as reductions alone, chosen likewise."""
+        of = {place.split(REDUCTIONS)[1].partition("/")[2] for place in self.places if REDUCTIONS in place}
+        return self._chosen([name for name in sorted(of) if name not in self.places], collections, patterns)
+
+    def reduction(self, name: str, kind: str) -> float | None:
+        """Return a reduction, None if it is not saved; raise DataError if its record is damaged."""
+        place = f"{REDUCTIONS}{kind}/{name}"
+        return float(self.value(place).reshape(-1)[0]) if place in self.places else None
+
+    def _chosen(self, saved: list[str], collections: Sequence[str], patterns: Sequence[str]) -> list[str]:
         if not collections and not patterns:
             return saved
         wanted, expressions = set[str](), list(patterns)

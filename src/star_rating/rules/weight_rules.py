@@ -28,9 +28,13 @@ class VanishingGradient(TensorRule):
 
     def look(self, step: Step) -> Iterator[Finding]:
         """Yield each gradient that has vanished; the finding's value is the mean of its absolute values."""
-        for name, gradient in gradients(step):
-            self.seen = True
-            mean = float(np.mean(np.abs(gradient), dtype=np.float64))
+        means = {name: float(np.mean(np.abs(gradient), dtype=np.float64)) for name, gradient in gradients(step)}
+        for name in step.reduced(["gradients"]):
+            mean_of = step.reduction(name, "abs_mean")
+            if mean_of is not None and not ZERO_BY_NATURE.search(name):
+                means[name] = mean_of
+        self.seen = self.seen or bool(means)
+        for name, mean in means.items():
             if mean < self.threshold:
                 yield Finding(f"the mean absolute value of {name} is {mean:.3g}", mean, step.number)
 
@@ -75,8 +79,8 @@ class WeightUpdateRatio(TensorRule):
         self.saved.append((step.number, weights))
 
     def missing(self) -> str:
-        """Say how many steps there must be."""
-        return "" if self.compared else "tensors of collection weights are not saved at two training steps"
+        """Say how many steps there must be; reductions tell nothing of an update."""
+        return "" if self.compared else "whole tensors of collection weights are not saved at two training steps"
 
     def _compare(self, before: dict[str, Array], now: dict[str, Array], step: int) -> Iterator[Finding]:
         ratios = {
