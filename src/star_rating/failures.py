@@ -40,7 +40,7 @@ class ExitCode(IntEnum):
     OUT_OF_MEMORY = 17
     STALLED = 18
     HOST_LOST = 19
-    DEBUGGER = 21
+    DEBUGGER = 20
 
 
 class Failure(Exception):  # noqa: N818 - a job that fails has not always erred

@@ -90,7 +90,7 @@ def test_a_required_debugger_that_cannot_run_ends_the_job_with_its_code(containe
     job = RealJob(containers, tmp_path)
     job.configure(use_xla="False", use_amp="False", require_sagemaker_debugger="True")
     result = job.run("--env", "TRAINING_JOB_NAME=job")
-    assert result.exit_code == 21, result.log
+    assert result.exit_code == 20, result.log
     assert job.failure.startswith("No tensors are saved, and require_sagemaker_debugger is True: the job has no Debug")
 
 
