@@ -65,7 +65,7 @@ def test_run_json_says_what_was_recorded_and_what_it_took(profiled: Outcome, fol
 
 def test_every_step_has_its_duration(folder: Path) -> None:
     events = read_by_smdebug(folder, "algorithm_metrics_reader", "LocalAlgorithmMetricsReader")
-    steps = {"TRAIN": [], "EVAL": []}
+    steps: dict[str, list[int]] = {"TRAIN": [], "EVAL": []}
     for event in sorted(events, key=lambda event: event.start_time):
         mode = event.event_name.partition("Step:ModeKeys.")[2]
         if mode:

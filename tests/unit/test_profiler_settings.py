@@ -134,7 +134,8 @@ def test_a_damaged_file_is_named_with_what_is_wrong(contract: Contract, document
 )
 def test_a_window_by_steps_or_by_the_clock(window: Window, covered: list[int]) -> None:
     """A run that begins with step 3, and has a step a second."""
-    begun, seen = window.begun(3, 103.0), []
+    begun = window.begun(3, 103.0)
+    seen: list[int] = []
     for step in range(3, 20):
         if begun.covers(step, 100.0 + step, len(seen)):
             seen.append(step)
