@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ HALF: list[Reading] = [
     {"gpu": [5.0], "cpu": [95.0, 20.0], "io_wait": [80.0, 0.0]},
     {"gpu": [90.0], "cpu": [50.0, 20.0]},
 ]
-JUMP: list[Reading] = [{"gpu_memory": [20.0]}] * ENOUGH + [{"gpu_memory": [90.0]}] * 20
+JUMP = machine(gpu_memory=[20.0]) + machine(20, gpu_memory=[90.0])
 
 FIRES: dict[str, tuple[list[Reading], str]] = {
     "BatchSize": (machine(cpu=[30.0, 50.0]), "the CPU of algo-1 has room, 95th percentile 40 %"),
