@@ -39,13 +39,16 @@ def images() -> Iterator[Images]:
 
 
 @pytest.fixture(scope="session")
-def cut_off(_ecr: EcrStandIn, images: Images, tmp_path_factory: pytest.TempPathFactory) -> CutOff:
+def cut_off(_ecr: EcrStandIn, images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CutOff]:
     """Begin a push that loses its registry. Docker tries again for most of a minute: it is looked at later."""
     push = Push(_ecr.endpoint, tmp_path_factory.mktemp("cut-off"))
     image = images.build("cut off", random_bytes=20_000_000)
     process = push.start("--image", image, "--repository", "mortal/star-rating")
     assert _ecr.has_died.wait(300)
-    return CutOff(push, image, process)
+    yield CutOff(push, image, process)
+    if process.poll() is None:
+        process.terminate()
+        push.wait(process)
 
 
 @pytest.fixture
