@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from pushing import REPOSITORY, CutOff, Images, Push
+from pushing import REPOSITORY, CutOff, Images, Push, forget_registry
 
 if TYPE_CHECKING:
     from ecr_stand_in import EcrStandIn
@@ -23,6 +23,7 @@ def _ecr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EcrStandIn]:
     )
     with running(tmp_path_factory.mktemp("registry"), program.stdout.strip()) as ecr:
         yield ecr
+        forget_registry(f"127.0.0.1:{ecr.port}/")
 
 
 @pytest.fixture

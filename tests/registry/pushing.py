@@ -46,6 +46,15 @@ def inspect(image: str) -> dict[str, Any]:
     return found
 
 
+def forget_registry(prefix: str) -> None:
+    """Take the names away that images have got by being pushed to a registry."""
+    listing = ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"]
+    names = subprocess.run(listing, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    ours = [name for name in names if name.startswith(prefix) and "<none>" not in name]
+    if ours:
+        subprocess.run(["docker", "image", "rm", *ours], check=True, stdout=subprocess.DEVNULL)
+
+
 class Images:
     """Builds images on the trainer's own stage with Debian and Python."""
 
