@@ -90,10 +90,9 @@ class Images:
     def forget(self, uri: str) -> None:
         """Take an image's names in a repository away; the engine then pulls it from there."""
         repository = uri.partition("@")[0]
-        record = inspect(uri)
-        for name in (*record["RepoTags"], *record["RepoDigests"]):
-            if name.startswith(repository):
-                subprocess.run(["docker", "image", "rm", name], check=True, stdout=subprocess.DEVNULL)
+        # With a repository's last tag goes its digest; one that was pulled by digest has no tag.
+        tags = [name for name in inspect(uri)["RepoTags"] if name.startswith(repository)]
+        subprocess.run(["docker", "image", "rm", *(tags or [uri])], check=True, stdout=subprocess.DEVNULL)
 
     def remove_all(self) -> None:
         subprocess.run(["docker", "image", "rm", *reversed(self.names)], check=True, stdout=subprocess.DEVNULL)

@@ -28,6 +28,13 @@ bucket = "star-rating"
 [compute]
 instance_type = "ml.c7i.2xlarge"
 
+[hyperparameters]
+run_validation = false
+run_test = false
+
+[input_data_config.train]
+s3_uri = "s3://{bucket}/channels/train/"
+
 [output_data_config]
 s3_output_path = "s3://{bucket}/jobs/"
 """
@@ -316,12 +323,13 @@ def test_the_launcher_runs_what_was_pushed(images: Images, push: Push, repositor
         return str(result.stdout)
 
     try:
+        launcher("local", "put", str(job), "s3://star-rating/channels/train/")
         log = launcher("train", "--local", "--file", str(job), "--image", uri)
         assert "train:loss=0.25" in log
-        described = json.loads(launcher("status", "--local", "latest", "--output", "json"))
-        assert uri in json.dumps(described)
+        assert json.loads(launcher("status", "--local", "latest", "--output", "json"))["status"] == "Completed"
         launcher("download", "--local", "latest", "--to", str(tmp_path / "model"))
-        assert (tmp_path / "model" / "weights").read_text(encoding="utf-8") == "trained\n"
+        (weights,) = (tmp_path / "model").rglob("weights")
+        assert weights.read_text(encoding="utf-8") == "trained\n"
+        images.forget(uri)
     finally:
         launcher("local", "stop", "--force")
-        images.forget(uri)
