@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,34 +118,56 @@ def test_uneven_shards_are_seen_whole_under_xla_and_mixed_precision_too(alone: H
     assert np.mean(first.losses[:5]) == pytest.approx(np.mean(alone.losses[:5]), rel=0.05)
 
 
-def test_a_killed_host_is_named_a_stop_reaches_all_and_the_end_is_that_of_an_undisturbed_run(
-    together: Sequence[HostOutcome], tmp_path: Path
-) -> None:
-    job = HostsJob(tmp_path, hosts=2)
-    job.start(**SETTINGS)
-    job.wait_for(0, r" step 7/20 ")
-    job.signal(1, signal.SIGKILL)
-    first, second = job.wait(since_now=True)
+@pytest.fixture(scope="module")
+def disturbed(tmp_path_factory: pytest.TempPathFactory) -> HostsJob:
+    """A job that the tests below kill, start again, stop, and start again, in this order."""
+    return HostsJob(tmp_path_factory.mktemp("disturbed"), hosts=2)
+
+
+@pytest.fixture(scope="module")
+def killed(disturbed: HostsJob) -> Sequence[HostOutcome]:
+    disturbed.start(**SETTINGS)
+    disturbed.wait_for(0, r" step 7/20 ")
+    disturbed.signal(1, signal.SIGKILL)
+    return disturbed.wait(since_now=True)
+
+
+@pytest.fixture(scope="module")
+def stopped(disturbed: HostsJob, killed: Sequence[HostOutcome]) -> Sequence[HostOutcome]:
+    del killed
+    disturbed.start(**SETTINGS | {"checkpoint_every_steps": "0"})
+    disturbed.wait_for(0, r" step 12/20 ")
+    disturbed.signal(1, signal.SIGTERM)
+    return disturbed.wait()
+
+
+def test_a_host_that_is_killed_ends_the_others_soon_and_is_named(killed: Sequence[HostOutcome]) -> None:
+    first, second = killed
     assert second.exit_code == -signal.SIGKILL
     assert first.exit_code == ExitCode.HOST_LOST
-    assert "Host algo-2 is lost: its connection" in first.failure
+    assert "error: Host algo-2 is lost: its connection" in first.log
     assert "Traceback" not in first.log
     assert first.seconds < LONGEST_LOSS
 
-    job.start(**SETTINGS | {"checkpoint_every_steps": "0"})
-    job.wait_for(0, r" step 12/20 ")
-    job.signal(1, signal.SIGTERM)
-    first, second = job.wait()
-    assert first.exit_code == second.exit_code == 0, first.log + second.log
-    assert first.run["checkpoints"]["resumed_from_step"] >= 6  # the line comes before the checkpoint
-    step = first.run["steps"]["done"]
-    assert 12 <= step < STEPS
-    assert first.run["stopped"]["signal"] == "SIGTERM"
-    assert first.run["test"] is None
-    assert state_of(first.checkpoints[-1])["step"] == step
-    assert f"stopping at step {step} of {STEPS}" in second.log
-    assert (first.root / "model/tensorflow/saved_model/0/saved_model.pb").exists()
 
-    resumed = job.run(**SETTINGS)
-    assert resumed[0].run["checkpoints"]["resumed_from_step"] == step
+def test_a_stop_of_one_host_stops_all_after_the_same_step(stopped: Sequence[HostOutcome]) -> None:
+    first, second = stopped
+    assert first.exit_code == second.exit_code == 0, first.log + second.log
+    assert int(re.findall(r"resumed from \S+: step (\d+)", first.log)[0]) >= 6  # the line comes before the checkpoint
+    (step,) = re.findall(r"stopping at step (\d+) of 20", first.log)
+    assert 12 <= int(step) < STEPS
+    assert f"stopping at step {step} of 20" in second.log
+    assert "the test channel is not evaluated, as the job was stopped" in first.log
+
+
+def test_what_was_disturbed_ends_as_if_it_had_not_been(
+    disturbed: HostsJob, stopped: Sequence[HostOutcome], together: Sequence[HostOutcome]
+) -> None:
+    record = stopped[0].run
+    assert record["stopped"]["signal"] == "SIGTERM"
+    assert record["test"] is None
+    assert state_of(stopped[0].checkpoints[-1])["step"] == record["steps"]["done"]
+    assert (stopped[0].root / "model/tensorflow/saved_model/0/saved_model.pb").exists()
+    resumed = disturbed.run(**SETTINGS)
+    assert resumed[0].run["checkpoints"]["resumed_from_step"] == record["steps"]["done"]
     assert_same_to_the_last_bit(resumed[0], together[0])
