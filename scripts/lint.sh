@@ -9,7 +9,7 @@ export PATH=$PWD/.venv/bin:$PATH
 
 ruff check .
 ruff format --check .
-mypy src container data benchmarks tests/unit
+mypy src container data benchmarks tests/conftest.py tests/unit
 mypy launcher scripts
 mypy tests/launcher # apart from tests/unit, as the next one
 mypy tests/conformance

@@ -22,6 +22,8 @@ leave_out() { # leave_out NAME REASON
 }
 
 pytest=(.venv/bin/python -m pytest --quiet --durations 5)
+# A process for each core, each with TensorFlow loaded; one that has no tests left takes from the other's.
+in_parallel=(--numprocesses auto --dist worksteal)
 
 run_tier python scripts/host_python.sh
 if ((failed)); then
@@ -29,8 +31,9 @@ if ((failed)); then
     exit 1
 fi
 run_tier lint scripts/lint.sh
-run_tier unit "${pytest[@]}" -m 'not slow and not image and not docker and not browser and not conformance'
-run_tier slow "${pytest[@]}" -m 'slow and not image'
+run_tier unit "${pytest[@]}" "${in_parallel[@]}" -m 'not slow and not image and not docker and not browser and not conformance'
+run_tier weights scripts/host_weights.sh # once, before several processes ask for them
+run_tier slow "${pytest[@]}" "${in_parallel[@]}" -m 'slow and not image'
 if why=$(scripts/browser.sh 2>&1); then
     run_tier browser "${pytest[@]}" -m browser
 else

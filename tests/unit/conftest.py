@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -48,14 +48,3 @@ def fresh_smdebug() -> Iterator[None]:
     tf_keras.mixed_precision.set_global_policy(policy)
     if "smdebug.core.utils" in sys.modules:
         sys.modules["smdebug.core.utils"].error_handling_agent.disable_smdebug = False
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Write a line that belongs into the log of a run that passes, too."""
-
-    def write(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{line} ")
-
-    return write
