@@ -82,6 +82,16 @@ def test_what_was_used_in_two_seconds(tmp_path: Path, version: int) -> None:
 
 
 @pytest.mark.usefixtures("two_cores")
+def test_what_the_kernel_writes_later_counts_for_the_process(tmp_path: Path) -> None:
+    before = machine(tmp_path, 1, busy=0, idle=0, cpu=0, io=0)
+    path = tmp_path / "proc" / "self" / "io"
+    path.write_text(path.read_text().replace("write_bytes: 7", "write_bytes: 8000"))
+    after = usage.read(tmp_path / "proc", Kernel(tmp_path / "groups", tmp_path / "cgroup", tmp_path / "meminfo"))
+    values = {metric.name: metric.value for metric in usage.metrics(before, after)}
+    assert values["WriteThroughputInBytesPerSecond"] == 3000.0
+
+
+@pytest.mark.usefixtures("two_cores")
 def test_waiting_for_io_is_not_busy(tmp_path: Path) -> None:
     before = machine(tmp_path, 2, busy=0, idle=0, cpu=0, io=0)
     path = tmp_path / "proc" / "stat"

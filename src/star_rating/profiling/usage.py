@@ -168,7 +168,18 @@ def _memory_percent(used: int | None, limit: int, kernel: cgroup.Kernel) -> floa
 
 
 def _devices(proc: Path, kernel: cgroup.Kernel) -> Devices | None:
-    """Return the control group's block I/O; where none counts it, this process's own."""
+    """Return the block I/O of the control group, or of this process where more was counted for that.
+
+    Version 1 does not count what the kernel writes later for a group, which is most of what is written.
+    """
+    group, own = _group_devices(kernel), _own_devices(proc)
+    if group is None or own is None:
+        return group or own
+    read_bytes, written = max(group.read_bytes, own.read_bytes), max(group.written_bytes, own.written_bytes)
+    return Devices(group.operations, read_bytes, written)
+
+
+def _group_devices(kernel: cgroup.Kernel) -> Devices | None:
     version_2 = [
         dict(field.split("=", 1) for field in line.split()[1:] if "=" in field)
         for line in cgroup.read("io", "io.stat", kernel).splitlines()
@@ -180,9 +191,13 @@ def _devices(proc: Path, kernel: cgroup.Kernel) -> Devices | None:
         )
         return Devices(operations, read_bytes, written)
     served = cgroup.read("blkio", "blkio.throttle.io_service_bytes", kernel)
-    if served:
-        operations = _sum(cgroup.read("blkio", "blkio.throttle.io_serviced", kernel), "Read", "Write")
-        return Devices(operations, _sum(served, "Read"), _sum(served, "Write"))
+    if not served:
+        return None
+    operations = _sum(cgroup.read("blkio", "blkio.throttle.io_serviced", kernel), "Read", "Write")
+    return Devices(operations, _sum(served, "Read"), _sum(served, "Write"))
+
+
+def _own_devices(proc: Path) -> Devices | None:
     own = dict(line.split(": ", 1) for line in _lines(proc / "self" / "io"))
     if {"syscr", "syscw", "read_bytes", "write_bytes"} <= own.keys():
         return Devices(int(own["syscr"]) + int(own["syscw"]), int(own["read_bytes"]), int(own["write_bytes"]))

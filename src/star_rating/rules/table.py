@@ -16,7 +16,7 @@ def table(evaluation: Evaluation) -> str:
     """Return the table, a line or more a rule; those that found something first."""
     verdicts = sorted(evaluation.verdicts, key=lambda verdict: not verdict.findings)
     names = max((len(verdict.configured.name) for verdict in verdicts), default=0)
-    names, statuses = max(names, len("rule")), len("IssuesFound  ")
+    names, statuses = max(names, len("rule")), len("NoIssuesFound  ")
     indent = names + 2 + statuses
     lines = [f"{'rule':{names}}  {'status':{statuses}}"]
     for verdict in verdicts:
