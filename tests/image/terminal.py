@@ -2,7 +2,7 @@
 
 with Terminal(["docker", "run", "--interactive", "--tty", ...]) as terminal:
     terminal.wait_for("training")
-    terminal.type(CTRL_C)
+    terminal.press(CTRL_C)
     assert terminal.wait() == 0
 """
 
@@ -28,7 +28,7 @@ class Terminal:
         self.process, self.keyboard = pty.fork()
         if self.process == 0:
             try:
-                os.execvp(command[0], command)
+                os.execvp(command[0], list(command))
             finally:
                 os._exit(127)
 
@@ -41,7 +41,7 @@ class Terminal:
         """Hang up, which ends what still runs there."""
         os.close(self.keyboard)
 
-    def type(self, keys: str) -> None:
+    def press(self, keys: str) -> None:
         os.write(self.keyboard, keys.encode())
 
     def wait_for(self, text: str, timeout: float = 60) -> None:

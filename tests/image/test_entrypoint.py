@@ -136,7 +136,7 @@ def test_ctrl_c_in_a_terminal_is_the_same_stop(job: Job, options: list[str]) -> 
     job.program(SAVES_ON_SIGTERM.format(exit_code=5))
     with Terminal(["docker", *job.containers.command(["train"], [*job.mounts, *options])]) as terminal:
         terminal.wait_for("training\r\n")
-        terminal.type(CTRL_C)
+        terminal.press(CTRL_C)
         assert terminal.wait() == 5, terminal.shown
     assert "SIGINT received" in terminal.shown
     assert (job.root / "model" / "saved").exists()
