@@ -40,7 +40,7 @@ conformance: ## AWS's own SDK runs the notebook against the local SageMaker, in 
 	@scripts/engine.sh
 	@scripts/sagemaker_sdk.sh
 	@scripts/build_image.sh $(IMAGE)
-	IMAGE=$(IMAGE) .venv/bin/python -m pytest --quiet --capture no -m conformance tests/conformance
+	IMAGE=$(IMAGE) .venv/bin/python -m pytest --quiet --capture no --override-ini faulthandler_timeout=1800 -m conformance tests/conformance
 
 bench: ## this trainer, Keras and PyTorch in turns, into benchmarks/results and docs/: three quarters of an hour
 	@scripts/host_python.sh
