@@ -54,10 +54,15 @@ def _hook_in_the_image(job: Job, findings: Findings, *, has_rules: bool) -> None
         return
     if image_setting(job, "enable_sagemaker_debugger") == "false":
         key, message = "hyperparameters.enable_sagemaker_debugger", "is false, so the image saves no tensors;"
-        if has_rules:
-            findings.error(key, f"{message} the rules would wait for them: set it, or add --without debugger")
-        else:
-            findings.warning(key, f"{message} debug_hook_config does nothing")
+    elif (job.compute.instance_count or 1) > 1:
+        count = job.compute.instance_count
+        key, message = "compute.instance_count", f"is {count}, and the image saves tensors on one host alone;"
+    else:
+        return
+    if has_rules:
+        findings.error(key, f"{message} the rules would wait for them: set it otherwise, or add --without debugger")
+    else:
+        findings.warning(key, f"{message} debug_hook_config does nothing")
 
 
 def _images(table: str, rules: Mapping[str, ProfilerRule], region: str, feature: str, findings: Findings) -> None:

@@ -323,6 +323,10 @@ WRONG: dict[str, tuple[Changes, str]] = {
         },
         "hyperparameters.enable_sagemaker_debugger is false, so the image saves no tensors",
     ),
+    "rules on several hosts": (
+        {"debug_hook_config.enabled": "true", f"{LOSSES}.enabled": "true", "compute.instance_count": "2"},
+        "compute.instance_count is 2, and the image saves tensors on one host alone; the rules would wait for them",
+    ),
     "a collection in two ways": (
         {
             "debug_hook_config.collection_configurations.losses.save_interval": "5",
