@@ -70,7 +70,7 @@ def test_without_a_configuration_every_rule_that_applies_is_evaluated(
     assert isinstance(statuses["AllZero"]["LastModifiedTime"], float)
     header, first, *_ = capsys.readouterr().out.splitlines()
     assert header.split() == ["rule", "status"]
-    assert first == "UnchangedTensor      IssuesFound  step 49: loss has not changed over 3 saved TRAIN steps"
+    assert first == "UnchangedTensor      IssuesFound    step 49: loss has not changed over 3 saved TRAIN steps"
 
 
 def test_rules_are_evaluated_as_sagemakers_sdk_sends_them(tensors: SavedTensors, tmp_path: Path) -> None:
