@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from star_rating.profiling import usage
 from star_rating.profiling.files import Files
 from star_rating.profiling.layout import Layout
 from star_rating.profiling.recorder import Recorder
@@ -82,3 +83,18 @@ def test_the_recorder_ends_when_it_is_told_to_and_does_not_keep_the_process(tmp_
     assert recorder._thread.daemon
     recorder.stop()
     assert not recorder._thread.is_alive()
+
+
+def test_a_kernel_that_cannot_be_read_ends_the_recorder_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(usage, "read", lambda: int("not a number"))
+    layout, files = Layout(tmp_path, "algo-1"), Files(50)
+    timeline = Timeline(layout, files, Rotation())
+    timeline.add(Step("TRAIN", 0, 1_600_000_000.0, 0.5))
+    recorder = Recorder(layout, files, 0.1, timeline)
+    recorder.start()
+    recorder.stop()
+    assert len(caplog.messages) == 1
+    assert "no more system metrics, training goes on: ValueError" in caplog.messages[0]
+    assert len(written(tmp_path)) == 1

@@ -145,7 +145,8 @@ def start(contract: Contract, *, enabled: bool = True) -> Iterator[Profiler | No
                 name = stack.enter_context(tempfile.TemporaryDirectory(prefix="profile-", ignore_cleanup_errors=True))
                 kept = Path(name)
         if ON_SAGEMAKER not in os.environ:
-            settings = replace(settings, folder=unused_folder(settings.folder))
+            with contextlib.suppress(OSError):  # a folder that may not be read, say: writing says so
+                settings = replace(settings, folder=unused_folder(settings.folder))
         profiler = Profiler(settings, contract, kept)
         profiler.start()
         stack.callback(profiler.stop)

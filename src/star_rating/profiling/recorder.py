@@ -11,6 +11,7 @@ It sleeps but for a millisecond an interval, holds nothing that training waits f
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 
@@ -18,6 +19,8 @@ from star_rating.profiling import usage
 from star_rating.profiling.files import Files
 from star_rating.profiling.layout import Layout
 from star_rating.profiling.timeline import Timeline
+
+log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 10.0
 """How long the end of a job waits for the thread's last write."""
@@ -49,6 +52,12 @@ class Recorder:
             self._timeline.write()
 
     def _record(self) -> None:
+        try:
+            self._read_until_ended()
+        except Exception as error:  # noqa: BLE001 - a kernel that counts otherwise must not put a traceback in the log
+            log.warning("profiler: no more system metrics, training goes on: %s: %s", type(error).__name__, error)
+
+    def _read_until_ended(self) -> None:
         before = usage.read()
         due = time.monotonic() + self._interval
         while not self._ended.wait(max(due - time.monotonic(), 0.0)):
