@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,21 @@ def test_the_platforms_system_metrics_are_not_written_twice(
     settings = replace(Settings(folder, configured=configured), interval_seconds=0.1)
     assert profiler.written_by_platform(settings) == by_platform
     assert os.environ.get("TRAINING_JOB_NAME") == environ.get("TRAINING_JOB_NAME")
+
+
+def test_on_sagemaker_the_report_has_metrics_that_the_profile_leaves_to_the_platform(
+    contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRAINING_JOB_NAME", "job")
+    monkeypatch.delenv("PROFILER_SYSTEM_METRICS", raising=False)
+    configure(contract, {"ProfilingIntervalInMilliseconds": 100}, "profilerconfig.json")
+    with profiler.start(contract) as profile:
+        assert isinstance(profile, profiler.Profiler)
+        kept = [folder for folder in profile._folders if folder != contract.output_dir / "profiler"]
+        while profile._recorder.readings < 2:
+            time.sleep(0.01)
+        record = profile.finish()
+    assert (record["errors"], len(kept), kept[0].exists()) == ([], 1, False)
+    written = [path for path in contract.output_dir.rglob("*") if path.is_file()]
+    assert written == [contract.output_dir / "data" / "profiler-report.html"]
+    assert "Use of the machine" in written[0].read_text(encoding="utf-8")

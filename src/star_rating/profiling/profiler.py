@@ -134,16 +134,18 @@ def start(contract: Contract, *, enabled: bool = True) -> Iterator[Profiler | No
     """Record from entering to leaving; raise ConfigurationError for a damaged profilerconfig.json."""
     settings = read_settings(contract) if enabled else None
     if settings is None:
-        reason = "profilerconfig.json says DisableProfiler" if enabled else "enable_profiler is False"
-        log.info("profiler: off, as %s", reason)
-        yield NoProfiler(reason)
+        yield _none("profilerconfig.json says DisableProfiler" if enabled else "enable_profiler is False")
         return
     with contextlib.ExitStack() as stack:
         kept = None
         if written_by_platform(settings):
-            with contextlib.suppress(OSError):  # a container without a folder to write to
-                name = stack.enter_context(tempfile.TemporaryDirectory(prefix="profile-", ignore_cleanup_errors=True))
-                kept = Path(name)
+            try:
+                kept = Path(
+                    stack.enter_context(tempfile.TemporaryDirectory(prefix="profile-", ignore_cleanup_errors=True))
+                )
+            except OSError as error:
+                yield _none(f"there is no folder for temporary files: {error.strerror}")
+                return
         if ON_SAGEMAKER not in os.environ:
             with contextlib.suppress(OSError):  # a folder that may not be read, say: writing says so
                 settings = replace(settings, folder=unused_folder(settings.folder))
@@ -151,6 +153,11 @@ def start(contract: Contract, *, enabled: bool = True) -> Iterator[Profiler | No
         profiler.start()
         stack.callback(profiler.stop)
         yield profiler
+
+
+def _none(reason: str) -> NoProfiler:
+    log.info("profiler: off, as %s", reason)
+    return NoProfiler(reason)
 
 
 def written_by_platform(settings: Settings) -> bool:
