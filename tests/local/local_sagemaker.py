@@ -83,7 +83,7 @@ class LocalSageMaker:
             },
             "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/output"},
             "ResourceConfig": {"InstanceType": "ml.c5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1},
-            "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 900},
             "EnableNetworkIsolation": True,
             "Environment": {"SCRIPT": script},
         } | fields
@@ -101,15 +101,15 @@ class LocalSageMaker:
         description: dict[str, Any] = self.client("sagemaker").describe_training_job(TrainingJobName=name)
         return description
 
-    def wait(self, name: str, timeout: float = 60.0) -> dict[str, Any]:
+    def wait(self, name: str, timeout: float = 240.0) -> dict[str, Any]:
         """Wait for a job's end."""
         return self.wait_until(name, lambda job: job["TrainingJobStatus"] not in ("InProgress", "Stopping"), timeout)
 
-    def wait_for(self, name: str, text: str, timeout: float = 60.0) -> None:
+    def wait_for(self, name: str, text: str, timeout: float = 240.0) -> None:
         """Wait for a line of a job's log."""
         self.wait_until(name, lambda _: any(text in line for line in self.lines(name)), timeout)
 
-    def wait_until(self, name: str, condition: Any, timeout: float = 60.0) -> dict[str, Any]:
+    def wait_until(self, name: str, condition: Any, timeout: float = 240.0) -> dict[str, Any]:
         give_up = time.monotonic() + timeout
         while not condition(description := self.describe(name)):
             assert time.monotonic() < give_up, f"{name} is {description}"

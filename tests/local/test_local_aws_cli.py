@@ -113,7 +113,7 @@ def test_ecr_and_sts(shell: Shell) -> None:
 
 
 def _ended(shell: Shell, name: str) -> dict[str, Any]:
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 240
     while time.monotonic() < give_up:
         described: dict[str, Any] = shell.aws("sagemaker", "describe-training-job", "--training-job-name", name)
         if described["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"):

@@ -6,27 +6,37 @@ import docker
 import pytest
 from local_sagemaker import BUCKET, LocalSageMaker, ask, channel, hosts
 
+from launcher.local.server import LocalServer
+
 pytestmark = pytest.mark.docker
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_every_host_sees_its_share_finds_the_others_and_has_its_own_log(sagemaker: LocalSageMaker, count: int) -> None:
+def test_every_host_sees_its_share_finds_the_others_and_has_its_own_log(
+    sagemaker: LocalSageMaker, server: LocalServer, count: int
+) -> None:
     for number in range(7):
         sagemaker.put(f"shares/{number}.txt", str(number))
     script = (
-        "cd /opt/ml/input; name=$(hostname); ls data/train data/all | tr '\\n' ' '; echo;"
-        " for other in $HOSTS; do getent hosts $other > /dev/null && echo $name finds $other; done;"
-        " echo $name > /opt/ml/model/$name; sleep 2"  # a host that has ended has no name any more
+        "cd /opt/ml; name=$(hostname); (cd input; ls data/train data/all | tr '\\n' ' '; echo);"
+        " for other in $HOSTS; do until getent hosts $other > /dev/null; do sleep 0.1; done;"
+        " echo $name finds $other; done;"
+        " echo $name > model/$name; until [ -e go ]; do sleep 0.1; done"
     )
     names = [f"algo-{number}" for number in range(1, count + 1)]
-    job = sagemaker.run(
+    job_name = sagemaker.create(
         script,
         ResourceConfig=hosts(count),
         InputDataConfig=[channel("train", "shares/", sharded=True), channel("all", "shares/")],
         Environment={"SCRIPT": script, "HOSTS": " ".join(names)},
     )
+    # A host that has ended has no name any more: all stay until each has found all.
+    sagemaker.wait_until(job_name, lambda _: len(sagemaker.lines(job_name)) == count * (count + 1))
+    for name in names:
+        (server.jobs.store.folder("training", job_name) / "hosts" / name / "ml" / "go").touch()
+    job = sagemaker.wait(job_name)
     assert job["TrainingJobStatus"] == "Completed", job
-    streams = sagemaker.streams(job["TrainingJobName"])
+    streams = sagemaker.streams(job_name)
     assert sorted(streams) == names
     everything = [f"{number}.txt" for number in range(7)]
     for place, name in enumerate(names):
@@ -91,9 +101,12 @@ def test_isolated_hosts_reach_each_other_and_nobody_else(sagemaker: LocalSageMak
 
 
 def test_a_host_that_vanishes_takes_the_job_with_it(sagemaker: LocalSageMaker) -> None:
-    script = "trap 'exit 0' TERM; if [ $(hostname) = algo-1 ]; then sleep 3; exit 1; fi; while :; do sleep 0.05; done"
+    script = (
+        "if [ $(hostname) = algo-2 ]; then sleep 600; fi; until getent hosts algo-2; do sleep 0.1; done; echo found it;"
+        " while getent hosts algo-2; do sleep 0.1; done; echo lost it; exit 1"
+    )
     name = sagemaker.create(script, ResourceConfig=hosts(2))
-    sagemaker.wait_until(name, lambda job: job["SecondaryStatus"] == "Training")
+    sagemaker.wait_for(name, "found it")
     ask(sagemaker, f"jobs/training/{name}/lose-host", {"host": "algo-2"})
     job = sagemaker.wait(name)
     assert job["FailureReason"] == "InternalServerError: The host algo-2 was lost."

@@ -27,7 +27,7 @@ metric_definitions = {{ loss = "loss=([0-9.]+)" }}
 [networking]
 enable_network_isolation = true
 [stopping_condition]
-max_runtime_in_seconds = 60
+max_runtime_in_seconds = 900
 """
 
 

@@ -47,7 +47,7 @@ def run(sagemaker: LocalSageMaker, name: str, script: str, hosts: int) -> dict[s
             "ClusterConfig": {"InstanceType": "ml.c5.xlarge", "InstanceCount": hosts, "VolumeSizeInGB": 1}
         },
     )
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 240
     while True:
         job: dict[str, Any] = client.describe_processing_job(ProcessingJobName=name)
         if job["ProcessingJobStatus"] not in ("InProgress", "Stopping"):

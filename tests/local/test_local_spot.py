@@ -24,7 +24,7 @@ def spot(steps: int, prefix: str, **fields: Any) -> dict[str, Any]:
     return {
         "Environment": {"SCRIPT": COUNTER, "STEPS": str(steps)},
         "EnableManagedSpotTraining": True,
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 900, "MaxWaitTimeInSeconds": 900},
         "CheckpointConfig": {"S3Uri": f"s3://{BUCKET}/{prefix}"},
     } | fields
 
