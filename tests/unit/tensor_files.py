@@ -21,11 +21,11 @@ import numpy.typing as npt
 
 FOOTER = bytes.fromhex("b3c02d06")
 """What smdebug writes where TensorBoard has the payload's checksum."""
-DTYPES = {1: np.float32, 2: np.float64, 3: np.int32, 9: np.int64}
+DTYPES: dict[int, str] = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8"}
+"""TensorFlow's numbers."""
 MODES = {b"1": "TRAIN", b"2": "EVAL"}
 
 Array = npt.NDArray[Any]
-Message = list[tuple[int, int | bytes]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def _step(folder: Path, path: Path) -> Step:
     events = folder / meta["event_file_name"]
     assert events == folder / "events" / f"{global_step:012}" / f"{global_step:012}_worker_0.tfevents"
     content = events.read_bytes()
-    tensors, found = {}, []
+    tensors: dict[str, Array] = {}
+    found: list[tuple[str, int, int]] = []
     for start, payload in _records(content):
         event = dict(_fields(payload))
         assert event.get(2, 0) == global_step
@@ -135,7 +136,7 @@ def _bytes(value: int | bytes) -> bytes:
 def _value(message: bytes) -> tuple[str, Array, str, int]:
     """Return a Summary.Value's tag, tensor, mode and mode step; the last two are in its metadata, as plugins."""
     value = dict(_fields(message))
-    plugins = {}
+    plugins: dict[int | bytes, bytes] = {}
     for number, plugin in _fields(_bytes(value[9])):
         if number == 1:
             named = dict(_fields(_bytes(plugin)))
