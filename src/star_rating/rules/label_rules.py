@@ -18,7 +18,7 @@ class Pairs:
     """Counts of true and predicted classes since the last `clear`."""
 
     def __init__(self, classes: int = 0) -> None:
-        self.counts = np.zeros((classes, classes), np.int64)
+        self.counts: Array = np.zeros((classes, classes), np.int64)
         """[true, predicted]."""
 
     def add(self, labels: Array, predictions: Array) -> None:
