@@ -6,10 +6,10 @@ Each host is a container with a fixed share of the machine's cores on a private 
 each container's own end (token bucket). Delay needs netem, which not every kernel has: without it, the model's
 delays are not checked. Prints two tables and writes benchmarks/results/hosts.json.
 
-The model: a step of N hosts takes what computing its share of the batch takes, and 2 (N - 1) / N of the gradients'
-bytes at the rate of the network or, where that is lower, of the engine on that many cores, and a delay for each round
-of the ring, of which there are 2 (N - 1). Nothing of the exchange is counted as hidden behind the computation: the
-measured steps show what is.
+The model: a step of N hosts takes what computing its share of the batch takes (part of which is the same for any batch,
+as one host beside two shows), 2 (N - 1) / N of the gradients' bytes at the rate of the network or, where that is lower,
+of the engine on that many cores, and a delay for each round of the ring, of which there are 2 (N - 1). Nothing of the
+exchange is counted as hidden behind the computation: the measured steps show what is.
 """
 
 from __future__ import annotations
@@ -147,14 +147,24 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
-def step_seconds(
-    compute_seconds: float, hosts: int, sent_bytes: float, gigabits: float, engine: float, delay_ms: float = 0.0
-) -> float:
-    """Return the model's time of a step; `compute_seconds` for the whole batch, `engine` in bytes a second."""
-    if hosts == 1:
-        return compute_seconds
-    travelling = 2 * (hosts - 1) / hosts * sent_bytes / min(gigabits * 1e9 / 8, engine)
-    return compute_seconds / hosts + travelling + 2 * (hosts - 1) * delay_ms / 1000
+@dataclass(frozen=True)
+class Step:
+    """A step of one host: what takes as long for any batch (updating the weights, say), and what grows with it."""
+
+    fixed_seconds: float
+    growing_seconds: float
+
+    def times(self, batches: float, speed: float) -> Step:
+        """Return the step for so many times the batch on so many times as fast a host."""
+        return Step(self.fixed_seconds / speed, self.growing_seconds * batches / speed)
+
+    def on(self, hosts: int, sent_bytes: float, gigabits: float, engine: float, delay_ms: float = 0.0) -> float:
+        """Return the model's seconds on several hosts; `engine` in bytes a second."""
+        alone = self.fixed_seconds + self.growing_seconds / hosts
+        if hosts == 1:
+            return alone
+        travelling = 2 * (hosts - 1) / hosts * sent_bytes / min(gigabits * 1e9 / 8, engine)
+        return alone + travelling + 2 * (hosts - 1) * delay_ms / 1000
 
 
 def predictions(measured: Sequence[dict[str, Any]], cores: float, batch_size: int) -> dict[str, Any]:
@@ -162,11 +172,13 @@ def predictions(measured: Sequence[dict[str, Any]], cores: float, batch_size: in
     one, two = measured[0], measured[1]
     sent = two["gradient_bytes"]
     engine = sent / two["exchange_seconds"]  # between two hosts, each sends the bytes once
+    growing = max(2 * (one["compute_seconds"] - two["compute_seconds"]), 0.0)  # half the batch on each of two
+    step = Step(one["step_seconds"] - growing, growing)
     rows: list[dict[str, Any]] = []
     lines = ["the model, beside what was measured", f"{'':<28}{'measured':>10}{'model':>10}"]
     for row in measured:
         gigabits = row["gigabits"] or 1000.0
-        seconds = step_seconds(one["step_seconds"], row["hosts"], sent, gigabits, engine)
+        seconds = step.on(row["hosts"], sent, gigabits, engine)
         rows.append(
             {"hosts": row["hosts"], "gigabits": row["gigabits"], "model": seconds, "measured": row["step_seconds"]}
         )
@@ -176,9 +188,10 @@ def predictions(measured: Sequence[dict[str, Any]], cores: float, batch_size: in
     for instance in INSTANCES:
         faster = instance.cores / cores * PARALLEL_EFFICIENCY
         for batch in (batch_size, 4 * batch_size, 16 * batch_size):
-            alone = one["step_seconds"] * batch / batch_size / faster
+            here = step.times(batch / batch_size, faster)
+            alone = here.on(1, sent, instance.gigabits, engine)
             gains = {
-                hosts: alone / step_seconds(alone, hosts, sent, instance.gigabits, engine * faster, DELAYS_MS[0])
+                hosts: alone / here.on(hosts, sent, instance.gigabits, engine * faster, DELAYS_MS[0])
                 for hosts in (2, 4, 8, 16)
             }
             rows.append({"instance": instance.name, "batch_size": batch, "speed_up": gains})

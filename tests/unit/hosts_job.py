@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -183,10 +184,9 @@ class HostsJob:
 
 
 def free_ports(number: int = 5) -> int:
-    """Return the first of a row of ports that nobody listens on."""
+    """Return the first of a row of ports that nobody listens on, below those that the kernel gives to connections."""
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            first = int(server.getsockname()[1])
+        first = random.randrange(20_000, 32_000)
         try:
             for port in range(first, first + number):
                 socket.create_server(("127.0.0.1", port)).close()

@@ -19,11 +19,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import CoordinatedJob
+from tensorflow.python.eager import context  # there is no public name for what is set here
 
 from star_rating.hosts.cluster import Cluster
+from star_rating.hosts.link import SILENCE_SECONDS
 
 log = logging.getLogger(__name__)
 
+START_SECONDS = 60.0
+"""For all servers to find each other. TensorFlow holds Python's lock meanwhile, so that no thread of ours could end the
+process of a host whose partner dies in this moment; by default it would wait for an hour."""
 GROUP = 1
 _RING = "ring"
 
@@ -45,6 +51,13 @@ def start(cluster: Cluster) -> None:
     """Start TensorFlow's server between the hosts; nothing for a single one."""
     if cluster.size == 1:
         return
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader="/job:worker/replica:0/task:0",
+        cluster_register_timeout_in_ms=int(START_SECONDS * 1000),
+        heartbeat_timeout_in_ms=int(SILENCE_SECONDS * 1000),
+        coordinated_jobs=[CoordinatedJob(name="worker", num_tasks=cluster.size)],
+    )
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
         task_type="worker",
