@@ -54,8 +54,8 @@ stopping
 exit codes
   0 success; 1 a defect of the image; 2 the command line; 10 a hyperparameter; 11 the data;
   12 the weights; 13 a config file or folder; 14 disk full; 15 the loss is not finite;
-  16 an export; 17 memory refused; 18 stalled; 19 another host lost; 128+N killed by signal N (137: out of
-  memory, or somebody's SIGKILL).
+  16 an export; 17 memory refused; 18 stalled; 19 another host lost; 20 the Debugger;
+  128+N killed by signal N (137: out of memory, or somebody's SIGKILL).
   The sentence in /opt/ml/output/failure says what went wrong and what to change.
 """
 

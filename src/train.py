@@ -201,10 +201,12 @@ def report_failure(error: Exception, output_dir: Path) -> int:
 
 def end_hanging(stall: StalledError, contract: Contract, cluster: Cluster) -> None:
     """End the process from the watchdog's thread: the main thread hangs, and cannot be told to."""
-    cluster.fail(stall)
-    log.error("where each thread is:")
-    faulthandler.dump_traceback(sys.stdout, all_threads=True)
-    end_at_once(stall, contract)
+    try:
+        cluster.fail(stall)
+        log.error("where each thread is:")
+        faulthandler.dump_traceback(sys.stdout, all_threads=True)
+    finally:
+        end_at_once(stall, contract)
 
 
 def end_at_once(failure: Failure, contract: Contract) -> None:

@@ -27,16 +27,17 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 @pytest.fixture(scope="session")
 def _stand_in() -> Iterator[StandIn]:
-    from sagemaker_stand_in import BUCKET, running
+    from sagemaker_stand_in import running
 
     with running() as stand_in:
-        stand_in.client("s3").create_bucket(Bucket=BUCKET)
         yield stand_in
 
 
 @pytest.fixture
 def aws(_stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """AWS on loopback, and this process's environment set to it; clients are kept from test to test."""
+    from sagemaker_stand_in import BUCKET
+
     for name, value in {
         "AWS_ENDPOINT_URL": _stand_in.endpoint,
         "AWS_ACCESS_KEY_ID": "testing",
@@ -46,5 +47,7 @@ def aws(_stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
         "AWS_MAX_ATTEMPTS": "2",
     }.items():
         monkeypatch.setenv(name, value)
+    # Again each time: moto is one for the whole process, and the local SageMaker's tests empty it.
+    _stand_in.client("s3").create_bucket(Bucket=BUCKET)
     _stand_in.reset()
     return _stand_in

@@ -90,10 +90,12 @@ def test_a_process_that_hangs_is_ended_with_a_stack_of_every_thread_and_a_senten
         from types import SimpleNamespace
         from pathlib import Path
         from star_rating import logs
+        from star_rating.hosts.cluster import Cluster
         from star_rating.training.watchdog import Watchdog
         logs.configure()
+        cluster = Cluster(("algo-1",), "algo-1")
         contract = SimpleNamespace(output_dir=Path(sys.argv[1]))
-        with Watchdog(0.2, lambda stall: train.end_hanging(stall, contract)):
+        with Watchdog(0.2, lambda stall: train.end_hanging(stall, contract, cluster)):
             os.mkfifo(sys.argv[1] + "/fifo")
             open(sys.argv[1] + "/fifo")
     """
@@ -110,5 +112,5 @@ def test_a_process_that_hangs_is_ended_with_a_stack_of_every_thread_and_a_senten
     assert ended.returncode == ExitCode.STALLED, ended.stderr
     assert (tmp_path / "code").read_text() == str(int(ExitCode.STALLED))
     assert "There was no progress for" in (tmp_path / "failure").read_text()
-    assert 'File "<string>", line 11 in <module>' in ended.stdout, "the stack does not show the line that hangs"
+    assert 'File "<string>", line 13 in <module>' in ended.stdout, "the stack does not show the line that hangs"
     assert "Current thread" in ended.stdout
