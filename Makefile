@@ -32,7 +32,7 @@ image-diff: ## what differs between two images, A=... B=...: size, labels, packa
 	@scripts/host_python.sh
 	@.venv/bin/python -m scripts.image.diff $(A) $(B)
 
-reproducible: ## build twice without a cache and compare byte by byte: a quarter of an hour
+reproducible: ## build twice without a cache and list what differs: a quarter of an hour
 	@scripts/reproducible.sh
 
 conformance: ## AWS's own SDK runs the notebook against the local SageMaker, in this image: five minutes

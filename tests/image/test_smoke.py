@@ -1,15 +1,43 @@
 """The image's own check of itself: passes where the image is whole, and names what is not."""
 
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
-from containers import Containers
+from containers import Containers, Result
+
+from scripts.image import hygiene
 
 pytestmark = pytest.mark.image
 
+RECORDER = Path(__file__).with_name("import_recorder.py")
 LOCKED_DOWN = ["--read-only", "--tmpfs", "/tmp", "--user", "12345:0", "--cap-drop", "ALL"]
 
 
-def test_smoke_passes_on_a_read_only_image_as_any_user_without_a_network(containers: Containers) -> None:
-    result = containers.run(["smoke"], LOCKED_DOWN, timeout=300)
+@dataclass(frozen=True)
+class SmokeRun:
+    """A whole smoke test, and the top-level modules that its processes had imported at their ends."""
+
+    result: Result
+    imported: set[str]
+
+
+@pytest.fixture(scope="module")
+def smoke_run(containers: Containers, tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
+    record = tmp_path_factory.mktemp("imports")
+    record.chmod(0o777)
+    shutil.copy(RECORDER, record / "sitecustomize.py")
+    recording = ["--volume", f"{record}:/imports", "--env", "PYTHONPATH=/imports"]
+    result = containers.run(["smoke"], [*LOCKED_DOWN, *recording], timeout=300)
+    return SmokeRun(result, {module for file in record.glob("*.txt") for module in file.read_text().split()})
+
+
+def test_smoke_passes_on_a_read_only_image_as_any_user_without_a_network(smoke_run: SmokeRun) -> None:
+    result = smoke_run.result
     assert result.exit_code == 0, result.log
     checks = [line.split()[1].rstrip(":") for line in result.log.splitlines() if line.startswith("ok ")]
     assert checks[:3] == ["prepare", "train", "finite"]
@@ -27,6 +55,14 @@ def test_smoke_passes_on_a_read_only_image_as_any_user_without_a_network(contain
     ):
         assert artifact in checks
     assert "smoke: every check passed in" in result.log.splitlines()[-1]
+
+
+def test_every_package_is_imported_or_has_a_reason(containers: Containers, smoke_run: SmokeRun) -> None:
+    program = "import importlib.metadata as m, json; print(json.dumps(m.packages_distributions()))"
+    packages = json.loads(containers.run(["-c", program], ["--entrypoint", "python"]).log)
+    assert {"numpy", "tensorflow", "transformers"} <= smoke_run.imported
+    left = hygiene.unexcused(hygiene.unused(packages, smoke_run.imported), hygiene.read_excuses(["unused"]))
+    assert [str(finding) for finding in left] == []
 
 
 def test_smoke_names_what_fails(containers: Containers) -> None:
