@@ -62,6 +62,19 @@ def found(outcome: Outcome) -> set[str]:
     return rules
 
 
+def test_a_learning_rate_of_10_ends_the_run_early_with_rule_step_and_value(job: TrainingJob) -> None:
+    outcome = train(job, learning_rate="10", debugger_rule_action="stop")
+    stopped, steps = outcome.run["stopped"], outcome.run["steps"]
+    assert stopped["rule"] in found(outcome) & {"LossNotDecreasing", "WeightUpdateRatio", "TensorVariance"}
+    assert isinstance(stopped["step"], int)
+    assert stopped["value"] > 5
+    assert stopped["finding"].startswith(f"step {stopped['step']}: ")
+    assert steps["done"] < steps["of"] / 2
+    assert f"stopped by rule {stopped['rule']} at step {steps['done']}" in outcome.log
+    assert outcome.run["test"] is None
+    assert (outcome.root / "model" / "tensorflow" / "saved_model" / "0" / "saved_model.pb").exists()
+
+
 @pytest.mark.usefixtures("no_artifacts")
 def test_a_healthy_run_is_clean_while_it_trains_and_afterwards(
     job: TrainingJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -75,19 +88,6 @@ def test_a_healthy_run_is_clean_while_it_trains_and_afterwards(
     assert command.main([outcome.run["debugger"]["out_dir"], "--output", str(output)]) == 0
     assert {status["RuleConfigurationName"] for status in json.loads(output.read_text())} == evaluated
     assert "IssuesFound" not in capsys.readouterr().out
-
-
-def test_a_learning_rate_of_10_ends_the_run_early_with_rule_step_and_value(job: TrainingJob) -> None:
-    outcome = train(job, learning_rate="10", debugger_rule_action="stop")
-    stopped, steps = outcome.run["stopped"], outcome.run["steps"]
-    assert stopped["rule"] in found(outcome) & {"LossNotDecreasing", "WeightUpdateRatio", "TensorVariance"}
-    assert isinstance(stopped["step"], int)
-    assert stopped["value"] > 5
-    assert stopped["finding"].startswith(f"step {stopped['step']}: ")
-    assert steps["done"] < steps["of"] / 2
-    assert f"stopped by rule {stopped['rule']} at step {steps['done']}" in outcome.log
-    assert outcome.run["test"] is None
-    assert (outcome.root / "model" / "tensorflow" / "saved_model" / "0" / "saved_model.pb").exists()
 
 
 @pytest.mark.usefixtures("no_artifacts")
