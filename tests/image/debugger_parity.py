@@ -62,9 +62,10 @@ class Recorder(tf_keras.callbacks.Callback):
         )
 
     def _read_momentums(self) -> dict[str, Array]:
-        slots = {slot.name: slot.numpy().astype(np.float64) for slot in self.model.optimizer.variables}
-        names = [variable.name.split(":")[0] for variable in self.model.trainable_variables]
-        return {name: slots[f"Adam/m/{name}:0"] for name in names}
+        slots = {f"/{slot.name}": slot.numpy().astype(np.float64) for slot in self.model.optimizer.variables}
+        momentums = {name.split("/m/")[1].split(":")[0]: value for name, value in slots.items() if "/m/" in name}
+        assert set(momentums) == {variable.name.split(":")[0] for variable in self.model.trainable_variables}
+        return momentums
 
 
 def train(folder: Path, settings: dict[str, str]) -> tuple[Outcome, Recorder]:
