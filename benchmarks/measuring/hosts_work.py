@@ -65,7 +65,7 @@ def alone(model: SharedClassifier, batch: Any, rounds: int) -> float:  # noqa: A
 def timed(cluster: Cluster, work: Callable[[], object], rounds: int) -> float:
     """Return the median time of what all hosts begin together, on the slowest of them."""
     work()
-    seconds = []
+    seconds: list[float] = []
     for _ in range(rounds):
         cluster.gather(None)
         started = time.monotonic()

@@ -15,7 +15,7 @@ from training_job import LENGTH, Outcome, TrainingJob, examples, write_records
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.results import artifacts
 from star_rating.rules import command
-from star_rating.training import work
+from star_rating.training import build, work
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh_smdebug")]
 
@@ -120,10 +120,9 @@ def test_frozen_weights_are_noticed(job: TrainingJob) -> None:
 
 @pytest.mark.usefixtures("no_artifacts")
 def test_a_dead_activation_is_noticed(job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    build_model = work.build_model
 
     def dead(*arguments: Any) -> DistilBertClassifier:
-        model = build_model(*arguments)
+        model = build.build_model(*arguments)
         model.pre_classifier.bias.assign(tf_keras.backend.zeros_like(model.pre_classifier.bias) - 1000.0)
         return model
 

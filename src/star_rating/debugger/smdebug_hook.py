@@ -18,6 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import tensorflow as tf
 import tf_keras  # noqa: F401 - defines AutoCastVariable, which register_variable_classes looks for
 from smdebug.core.access_layer import training_has_ended
@@ -163,7 +164,8 @@ class TensorHook(KerasHook):
     def _save_outputs(self) -> None:
         if self._outputs is None:
             return
-        for (key, name), value in zip(OUTPUTS.items(), self._outputs.read(), strict=True):
+        values: Sequence[npt.NDArray[Any]] = self._outputs.read()
+        for (key, name), value in zip(OUTPUTS.items(), values, strict=True):
             if value.size and self.should_save_tensor_or_collection(name, "outputs"):
                 self.save_smdebug_logs({key: value})
 
