@@ -75,9 +75,8 @@ def train(folder: Path, settings: dict[str, str]) -> tuple[Outcome, Recorder]:
     config.mkdir(parents=True)
     (config / "debughookconfig.json").write_text(json.dumps(HOOK))
 
-    def loop(*parts: Any) -> Loop:
-        *others, callbacks = parts
-        return Loop(*others, [*callbacks[:-1], recorder, callbacks[-1]])
+    def loop(model: Any, batches: Any, validation: Any, progress: Any, callbacks: Any) -> Loop:
+        return Loop(model, batches, validation, progress, [*callbacks[:-1], recorder, callbacks[-1]])
 
     with mock.patch.object(training_fit, "Loop", loop):
         outcome = job.run(train_batch_size="10", run_test="False", run_sample_predictions="False", **settings)
