@@ -167,7 +167,7 @@ def test_a_child_that_cannot_be_started_is_no_reason_to_fail(trial: Trial, monke
 
 @pytest.mark.slow
 def test_a_trial_measures_real_steps_with_and_without_xla(trial: Trial) -> None:
-    measured = trial.measure([FLOAT32, BFLOAT16, COMPILED], seconds=120, share=1.0)
+    measured = trial.measure([FLOAT32, BFLOAT16, COMPILED], seconds=120, share=1e9)
     assert [line.mode for line in measured] == [FLOAT32, BFLOAT16, COMPILED]
     for line in measured:
         assert line.reason is None
@@ -180,6 +180,6 @@ def test_a_trial_measures_real_steps_with_and_without_xla(trial: Trial) -> None:
 @pytest.mark.slow
 def test_a_trial_ends_when_its_time_is_over(trial: Trial) -> None:
     started = time.monotonic()
-    measured = trial.measure([FLOAT32, BFLOAT16], seconds=1, share=1.0)
+    measured = trial.measure([FLOAT32, BFLOAT16], seconds=1, share=1e9)
     assert time.monotonic() - started < 30, "most of it is the import of TensorFlow"
     assert {line.reason for line in measured} == {"not finished within the 1 s that a trial may take here"}

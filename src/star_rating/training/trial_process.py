@@ -50,7 +50,10 @@ def main() -> None:
     """Carry out the request on stdin."""
     request = json.load(sys.stdin)
     # The clock counts from the machine's start, the same for every process.
-    signal.setitimer(signal.ITIMER_REAL, max(request["until"] - time.monotonic(), 0.001))
+    left = request["until"] - time.monotonic()
+    if left <= 0:
+        signal.raise_signal(signal.SIGALRM)
+    signal.setitimer(signal.ITIMER_REAL, left)
     # Where memory runs out, the kernel shall take this process and not the job.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
