@@ -8,6 +8,7 @@ container.exit()                        # Exit(code=0, was_out_of_memory=False)
 from __future__ import annotations
 
 import datetime as dt
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -53,13 +54,17 @@ class Container:
     def lines(self, after: int = 0) -> Iterator[LogLine]:
         """Yield stdout's and stderr's lines as they come, those behind a time (ns) only, until the container ends."""
         since = {"since": after // 1_000_000_000} if after else {}
-        try:
-            stream = self._api.logs(self.id, stream=True, follow=True, timestamps=True, **since)
-            for line in _whole_lines(stream):
-                if line.time > after:
-                    yield line
-        except NotFound:
-            return
+        latest: deque[LogLine] = deque(maxlen=16)
+        # Who follows is not always sent what stdout and stderr end with, if no line break ends it: once more those two.
+        for options in ({"follow": True, **since}, {"follow": False, "tail": 2}):
+            try:
+                stream = self._api.logs(self.id, stream=True, timestamps=True, **options)
+                for line in _whole_lines(stream):
+                    if line.time > after and line not in latest:
+                        latest.append(line)
+                        yield line
+            except NotFound:
+                return
 
     def exit(self) -> Exit:
         """Wait for its end; raise ContainerGoneError."""
