@@ -47,7 +47,8 @@ def aws(_stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
         "AWS_MAX_ATTEMPTS": "2",
     }.items():
         monkeypatch.setenv(name, value)
+    _stand_in.reset()
     # Again each time: moto is one for the whole process, and the local SageMaker's tests empty it.
     _stand_in.client("s3").create_bucket(Bucket=BUCKET)
-    _stand_in.reset()
+    _stand_in.calls.clear()
     return _stand_in
