@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither the developer's AWS account, nor their LAUNCHER_ variables, nor their records reach a test."""
+    """Neither the developer's AWS account, nor their Docker engine, LAUNCHER_ variables or records reach a test."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "LAUNCHER_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    # A port that nobody serves, not a socket file: docker-py leaves a socket open for which it found no engine.
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
