@@ -15,6 +15,7 @@ from training_job import Outcome, TrainingJob
 from star_rating.checkpointing.checkpoints import require_space
 from star_rating.checkpointing.store import ASIDE, STATE, TENSORS, CheckpointStore
 from star_rating.failures import DiskFullError, ExitCode
+from star_rating.rules.trial import Trial
 
 SETTINGS = {
     "epochs": "2",
@@ -181,6 +182,48 @@ def test_the_debugger_sees_a_resumed_run(job: TrainingJob, uninterrupted: Outcom
     outcome = killed.run(**{**SETTINGS, "enable_sagemaker_debugger": "True"})
     assert outcome.run["debugger"]["enabled"], outcome.log
     assert outcome.run["history"] == uninterrupted.run["history"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("fresh_smdebug")
+def test_a_stopped_job_whose_hook_saves_gradients_saves_those_of_one_that_was_not_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**SETTINGS, "enable_sagemaker_debugger": "True"}
+    job, interrupted = (with_gradients(TrainingJob(tmp_path / name)) for name in ("a", "b"))
+    uninterrupted = job.run(**settings)
+    with monkeypatch.context() as patch:
+        signal_at(patch, "on_train_batch_end", 4)
+        stopped = interrupted.run(**settings)
+    assert stopped.run["stopped"]["signal"] == "SIGTERM"
+    before = saved_gradients(stopped)
+    resumed = interrupted.run(**settings)
+    assert_same_end(resumed, uninterrupted)
+    after = saved_gradients(resumed)
+    assert (list(before), list(after)) == ([0, 1, 2, 3], list(range(4, STEPS)))
+    assert before | after == saved_gradients(uninterrupted)
+
+
+def with_gradients(job: TrainingJob) -> TrainingJob:
+    """Have the job's hook save the gradients of each step."""
+    config = job.root / "input" / "config" / "debughookconfig.json"
+    config.parent.mkdir(parents=True)
+    gradients = {"CollectionName": "gradients", "CollectionParameters": {"save_interval": "1"}}
+    config.write_text(json.dumps({"CollectionConfigurations": [gradients]}))
+    return job
+
+
+def saved_gradients(outcome: Outcome) -> dict[int, dict[str, bytes]]:
+    """Return the gradients by training step and name; their folder must be whole and closed."""
+    trial = Trial(Path(outcome.run["debugger"]["out_dir"]))
+    assert trial.has_ended
+    saved = {
+        step.mode_step: {name: step.value(name).tobytes() for name in step.names(["gradients"])}
+        for step in trial.new_steps(final=True)
+        if step.mode == "TRAIN"
+    }
+    assert all(saved.values())
+    return saved
 
 
 @pytest.mark.slow

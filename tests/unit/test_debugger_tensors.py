@@ -195,15 +195,22 @@ def test_optimizer_variables_are_saved(contract: Contract) -> None:
 
 
 @pytest.mark.parametrize(
-    "collections", [[collection("outputs")], [collection("answers", include_regex="^labels,pred")]]
+    ("collections", "jit_compile"),
+    [
+        ([collection("outputs")], False),
+        ([collection("outputs")], True),
+        ([collection("answers", include_regex="^labels,pred")], False),
+    ],
 )
-def test_labels_and_predictions_are_saved_in_both_modes(contract: Contract, collections: list[dict[str, Any]]) -> None:
+def test_labels_and_predictions_are_saved_in_both_modes(
+    contract: Contract, collections: list[dict[str, Any]], *, jit_compile: bool
+) -> None:
     from smdebug import modes
 
     configure(contract, {"HookParameters": {"save_interval": "5"}, "CollectionConfigurations": collections})
     attached = attach(contract)
     recorder = Recorder()
-    model = fit(attached, recorder)
+    model = fit(attached, recorder, jit_compile=jit_compile)
     trial = trial_of(attached.finish(1.0))
     assert sorted(trial.tensor_names(collection=collections[0]["CollectionName"])) == ["labels", "predictions"]
     assert steps_of(trial, "labels") == list(ALL_STEPS[::5])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from saved_tensors import SavedTensors
 from star_rating.rules import registry
 from star_rating.rules.configuration import read_configurations
 from star_rating.rules.evaluation import ERROR, ISSUES, NO_ISSUES, Evaluation, Verdict
-from star_rating.rules.trial import Trial
+from star_rating.rules.trial import SavedStep, Trial
 
 Steps = list[tuple[str, dict[str, Any]]]
 """Mode and tensors of each saved step; 10 steps apart, as this image's hook saves by default."""
@@ -180,6 +181,44 @@ def test_a_rule_fires_on_a_sick_run(tmp_path: Path, rule: str, steps: Steps) -> 
 def test_a_rule_is_silent_on_a_healthy_run(tmp_path: Path, rule: str, steps: Steps) -> None:
     verdict = evaluate(tmp_path, steps, rule)
     assert (verdict.status, verdict.details) == (NO_ISSUES, "")
+
+
+@pytest.mark.parametrize(("pause", "status"), [(1801, ISSUES), (1799, NO_ISSUES)])
+def test_a_pause_between_two_steps_is_a_stall(tmp_path: Path, pause: int, status: str) -> None:
+    evaluation = stall_rule()
+    for step in steps_at(tmp_path, [1000.0, 1010.0, 1010.0 + pause, 1020.0 + pause]):
+        evaluation.feed(step)
+    evaluation.finish()
+    verdict = evaluation.verdicts[0]
+    assert verdict.status == status
+    if status == ISSUES:
+        assert [(finding.step, finding.value) for finding in verdict.findings] == [(2, pause)]
+        assert "no tensor was saved for 1801 s before it" in verdict.details
+
+
+def test_a_run_that_saves_nothing_more_is_a_stall_while_it_is_followed(tmp_path: Path) -> None:
+    evaluation = stall_rule()
+    for step in steps_at(tmp_path, [1000.0, 1010.0]):
+        evaluation.feed(step)
+    assert not evaluation.wait(1010.0 + 1799)
+    assert evaluation.verdicts[0].is_open
+    assert evaluation.wait(1010.0 + 1801) == evaluation.verdicts
+    assert evaluation.verdicts[0].status == ISSUES
+    assert [(finding.step, finding.value) for finding in evaluation.verdicts[0].findings] == [(1, 1801)]
+
+
+def stall_rule() -> Evaluation:
+    texts = {"rule_to_invoke": "StalledTrainingRule"}
+    return Evaluation(read_configurations([{"RuleConfigurationName": "one", "RuleParameters": texts}], "the test"))
+
+
+def steps_at(folder: Path, times: Sequence[float]) -> list[SavedStep]:
+    """Return steps saved at those times, in seconds."""
+    tensors = SavedTensors(folder, COLLECTIONS)
+    for number, written_at in enumerate(times):
+        tensors.save("TRAIN", loss=1.0)
+        os.utime(tensors.index(number), (written_at, written_at))
+    return list(Trial(folder).new_steps(final=True))
 
 
 def test_every_rule_has_both() -> None:
