@@ -31,7 +31,7 @@ if ((failed)); then
     exit 1
 fi
 run_tier lint scripts/lint.sh
-run_tier unit "${pytest[@]}" "${in_parallel[@]}" -m 'not slow and not image and not docker and not browser and not conformance'
+run_tier unit "${pytest[@]}" "${in_parallel[@]}" -m 'not slow and not image and not docker and not browser and not conformance and not long'
 run_tier weights scripts/host_weights.sh # once, before several processes ask for them
 run_tier slow "${pytest[@]}" "${in_parallel[@]}" -m 'slow and not image'
 if why=$(scripts/browser.sh 2>&1); then
