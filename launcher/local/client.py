@@ -96,6 +96,9 @@ def stop_server(state: State) -> bool:
         if time.monotonic() > give_up:
             raise ServerError(f"the server (process {server.pid}) has not ended after {_STOP_SECONDS:.0f} s")
         time.sleep(0.05)
+    for process in [process for process in _started if process.pid == server.pid]:
+        process.wait()  # it has given up its claim already; without this it would be a zombie
+        _started.remove(process)
     return True
 
 
