@@ -167,6 +167,13 @@ def replicated_channels(folder: Path) -> list[SharedChannel]:
     return replicated(folder / "replicated", 3)
 
 
+def test_no_iterator_has_a_thread_that_its_end_waits_for(tmp_path: Path) -> None:
+    channel, _ = replicated(tmp_path, 2)
+    training = parts.training_batches(channel, 13, LENGTH, seed=3)
+    for batches in (training, parts.evaluation_batches(channel, 13, LENGTH)):
+        assert batches.options().autotune.enabled is False
+
+
 def test_the_channel_over_all_hosts_is_the_channel_that_one_host_would_have(tmp_path: Path) -> None:
     channels = sharded(tmp_path, SHARDS)
     together = tmp_path / "together"

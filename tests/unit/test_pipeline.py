@@ -12,6 +12,7 @@ from training_job import examples, write_records
 
 from star_rating.data.channel import Channel, open_channel
 from star_rating.data.pipeline import batches_in_a_pass, evaluation_batches, records_of_batch, training_batches
+from star_rating.training.buckets import bucketed
 
 LENGTH = 8
 
@@ -98,3 +99,9 @@ def test_labels_stay_with_their_reviews(channel: Channel) -> None:
     for features, labels in training_batches(channel, 5, LENGTH, seed=3).take(10).as_numpy_iterator():
         # training_job.examples gives each class words of its own.
         assert np.array_equal((features["input_ids"][:, 1] - 5) // 7, labels)
+
+
+def test_no_iterator_has_a_thread_that_its_end_waits_for(channel: Channel) -> None:
+    training = training_batches(channel, 5, LENGTH, seed=3)
+    for batches in (training, bucketed(training, 5), evaluation_batches(channel, 5, LENGTH, steps=1)):
+        assert batches.options().autotune.enabled is False

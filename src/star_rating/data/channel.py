@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from star_rating.data.files import visible_files
 from star_rating.data.manifest import Manifest, read_manifests
+from star_rating.data.tuning import untuned
 from star_rating.failures import DataError
 
 log = logging.getLogger(__name__)
@@ -210,7 +211,7 @@ def _check_records(path: Path, max_seq_length: int, vocabulary_size: int) -> Ite
 
 def _parsed_chunks(path: Path) -> Iterator[dict[str, tf.RaggedTensor]]:
     specification = {name: tf.io.RaggedFeature(tf.int64) for name in (*SEQUENCE_FEATURES, "label_ids")}
-    chunks = iter(tf.data.TFRecordDataset(str(path)).batch(RECORDS_A_CHECK))
+    chunks = iter(untuned(tf.data.TFRecordDataset(str(path)).batch(RECORDS_A_CHECK)))
     read = 0
     while True:
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from star_rating.data.channel import Channel
+from star_rating.data.tuning import untuned
 
 SHUFFLE_BUFFER = 100_000
 """Records; about 40 MB at 64 tokens. A channel up to this size is shuffled perfectly, a larger one also by files."""
@@ -105,4 +106,4 @@ def parser(max_seq_length: int) -> Callable[[tf.Tensor], tuple[dict[str, tf.Tens
 
 
 def _parsed(batches: tf.data.Dataset, max_seq_length: int) -> tf.data.Dataset:
-    return batches.map(parser(max_seq_length), num_parallel_calls=2, deterministic=True).prefetch(4)
+    return untuned(batches.map(parser(max_seq_length), num_parallel_calls=2, deterministic=True).prefetch(4))

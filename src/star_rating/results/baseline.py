@@ -14,6 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from scipy import optimize, sparse
 
+from star_rating.data.tuning import untuned
 from star_rating.results.evaluation import Evaluation, Floats, Integers, evaluate
 
 Matrix: TypeAlias = Any  # scipy.sparse.csr_matrix; scipy is untyped
@@ -27,7 +28,8 @@ def read_channel(folder: Path, max_seq_length: int) -> tuple[npt.NDArray[np.int6
         "input_mask": tf.io.FixedLenFeature([max_seq_length], tf.int64),
         "label_ids": tf.io.FixedLenFeature([], tf.int64),
     }
-    batches = [tf.io.parse_example(batch, specification) for batch in tf.data.TFRecordDataset(files).batch(4096)]
+    records = untuned(tf.data.TFRecordDataset(files).batch(4096))
+    batches = [tf.io.parse_example(batch, specification) for batch in records]
     ids = np.concatenate([(batch["input_ids"] * batch["input_mask"]).numpy() for batch in batches])
     return ids, np.concatenate([batch["label_ids"].numpy() for batch in batches])
 

@@ -26,6 +26,7 @@ import tf_keras
 
 from star_rating.data.channel import Channel
 from star_rating.data.pipeline import training_batches
+from star_rating.data.tuning import untuned
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import checkpoint
 from star_rating.training.buckets import bucketed
@@ -161,7 +162,8 @@ def trial_batches(mode: Mode, hyperparameters: Hyperparameters, channel: Channel
     (commonest, _), *_ = Counter(shapes).most_common(1)
     source = for_xla if mode.xla else plain
     chosen = [batch for batch, shape in zip(source.take(BATCHES), shapes, strict=True) if shape == commonest]
-    return tf.data.Dataset.from_generator(lambda: itertools.cycle(chosen), output_signature=source.element_spec)
+    endless = tf.data.Dataset.from_generator(lambda: itertools.cycle(chosen), output_signature=source.element_spec)
+    return untuned(endless)
 
 
 if __name__ == "__main__":
