@@ -1,7 +1,7 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
 .PHONY: help train local test image smoke push image-diff reproducible lint lock conformance bench bench-prepare \
-	bench-scaling bench-debugger bench-hosts kill-matrix clean
+	bench-scaling bench-debugger bench-hosts kill-matrix kill-hosts clean
 
 IMAGE := distilbert-trainer:local
 
@@ -32,7 +32,7 @@ image-diff: ## what differs between two images, A=... B=...: size, labels, packa
 	@scripts/host_python.sh
 	@.venv/bin/python -m scripts.image.diff $(A) $(B)
 
-reproducible: ## build twice without a cache and list what differs: a quarter of an hour
+reproducible: ## build twice without a cache and compare byte by byte: a quarter of an hour
 	@scripts/reproducible.sh
 
 conformance: ## AWS's own SDK runs the notebook against the local SageMaker, in this image: five minutes
@@ -70,6 +70,10 @@ kill-matrix: ## end 48 training jobs at random moments and let them go on; nothi
 	@scripts/host_python.sh
 	PYTHONPATH=src:tests/unit:tests/image TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 \
 		.venv/bin/python tests/image/kill_matrix.py --output out/kill-matrix.json
+
+kill-hosts: ## one, two and four containers train one model; ten times one of two is killed: a quarter of an hour
+	@scripts/host_python.sh
+	IMAGE=$(IMAGE) .venv/bin/python -m pytest --quiet --override-ini faulthandler_timeout=3600 -m long tests/image
 
 lint: ## ruff, mypy, shellcheck, hadolint
 	@scripts/host_python.sh
