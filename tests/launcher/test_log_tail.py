@@ -42,6 +42,7 @@ def put(logs: Any, stream: str, events: list[tuple[int, str]]) -> None:
     )
 
 
+@pytest.mark.slow
 def test_two_hundred_thousand_lines_of_four_hosts_in_bounded_memory(aws: StandIn, tmp_path: Path) -> None:
     path = write(tmp_path / "job.toml", {})
     for name in ("small", "large"):

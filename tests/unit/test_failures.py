@@ -44,6 +44,7 @@ def test_memory_that_python_is_refused() -> None:
     assert as_failure(caught.value).exit_code == ExitCode.OUT_OF_MEMORY
 
 
+@pytest.mark.slow  # TensorFlow asks again for ten seconds
 def test_memory_that_tensorflow_is_refused() -> None:
     with pytest.raises(tf.errors.ResourceExhaustedError) as caught:
         tf.zeros([2**46])
