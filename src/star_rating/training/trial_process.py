@@ -37,6 +37,8 @@ from star_rating.training.trial import ROUNDS
 
 BATCHES = 12
 """Looked at, for some that have one shape: XLA compiles anew for each."""
+ENOUGH_ROUNDS = 2
+"""Rounds after which a mode may have lost."""
 LOST = 1.5
 """How many times the fastest mode's time a step may take; what takes more, no compiler was seen to make up for."""
 FACTOR = {False: 3.0, True: 7.0}
@@ -83,7 +85,8 @@ def run(
     A mode that may not be done `until` then, a value of time.monotonic(), is left out; once rounds have shown what a
     step of the first mode takes, `until_for` that is the limit if it is sooner. Rounds follow once all modes without
     XLA have started, and again after each that XLA compiles: a compilation that outlasts the trial takes nothing away.
-    A mode that has lost takes no part in later rounds, and XLA is not tried for its dtype.
+    A mode that has lost takes no part in later rounds, and XLA is not tried for its dtype; a mode that is left alone is
+    measured no further.
     """
     running: dict[int, Step] = {}
     first_step = 0.0
@@ -106,16 +109,26 @@ def run(
                 running[index] = step
                 first_step = first_step or event["seconds"]
         if index == last_without_xla or (mode.xla and index in running):
-            for _, (number, train) in itertools.product(range(ROUNDS), running.items()):
-                event = _timed(number, train)
-                seconds[number].append(event["seconds"])
-                yield event
+            yield from _rounds(running, seconds)
             if 0 in seconds:
                 until = min(until, until_for(statistics.median(seconds[0])))
-            best = min(map(statistics.median, seconds.values()), default=0.0)
-            running = {
-                number: step for number, step in running.items() if statistics.median(seconds[number]) <= LOST * best
-            }
+
+
+def _rounds(running: dict[int, Step], seconds: dict[int, list[float]]) -> Iterator[Event]:
+    """Yield rounds of steps in turns, and keep their seconds; take those that have lost out of `running`."""
+    for finished in range(1, ROUNDS + 1):
+        for number, train in running.items():
+            event = _timed(number, train)
+            seconds[number].append(event["seconds"])
+            yield event
+        if finished < ENOUGH_ROUNDS:
+            continue
+        fastest = {number: min(seconds[number]) for number in running}  # of so few, a median has what is odd in it
+        for number, own in fastest.items():
+            if own > LOST * min(fastest.values()):
+                del running[number]
+        if len(running) < 2:
+            return
 
 
 def _lost(dtype: str, modes: Sequence[Mode], seconds: Mapping[int, Sequence[float]]) -> str | None:
