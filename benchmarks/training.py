@@ -80,7 +80,8 @@ def main() -> int:
     measured = earlier_cases(options.results, results)
     for case in cases:
         measured[case.name] = measure(case, inputs, options.rounds, options.pytorch)
-        write({**results, "cases": dict(sorted(measured.items()))}, options.results, options.picture)
+        in_order = sorted(measured.items(), key=lambda item: (item[1]["batch_size"], item[1]["max_seq_length"]))
+        write({**results, "cases": dict(in_order)}, options.results, options.picture)
     print(f"{(time.monotonic() - began) / 60:.0f} minutes; {options.results}, {options.picture}")
     return 0
 
