@@ -66,13 +66,13 @@ def test_whichever_host_is_killed_whenever_the_job_goes_on_to_the_same_model(
     containers: Containers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {"epochs": "3", "checkpoint_every_steps": "2"}
-    undisturbed = RealHosts(containers, tmp_path / "undisturbed", **settings)
+    undisturbed = RealHosts(containers, tmp_path / "undisturbed", 2, **settings)
     undisturbed.run()
     chance = random.Random(1)
     with capsys.disabled():
         print("\nkilled  after step  exit  seconds  resumed from  result")  # noqa: T201
         for trial in range(TRIALS):
-            hosts = RealHosts(containers, tmp_path / f"trial-{trial}", **settings)
+            hosts = RealHosts(containers, tmp_path / f"trial-{trial}", 2, **settings)
             started = hosts.start_all()
             lost, step = chance.randrange(2), chance.randrange(1, 3 * STEPS_PER_EPOCH)
             containers.wait_for(started[0], f" step {step}/", timeout=200)
