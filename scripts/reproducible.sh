@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Build the image twice from nothing and compare packages and files. Ends with 1 and a list of what differs;
-# docs/publishing.md says why.
+# Build the image twice from nothing and compare: the same packages, the same files to the byte and to their times. Ends
+# with 1 and a list if anything differs.
 #
 #   make reproducible           two builds without a cache: a quarter of an hour
+#
+# Not compared is what the builder writes into the image's configuration: when it ran. It is why two builds have different
+# image ids, and why scripts/build_and_push.sh compares layers and settings.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,4 +17,4 @@ scripts/host_python.sh
 for image in "${images[@]}"; do
     scripts/build_image.sh "$image" runtime --no-cache
 done
-.venv/bin/python -m scripts.image.diff --exit-code "${images[@]}"
+.venv/bin/python -m scripts.image.diff --times --exit-code "${images[@]}"
