@@ -28,6 +28,7 @@ ENV LANG=C.UTF-8
 
 # /dev/shm is no part of the layer: the file there says what is new. Its second ago: clocks of file systems are coarse.
 # Deleted is only what is new: the mark that a layer has for a deleted file of the base carries the time.
+# hadolint ignore=DL3009
 RUN touch --date='1 second ago' /dev/shm/before \
  && apt-get update --quiet=2 \
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends \
