@@ -15,6 +15,7 @@ import tensorflow as tf
 import tf_keras
 
 from star_rating.debugger.debugger import Debugger
+from star_rating.training.compiled_step import CompiledStep
 from star_rating.training.optimizer import FusedAdam
 
 STEPS, EPOCHS, BATCH = 12, 2, 4
@@ -88,13 +89,10 @@ def fit(
     """Fit a new model; every callback before the debugger's."""
     model = TwoInputs()
     optimizer: tf_keras.optimizers.Optimizer = FusedAdam(0.01, global_clipnorm=clip)
-    model.compile(
-        optimizer,
-        LOSS,
-        metrics=["accuracy"],
-        jit_compile=jit_compile,
-    )
+    model.compile(optimizer, LOSS, metrics=["accuracy"])
     optimizer.build(model.trainable_variables)  # as the trainer does
+    if jit_compile:
+        CompiledStep(model)
     model.fit(
         batches(),
         epochs=EPOCHS,
