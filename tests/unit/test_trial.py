@@ -17,6 +17,7 @@ from training_job import LENGTH, TrainingJob
 from star_rating.data.channel import open_channel
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import checkpoint
+from star_rating.training import trial_process
 from star_rating.training.mode import Mode
 from star_rating.training.trial import ROUNDS, Trial
 from star_rating.training.trial_process import ENOUGH_ROUNDS, run, start_training
@@ -76,7 +77,7 @@ def test_modes_take_turns_and_those_with_xla_come_after() -> None:
 def test_a_mode_that_fails_is_left_out_with_its_error() -> None:
     events = list(run([FLOAT32, BFLOAT16], Steps(failing=BFLOAT16).start, time.monotonic() + 60, no_sooner))
     assert {"mode": 1, "reason": "ValueError: no kernel for it"} in events
-    assert modes_of(events) == [0, 1, *[0] * ENOUGH_ROUNDS]
+    assert modes_of(events) == [0, 1, *[0] * ROUNDS]
 
 
 def test_a_mode_that_does_not_fit_into_the_time_left_is_not_begun() -> None:
@@ -96,9 +97,16 @@ def test_a_mode_that_has_lost_is_measured_no_further_and_xla_not_tried_for_its_d
     steps = Steps(slow=FLOAT32, pause=0.01)
     until = time.monotonic() + 60
     events = list(run([FLOAT32, BFLOAT16, COMPILED, COMPILED_BFLOAT16], steps.start, until, no_sooner))
-    assert modes_of(events) == [0, 1, *[0, 1] * ENOUGH_ROUNDS, 2, 3, *[1, 3] * ROUNDS]
+    assert modes_of(events) == [0, 1, *[0, 1] * ROUNDS, 2, 3, *[1, 3] * ROUNDS]
     (reason,) = [str(event["reason"]) for event in events if "reason" in event]
     assert re.fullmatch(r"without XLA bfloat16 takes 0\.01\S* s a step, and float32 0\.04\S* s", reason)
+
+
+def test_steps_that_take_their_time_are_repeated_only_until_one_mode_has_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_process, "CHEAP_SECONDS", 0.0)
+    steps = Steps(slow=FLOAT32, pause=0.01)
+    events = list(run([FLOAT32, BFLOAT16, COMPILED_BFLOAT16], steps.start, time.monotonic() + 60, no_sooner))
+    assert modes_of(events) == [0, 1, *[0, 1] * ENOUGH_ROUNDS, 2, *[1, 2] * ROUNDS]
 
 
 def test_nothing_is_begun_that_takes_more_than_the_share_of_what_the_run_really_takes() -> None:

@@ -38,7 +38,9 @@ from star_rating.training.trial import ROUNDS
 BATCHES = 12
 """Looked at, for some that have one shape: XLA compiles anew for each."""
 ENOUGH_ROUNDS = 2
-"""Rounds after which a mode may have lost."""
+"""Rounds after which a mode may have lost, if they take their time."""
+CHEAP_SECONDS = 0.2
+"""Of a step: up to it all rounds are made, as noise is large there and a round costs little."""
 LOST = 1.5
 """How many times the fastest mode's time a step may take; what takes more, no compiler was seen to make up for."""
 FACTOR = {False: 3.0, True: 7.0}
@@ -85,8 +87,8 @@ def run(
     A mode that may not be done `until` then, a value of time.monotonic(), is left out; once rounds have shown what a
     step of the first mode takes, `until_for` that is the limit if it is sooner. Rounds follow once all modes without
     XLA have started, and again after each that XLA compiles: a compilation that outlasts the trial takes nothing away.
-    A mode that has lost takes no part in later rounds, and XLA is not tried for its dtype; a mode that is left alone is
-    measured no further.
+    A mode that has lost takes no part in later rounds, and XLA is not tried for its dtype; a mode that is left alone
+    then is measured no further.
     """
     running: dict[int, Step] = {}
     first_step = 0.0
@@ -121,11 +123,12 @@ def _rounds(running: dict[int, Step], seconds: dict[int, list[float]]) -> Iterat
             event = _timed(number, train)
             seconds[number].append(event["seconds"])
             yield event
-        if finished < ENOUGH_ROUNDS:
-            continue
         fastest = {number: min(seconds[number]) for number in running}  # of so few, a median has what is odd in it
+        best = min(fastest.values(), default=0.0)
+        if finished < (ENOUGH_ROUNDS if best > CHEAP_SECONDS else ROUNDS):
+            continue
         for number, own in fastest.items():
-            if own > LOST * min(fastest.values()):
+            if own > LOST * best:
                 del running[number]
         if len(running) < 2:
             return
