@@ -95,10 +95,10 @@ def run(options: argparse.Namespace, hosts: int, gigabits: float | None) -> dict
     containers: list[str] = []
     try:
         for host in names:
-            settings = {"HOSTS": json.dumps(names), "CURRENT_HOST": host, "PYTHONPATH": f"/work:{SOURCES}/src"}
+            settings = {"HOSTS": json.dumps(names), "CURRENT_HOST": host, "PYTHONPATH": f"/bench:{SOURCES}/src"}
             environment = [word for key, value in settings.items() for word in ("--env", f"{key}={value}")]
             placed = ["--network", name, "--network-alias", host, "--hostname", host, "--cpus", str(options.cores)]
-            mounted = ["--volume", f"{PROJECT}/benchmarks:/work/benchmarks:ro"]
+            mounted = ["--volume", f"{PROJECT}/benchmarks:/bench/benchmarks:ro"]
             work = ["-m", "benchmarks.measuring.hosts_step", "--batch-size", str(options.batch_size)]
             work += ["--length", str(options.length), "--rounds", str(options.rounds)]
             entry = ["--detach", "--label", LABEL, "--entrypoint", "python"]

@@ -4,7 +4,7 @@
 
 Autotuning has a thread for each iterator, which sleeps for up to a minute between two looks, and an iterator's end
 waits for it. TensorFlow 2.21 wakes it before it marks the iterator as cancelled: a thread that is quick sees nothing
-new and sleeps on. One iterator in ten then takes up to a minute to end, after fit for example. Nothing is lost without
+new and sleeps on: of twelve iterators one took 34 s to end, and now and then fit did. Nothing is lost without
 it: what it could choose, these pipelines say themselves.
 """
 
