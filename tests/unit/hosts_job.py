@@ -29,6 +29,8 @@ import train
 SOURCES = Path(__file__).parents[2] / "src"
 LONGEST_RUN = 500.0
 """Seconds."""
+PORTS_A_WORKER = 1_000
+_chance = random.SystemRandom()
 NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
 
 
@@ -184,12 +186,17 @@ class HostsJob:
 
 
 def free_ports(number: int = 5) -> int:
-    """Return the first of a row of ports that nobody listens on, below those that the kernel gives to connections."""
+    """Return the first of a row of ports that nobody listens on, below those that the kernel gives to connections.
+
+    They are this test process's alone: each worker of pytest-xdist has a part of the range. And training sets the seed
+    of `random`, which then would give every worker the same ports.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        first = random.randrange(20_000, 32_000)
+        first = 20_000 + PORTS_A_WORKER * (worker % 12) + _chance.randrange(PORTS_A_WORKER - number)
         try:
             for port in range(first, first + number):
-                socket.create_server(("127.0.0.1", port)).close()
+                socket.create_server(("", port)).close()
         except OSError:
             continue
         return first

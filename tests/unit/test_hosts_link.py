@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hosts_job import free_ports
 
-from star_rating.failures import DataError, ExitCode, Failure, HostLostError
+from star_rating.failures import ConfigurationError, DataError, ExitCode, Failure, HostLostError
 from star_rating.hosts import cluster as clusters
 from star_rating.hosts import link as links
 from star_rating.hosts.cluster import Cluster
@@ -101,6 +101,22 @@ def test_a_name_without_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(socket, "create_connection", unknown_name)
     (failure,) = Hosts(lambda _: None, ranks=(2,), wait=0.1).results.values()
     assert "its name has no address on this network" in str(failure)
+
+
+@pytest.mark.parametrize(("rank", "above"), [(0, 0), (0, 1), (1, 2)])
+def test_a_port_that_is_taken_is_named_before_anybody_waits(port: int, rank: int, above: int) -> None:
+    with socket.create_server(("", port + above)):
+        (failure,) = Hosts(lambda _: None, ranks=(rank,)).results.values()
+    assert failure.exit_code == ExitCode.CONFIGURATION
+    assert f"cannot listen on port {port + above}, by which the others reach it: Address already in use" in str(failure)
+    assert "Set TRAINING_PORT to another first port" in str(failure)
+
+
+@pytest.mark.parametrize("text", ["http", "0", "65533", "-1", "²"])
+def test_a_port_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(clusters.PORT_VARIABLE, text)
+    with pytest.raises(ConfigurationError, match=r"TRAINING_PORT is .*first of 4 free ports, a number from 1 to 65532"):
+        Cluster(HOSTS, HOSTS[0])
 
 
 def unknown_name(*_: object, **__: object) -> None:

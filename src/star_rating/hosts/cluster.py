@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 PORT_VARIABLE = "TRAINING_PORT"
 DEFAULT_PORT = 8890
 """The first host's for the line between the hosts; TensorFlow's of rank N is N + 1 above it."""
+_LAST_PORT = 65_535
 BLAME_SECONDS = 5.0
 """A collective fails a moment before the line says which host is to blame."""
 
@@ -45,7 +47,7 @@ class Cluster:
     ) -> None:
         self.hosts = tuple(hosts)
         self.rank = self.hosts.index(current_host)
-        self.port = int(os.environ.get(PORT_VARIABLE) or DEFAULT_PORT)
+        self.port = _first_port(self.size)
         self.addresses: tuple[str, ...] = ()
         """host:port of TensorFlow's server on each, once they have met."""
         self._link = Link(hosts, self.rank, job=job, port=self.port, on_loss=on_loss) if self.size > 1 else None
@@ -90,11 +92,16 @@ class Cluster:
             raise cause from error
 
     def meet(self, seconds: float, on_progress: Callable[[], object] = lambda: None) -> None:
-        """Wait for the other hosts, if there are any; raises HostLostError that names who does not come."""
+        """Wait for the other hosts, if there are any.
+
+        Raises HostLostError that names who does not come, ConfigurationError where a port of this host is taken.
+        """
         if self._link is None:
             return
+        for port in (*([self.port] if self.is_first else []), self._server_port(self.rank)):
+            _require_free(port)
         addresses = self._link.meet(seconds, on_progress)
-        self.addresses = tuple(f"{address}:{self.port + 1 + rank}" for rank, address in enumerate(addresses))
+        self.addresses = tuple(f"{address}:{self._server_port(rank)}" for rank, address in enumerate(addresses))
         log.info("hosts: all %d are here, this is %s, number %d", self.size, self.name, self.rank + 1)
 
     def gather(self, value: Any) -> list[Any]:  # noqa: ANN401 - JSON
@@ -131,3 +138,33 @@ class Cluster:
                         f"Host {host} has {name} {shown(theirs.get(name))}, host {self.hosts[0]} {shown(text)}: one "
                         "training needs one of them. Give all hosts the same image, hyperparameters and weights."
                     )
+
+    def _server_port(self, rank: int) -> int:
+        return self.port + 1 + rank
+
+
+def _first_port(hosts: int) -> int:
+    text = os.environ.get(PORT_VARIABLE) or str(DEFAULT_PORT)
+    # One for the line, and one for each host's server.
+    if text.isascii() and text.isdecimal() and 1 <= int(text) <= _LAST_PORT - hosts:
+        return int(text)
+    raise ConfigurationError(
+        f"{PORT_VARIABLE} is {shown(text)}. Set it to the first of {hosts + 1} free ports, a number from 1 to "
+        f"{_LAST_PORT - hosts}, the same on all hosts; or leave it out, for {DEFAULT_PORT}."
+    )
+
+
+def _require_free(port: int) -> None:
+    """Raise ConfigurationError where the hosts' conversation could not be listened to: TensorFlow would only abort."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))  # and no more: a host that comes early would take a listener for the real one
+        except OSError as error:
+            problem = error.strerror
+        else:
+            return
+    raise ConfigurationError(
+        f"This host cannot listen on port {port}, by which the others reach it: {problem}. Set {PORT_VARIABLE} to "
+        "another first port, the same on all hosts, or give the container a network of its own."
+    )
