@@ -2,9 +2,8 @@
 
     python -m benchmarks.hosts --image distilbert-trainer:local           # as root: the networks are shaped with tc
 
-Each host is a container with a fixed share of the machine's cores on a private network. A network's rate is shaped at
-each container's own end (token bucket). Delay needs netem, which not every kernel has: without it, the model's
-delays are not checked. Prints two tables and writes benchmarks/results/hosts.json.
+Each host is a container with a fixed share of the machine's cores, on a network of measuring/networks.py: as Docker
+makes it, with a rate, or with a delay. Prints two tables and writes benchmarks/results/hosts.json.
 
 The model: a step of N hosts takes what computing its share of the batch takes (part of which is the same for any batch,
 as one host beside two shows), 2 (N - 1) / N of the gradients' bytes at the rate of the network or, where that is lower,
@@ -17,21 +16,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measuring.networks import Network, run_hosts
+
 PROJECT = Path(__file__).resolve().parent.parent
-SOURCES = "/opt/distilbert-trainer"
 HOSTS = (1, 2, 4)
 GIGABITS = (1, 5, 10, 25)
 DELAYS_MS = (0.1, 1, 5)
-LABEL = "distilbert-trainer=bench"
+CASES = (
+    *((hosts, Network()) for hosts in HOSTS),
+    *((2, Network(gigabits=gigabits)) for gigabits in GIGABITS),
+    *((2, Network(delay_ms=delay)) for delay in (0, *DELAYS_MS)),
+)
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,12 @@ def main() -> int:
     options = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("the networks of containers can be shaped by root alone")
-    cases = [*((hosts, None) for hosts in HOSTS), *((2, gigabits) for gigabits in GIGABITS)]
+    work = ["-m", "benchmarks.measuring.hosts_step", "--batch-size", f"{options.batch_size}"]
+    work += ["--length", f"{options.length}", "--rounds", f"{options.rounds}"]
     measured = []
-    for hosts, gigabits in cases:
-        measured.append({"hosts": hosts, "gigabits": gigabits, **run(options, hosts, gigabits)})
+    for hosts, network in CASES:
+        result = run_hosts(options.image, hosts, options.cores, network, work)
+        measured.append({"hosts": hosts, **asdict(network), **result})
         print(line(measured[-1]), flush=True)
     predicted = predictions(measured, options.cores, options.batch_size)
     print("\n" + "\n".join(predicted["lines"]))
@@ -87,62 +91,20 @@ def main() -> int:
     return 0
 
 
-def run(options: argparse.Namespace, hosts: int, gigabits: float | None) -> dict[str, Any]:
-    """Measure one case in containers of its own; ends this program if a container fails."""
-    name = f"distilbert-trainer-bench-{uuid.uuid4().hex[:8]}"
-    names = [f"h{rank + 1}" for rank in range(hosts)]
-    docker("network", "create", "--internal", "--label", LABEL, name)
-    containers: list[str] = []
-    try:
-        for host in names:
-            settings = {"HOSTS": json.dumps(names), "CURRENT_HOST": host, "PYTHONPATH": f"/bench:{SOURCES}/src"}
-            environment = [word for key, value in settings.items() for word in ("--env", f"{key}={value}")]
-            placed = ["--network", name, "--network-alias", host, "--hostname", host, "--cpus", str(options.cores)]
-            mounted = ["--volume", f"{PROJECT}/benchmarks:/bench/benchmarks:ro"]
-            work = ["-m", "benchmarks.measuring.hosts_step", "--batch-size", str(options.batch_size)]
-            work += ["--length", str(options.length), "--rounds", str(options.rounds)]
-            entry = ["--detach", "--label", LABEL, "--entrypoint", "python"]
-            containers.append(docker("run", *entry, *placed, *mounted, *environment, options.image, *work))
-        if gigabits is not None:
-            for container in containers:
-                shape(container, gigabits)
-        for container in containers:
-            if docker("wait", container) != "0":
-                sys.exit(docker("logs", container))
-        report = next(text for text in reversed(docker("logs", containers[0]).splitlines()) if text.startswith("{"))
-        result: dict[str, Any] = json.loads(report)
-        return result
-    finally:
-        for container in containers:
-            docker("rm", "--force", container)
-        docker("network", "rm", name)
-
-
-def shape(container: str, gigabits: float) -> None:
-    """Let a container send no faster than that."""
-    process = docker("inspect", "--format", "{{.State.Pid}}", container)
-    bucket = ["tbf", "rate", f"{gigabits}gbit", "burst", "2mb", "latency", "100ms"]
-    command = ["nsenter", "--target", process, "--net", "tc", "qdisc", "add", "dev", "eth0", "root", *bucket]
-    subprocess.run(command, check=True)
-
-
-def docker(*arguments: str) -> str:
-    """Run the Docker client and return what it prints."""
-    return subprocess.run(
-        ["docker", *arguments], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ).stdout.strip()
+def network_of(row: dict[str, Any]) -> Network:
+    """Return the network of a measured case."""
+    return Network(row["gigabits"], row["delay_ms"])
 
 
 def line(row: dict[str, Any]) -> str:
     """Return a measured case as a line of text."""
-    network = f"{row['gigabits']} Gbit/s" if row["gigabits"] else "as it is"
     sent = (
         f", {row['gradient_bytes'] / 1e6:.0f} MB of {row['gradient_bytes_if_dense'] / 1e6:.0f}"
         if row["hosts"] > 1
         else ""
     )
     return (
-        f"{row['hosts']} host(s), network {network}: part {row['compute_seconds']:.2f} s, exchange "
+        f"{row['hosts']} host(s), network {network_of(row)}: part {row['compute_seconds']:.2f} s, exchange "
         f"{row['exchange_seconds']:.2f} s{sent}, step {row['step_seconds']:.2f} s"
     )
 
@@ -177,11 +139,10 @@ def predictions(measured: Sequence[dict[str, Any]], cores: float, batch_size: in
     rows: list[dict[str, Any]] = []
     lines = ["the model, beside what was measured", f"{'':<28}{'measured':>10}{'model':>10}"]
     for row in measured:
-        gigabits = row["gigabits"] or 1000.0
-        seconds = step.on(row["hosts"], sent, gigabits, engine)
-        rows.append(
-            {"hosts": row["hosts"], "gigabits": row["gigabits"], "model": seconds, "measured": row["step_seconds"]}
-        )
+        network = network_of(row)
+        seconds = step.on(row["hosts"], sent, network.gigabits or 1000.0, engine, network.delay_ms or 0.0)
+        named = {"hosts": row["hosts"], **asdict(network)}
+        rows.append({**named, "model": seconds, "measured": row["step_seconds"]})
         lines.append(f"{line(row).split(':')[0]:<28}{row['step_seconds']:>9.2f}s{seconds:>9.2f}s")
     lines += ["", f"reviews a second by the model, relative to one host; delay {DELAYS_MS[0]} ms"]
     lines.append(f"{'':<16}{'batch':>7}" + "".join(f"{hosts:>8}" for hosts in (2, 4, 8, 16)))

@@ -25,6 +25,7 @@ from star_rating.training.progress import Examples
 
 def measure(cluster: Cluster, batch_size: int, length: int, rounds: int) -> dict[str, float]:
     """Return medians in seconds, and the bytes that are added up a step."""
+    round_trip = timed(cluster, lambda: cluster.gather(None), 4 * rounds)
     collectives.start(cluster)
     start, end = slice_of(batch_size, cluster.rank, cluster.size)
     most = -(-batch_size // cluster.size)
@@ -45,6 +46,7 @@ def measure(cluster: Cluster, batch_size: int, length: int, rounds: int) -> dict
     step = tf.function(model.train_step)
     several = cluster.size > 1
     return {
+        "round_trip_seconds": round_trip,
         "compute_seconds": timed(cluster, lambda: part(batch), rounds),
         "exchange_seconds": timed(cluster, lambda: exchange(gradients), rounds) if several else 0.0,
         "step_seconds": timed(cluster, lambda: step(batch), rounds) if several else alone(model, batch, rounds),
