@@ -28,7 +28,7 @@ _BENCHMARKS = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Network:
-    """What lies between the hosts; a rate or a delay, or neither."""
+    """What lies between the hosts. A container gets either a rate or a delay; the model knows both at once."""
 
     gigabits: float | None = None
     delay_ms: float | None = None

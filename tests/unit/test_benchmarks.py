@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from prepare_fixtures import make_weights, write_tsv
 from tokenizers import Tokenizer
 from transformers_reference import load_reference
 
+from benchmarks.hosts import Exchange, Step, exchange_of
 from benchmarks.measuring import children, figure
 from benchmarks.measuring.channels import batches_of, write_channel
+from benchmarks.measuring.networks import Network
 from benchmarks.measuring.plan import WARM_UP_STEPS, make_plan, middle_of_share
 from benchmarks.measuring.reviews import draw_length, join_sentences, make_reviews, padding_share
 from benchmarks.measuring.summary import measure_child, summarise, table
@@ -206,3 +209,17 @@ class TestChildren:
         child = children.run("contestants.ours", [], tmp_path / "log", python)
         assert child.report == {"step_ends": [1.5]}
         assert child.peak_memory_bytes > 0
+
+
+def test_the_model_of_hosts_finds_what_the_measured_exchanges_are_made_of() -> None:
+    exchange = Exchange(sent_bytes=1e8, engine=2e8, delays_a_round=24)
+    networks = [Network(), Network(delay_ms=0), Network(delay_ms=1), Network(delay_ms=5)]
+    measured = [
+        {"hosts": 2, **asdict(network), "gradient_bytes": 1e8, "exchange_seconds": exchange.seconds(2, network)}
+        for network in networks
+    ]
+    assert asdict(exchange_of(measured)) == pytest.approx(asdict(exchange))
+    # Half a second for the bytes, and 2 rounds of 24 delays of 5 ms.
+    assert exchange.seconds(2, networks[-1]) == pytest.approx(0.5 + 0.24)
+    assert exchange.seconds(4, Network(gigabits=0.8)) == pytest.approx(1.5)
+    assert Step(1.0, 8.0).on(4, exchange, Network()) == pytest.approx(1.0 + 2.0 + 0.75)
