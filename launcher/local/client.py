@@ -18,7 +18,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +91,23 @@ def stop_server(state: State) -> bool:
     server = state.running_server()
     if server is None:
         return False
-    control(server, "POST", "shutdown")
+    with suppress(ServerError):  # it may end while it answers: that it has gone is what tells
+        control(server, "POST", "shutdown")
     give_up = time.monotonic() + _STOP_SECONDS
-    while state.running_server() == server:
+    while state.running_server() == server or _is_alive(server.pid):
         if time.monotonic() > give_up:
             raise ServerError(f"the server (process {server.pid}) has not ended after {_STOP_SECONDS:.0f} s")
         time.sleep(0.05)
-    for process in [process for process in _started if process.pid == server.pid]:
-        process.wait()  # it has given up its claim already; without this it would be a zombie
-        _started.remove(process)
     return True
+
+
+def _is_alive(identifier: int) -> bool:
+    """Tell whether a server that this process started still runs; one that has ended leaves no zombie."""
+    for process in [process for process in _started if process.pid == identifier]:
+        if process.poll() is None:
+            return True
+        _started.remove(process)
+    return False
 
 
 def control(server: Server, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
@@ -117,7 +125,7 @@ def control(server: Server, method: str, path: str, body: object = None) -> Any:
     except urllib.error.HTTPError as error:
         text = error.read().decode("utf-8", "replace")
         raise ServerError(_refusal(text)) from None
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise ServerError(f"the server at {server.address} does not answer: {error}") from None
 
 

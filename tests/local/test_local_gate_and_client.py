@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,21 @@ def test_the_control_api_refuses_with_a_sentence(server: LocalServer) -> None:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(ServerError, match="does not answer"):
             control(Server(0, unused.getsockname()[1]), "GET", "status")
+
+
+def test_an_answer_that_is_cut_off_is_said() -> None:
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ServerError, match="does not answer"):
+            control(Server(0, listener.getsockname()[1]), "POST", "shutdown")
+        thread.join()
 
 
 def test_an_operation_answers_with_the_error_that_was_asked_for(server: LocalServer) -> None:

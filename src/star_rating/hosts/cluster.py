@@ -47,7 +47,7 @@ class Cluster:
     ) -> None:
         self.hosts = tuple(hosts)
         self.rank = self.hosts.index(current_host)
-        self.port = _first_port(self.size)
+        self.port = _first_port(self.size) if self.size > 1 else DEFAULT_PORT
         self.addresses: tuple[str, ...] = ()
         """host:port of TensorFlow's server on each, once they have met."""
         self._link = Link(hosts, self.rank, job=job, port=self.port, on_loss=on_loss) if self.size > 1 else None
