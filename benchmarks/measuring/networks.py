@@ -45,7 +45,8 @@ def run_hosts(image: str, hosts: int, cores: float, network: Network, work: Sequ
     names = [f"h{rank + 1}" for rank in range(hosts)]
     with ExitStack() as stack:
         if network.delay_ms is None:
-            places = [["--network", stack.enter_context(_docker_network()), "--network-alias", name] for name in names]
+            shared = stack.enter_context(_docker_network())
+            places = [["--network", shared, "--network-alias", name] for name in names]
         else:
             known = [word for rank, name in enumerate(names) for word in ("--add-host", f"{name}:{wire_address(rank)}")]
             places = [["--network", "none", *known] for _ in names]
