@@ -53,8 +53,10 @@ bench-scaling: ## rate and memory for 1, 4 and 16 times the data and for batches
 	@scripts/host_weights.sh
 	PYTHONPATH=src .venv/bin/python -m benchmarks.scaling --weights .cache/weights
 
-bench-hosts: ## a step on 1, 2 and 4 hosts and on slower networks, beside a model, in containers of the image: as root
-	sudo --preserve-env=PATH .venv/bin/python -m benchmarks.hosts --image $(IMAGE)
+bench-hosts: ## a step on 1, 2 and 4 hosts and on slower networks, beside a model, in containers of the image: as root, a quarter of an hour
+	@scripts/host_python.sh
+	@scripts/engine.sh
+	.venv/bin/python -m benchmarks.hosts --image $(IMAGE)
 
 bench-prepare: ## the rate of prepare beside its tokenizer's, and its memory, on 1,000,000 reviews: two minutes
 	docker run --rm --label distilbert-trainer=run --network none --entrypoint python \

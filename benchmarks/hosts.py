@@ -64,7 +64,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=PROJECT / "benchmarks" / "results" / "hosts.json")
     options = parser.parse_args()
     if os.geteuid() != 0:
-        parser.error("the networks of containers can be shaped by root alone")
+        parser.error("only root can shape the networks of containers: sudo make bench-hosts")
     work = ["-m", "benchmarks.measuring.hosts_step", "--batch-size", f"{options.batch_size}"]
     work += ["--length", f"{options.length}", "--rounds", f"{options.rounds}"]
     measured = []

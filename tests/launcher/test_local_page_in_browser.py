@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from browser import Browser, chromium
 from local_server import ApiServer, serving
 from made_up_jobs import COUNTS, complete, fail, train
 
 pytestmark = pytest.mark.browser
-
-PATIENCE = 20.0
-"""Seconds for something to appear."""
 
 
 @pytest.fixture(scope="module")
@@ -23,78 +20,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 
 @pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-
-    options = Options()
-    options.binary_location = shutil.which("chromium") or ""
-    # In a container Chromium has no sandbox of its own, and little shared memory.
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900"):
-        options.add_argument(argument)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
-    try:
-        yield driver
-    finally:
-        driver.quit()
-
-
-class Browser:
-    """Chromium at the page."""
-
-    def __init__(self, driver: Any, server: ApiServer) -> None:
-        self._driver = driver
-        self._server = server
-
-    def open(self, place: str = "") -> None:
-        self._driver.get("about:blank")
-        self._driver.get(f"{self._server.address}/{place}")
-
-    def until(self, seen: Callable[[], Any], what: str) -> Any:
-        from selenium.common.exceptions import StaleElementReferenceException
-        from selenium.webdriver.support.wait import WebDriverWait
-
-        # The page draws anew while it is read.
-        waiting = WebDriverWait(self._driver, PATIENCE, 0.1, ignored_exceptions=[StaleElementReferenceException])
-        return waiting.until(lambda _: seen(), f"{what}; the page says: {self.text('body')}")
-
-    def all(self, selector: str) -> list[Any]:
-        found: list[Any] = self._driver.find_elements("css selector", selector)
-        return found
-
-    def text(self, selector: str) -> str:
-        return "\n".join(found.text for found in self.all(selector))
-
-    def sees(self, selector: str, text: str) -> None:
-        self.until(lambda: text in self.text(selector), f"{text!r} in {selector}")
-
-    def click(self, selector: str, text: str) -> None:
-        self.until(
-            lambda: next((found.click() or True for found in self.all(selector) if found.text == text), False),
-            f"{selector} {text!r} to click",
-        )
-
-    def run(self, script: str) -> Any:
-        return self._driver.execute_script(script)
-
-    def emulate(self, width: int, height: int, scheme: str = "light") -> None:
-        self._driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
-        )
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-    def complaints(self) -> list[str]:
-        return [entry["message"] for entry in self._driver.get_log("browser")]
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with chromium(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
 
 
 @pytest.fixture
-def browser(chromium: Any, server: ApiServer) -> Iterator[Browser]:
-    browser = Browser(chromium, server)
+def browser(driver: Any, server: ApiServer) -> Iterator[Browser]:
+    browser = Browser(driver, server.address)
     browser.emulate(1280, 900)
     browser.complaints()
     yield browser
