@@ -21,7 +21,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from launcher.aws.session import AwsError, client, explained, is_missing
+from launcher.aws.session import AwsError, client, explained, is_missing, own_command
 from launcher.errors import LauncherError
 
 LARGEST = 50 * 1024**3
@@ -52,7 +52,9 @@ def download(description: dict[str, Any], region: str, folder: Path) -> Download
     name = description["TrainingJobName"]
     if not artifact:
         status = description["TrainingJobStatus"]
-        raise AwsError(f"{name} has left no model: its status is {status}; the log says why: launcher logs {name}")
+        raise AwsError(
+            f"{name} has left no model: its status is {status}; the log says why: {own_command(f'logs {name}')}"
+        )
     model, output = folder / "model", folder / "output"
     for taken in (model, output):
         if taken.exists():

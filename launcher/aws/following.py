@@ -1,6 +1,6 @@
 """The wait loop: look, tell what is new, sleep; longer and longer while nothing changes.
 
-    for event in follow(name, look, tail, timeout=3600, poll_interval=10): ...
+    for event in follow(name, way_back, look, tail, timeout=3600, poll_interval=10): ...
 
 A look that AWS refuses because it is busy counts as nothing new; a quarter of an hour of that ends the wait.
 """
@@ -60,13 +60,17 @@ Event = Phase | LogLine | RuleVerdict | Waiting
 
 def follow(
     name: str,
+    way_back: str,
     look: Callable[[], dict[str, Any] | None],
     tail: LogTail | None,
     *,
     timeout: float | None,
     poll_interval: float,
 ) -> Iterator[Event]:
-    """Yield what is new until the job has ended and its log is complete."""
+    """Yield what is new until the job has ended and its log is complete.
+
+    `way_back` is the command that a wait which is given up names.
+    """
     began = answered = time.monotonic()
     interval = min(FIRST_INTERVAL, poll_interval)
     news = _News()
@@ -82,9 +86,9 @@ def follow(
                 yield from _rest_of(tail, min(poll_interval, QUIET_INTERVAL))
                 return
         if time.monotonic() - answered > PATIENCE:
-            raise AwsError(f"AWS has not answered for {PATIENCE:.0f} s; {name} goes on: launcher attach {name}")
+            raise AwsError(f"AWS has not answered for {PATIENCE:.0f} s; {name} goes on: {way_back}")
         if timeout is not None and time.monotonic() - began >= timeout:
-            raise WaitTimeoutError(f"{name} has not ended after {timeout:g} s, and goes on: launcher attach {name}")
+            raise WaitTimeoutError(f"{name} has not ended after {timeout:g} s, and goes on: {way_back}")
         yield Waiting(news.status, time.monotonic() - began)
         interval = min(FIRST_INTERVAL if has_news else interval * 1.5, poll_interval)
         time.sleep(interval if timeout is None else max(0.0, min(interval, began + timeout - time.monotonic())))

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from launcher.aws.following import Event, follow
 from launcher.aws.log_tail import LogTail
-from launcher.aws.session import client, explained, is_transient
+from launcher.aws.session import aws_command, client, explained, is_transient
 from launcher.errors import JobFailedError, JobStoppedError
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
@@ -42,10 +42,17 @@ class ProcessingJob:
         with explained(f"describe {self.name}"):
             return self._describe()
 
+    @property
+    def way_back(self) -> str:
+        """The command that shows the job; the launcher has none for Processing jobs."""
+        return aws_command(
+            f"sagemaker describe-processing-job --processing-job-name {self.name} --region {self.region}"
+        )
+
     def follow(self, *, timeout: float | None = None, poll_interval: float = 10.0) -> Iterator[Event]:
         """Yield statuses and log lines as they come, until the job has ended."""
         tail = LogTail(LOG_GROUP, self.name, self.region)
-        return follow(self.name, self._look, tail, timeout=timeout, poll_interval=poll_interval)
+        return follow(self.name, self.way_back, self._look, tail, timeout=timeout, poll_interval=poll_interval)
 
     def _describe(self) -> dict[str, Any]:
         description: dict[str, Any] = client("sagemaker", self.region).describe_processing_job(

@@ -86,6 +86,17 @@ only_endpoint: str | None = None
 """If set, the only address that a client may have: what is meant for the local SageMaker never reaches AWS."""
 
 
+def own_command(command: str) -> str:
+    """Return a command of the launcher's as the next one to type: it goes to the SageMaker that this process uses."""
+    name, _, rest = command.partition(" ")
+    return f"launcher {name}{' --local' if only_endpoint else ''}{' ' if rest else ''}{rest}"
+
+
+def aws_command(command: str) -> str:
+    """Return a command of the AWS CLI's, likewise."""
+    return f"aws {command}{f' --endpoint-url {only_endpoint}' if only_endpoint else ''}"
+
+
 @functools.cache
 def client(service: str, region: str | None) -> Client:
     """Return the one client for a service and region; botocore itself tries a throttled call AWS_MAX_ATTEMPTS times."""

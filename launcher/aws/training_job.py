@@ -22,7 +22,7 @@ from launcher.aws.artifacts import Downloaded, download
 from launcher.aws.following import Event, follow
 from launcher.aws.images import image_digest
 from launcher.aws.log_tail import LogLine, LogTail
-from launcher.aws.session import AwsError, NotFoundError, client, explained, is_transient, patiently
+from launcher.aws.session import AwsError, NotFoundError, client, explained, is_transient, own_command, patiently
 from launcher.errors import JobFailedError, JobStoppedError
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -58,9 +58,8 @@ class TrainingJob:
         try:
             training_job.describe()
         except NotFoundError:
-            raise NotFoundError(
-                f"there is no training job {name} in {region}: launcher list --region {region} shows what is there"
-            ) from None
+            jobs = own_command(f"list --region {region}")
+            raise NotFoundError(f"there is no training job {name} in {region}: {jobs} shows what is there") from None
         return training_job
 
     @property
@@ -86,7 +85,8 @@ class TrainingJob:
         Raises WaitTimeoutError after `timeout` seconds; the job goes on.
         """
         tail = LogTail(LOG_GROUP, self.name, self.region) if logs else None
-        return follow(self.name, self._look, tail, timeout=timeout, poll_interval=poll_interval)
+        way_back = own_command(f"attach {self.name}")
+        return follow(self.name, way_back, self._look, tail, timeout=timeout, poll_interval=poll_interval)
 
     def wait(self, *, timeout: float | None = None, poll_interval: float = 10.0) -> dict[str, Any]:
         """Wait until the job has ended and return its description; raise JobFailedError or JobStoppedError."""

@@ -11,8 +11,10 @@ import click
 from launcher.aws.console import links
 from launcher.aws.following import Event, Phase, RuleVerdict, Waiting
 from launcher.aws.log_tail import LogLine
+from launcher.aws.metrics import rule_statuses
 from launcher.aws.processing_job import ProcessingJob
 from launcher.aws.processing_job import raise_for_status as raise_for_processing
+from launcher.aws.session import own_command
 from launcher.aws.summary import summary
 from launcher.aws.training_job import TrainingJob, raise_for_status
 from launcher.errors import ExitCode, JobFailedError
@@ -30,7 +32,8 @@ def detaching(name: str, terminal: Terminal, next_commands: Sequence[str]) -> It
     try:
         yield
     except KeyboardInterrupt:
-        terminal.say(f"\ndetached: {name} goes on in SageMaker")
+        where = "the local SageMaker" if running_local() else "SageMaker"
+        terminal.say(f"\ndetached: {name} goes on in {where}")
         _say_next(next_commands, terminal)
         raise click.exceptions.Exit(ExitCode.DETACHED) from None
 
@@ -58,15 +61,16 @@ def follow(job: TrainingJob, terminal: Terminal, *, logs: bool, timeout: float |
         terminal.say("last log lines:")
         for line in last if logs else deque(job.logs(), LAST_LINES):
             terminal.say(f"  {line.host} {line.text}")
-        _say_next([f"launcher logs {job.name}"], terminal)
+        _say_next([own_command(f"logs {job.name}")], terminal)
         raise
-    _say_next([f"launcher {command} {job.name}" for command in ("download", "metrics", "lineage")], terminal)
+    rules = ["rules"] if rule_statuses(description) else []
+    _say_next(_commands(job, "download", "metrics", *rules, "lineage"), terminal)
 
 
 def follow_processing(job: ProcessingJob, terminal: Terminal, *, timeout: float | None, poll_interval: float) -> None:
     """Show a Processing job until it ends; raise JobFailedError, JobStoppedError on a bad end."""
     terminal.say(f"submitted {job.name}")
-    with detaching(job.name, terminal, [f"aws sagemaker describe-processing-job --processing-job-name {job.name}"]):
+    with detaching(job.name, terminal, [job.way_back]):
         _show(job.follow(timeout=timeout, poll_interval=poll_interval), terminal, hosts=1)
     description = job.describe()
     outputs = description["ProcessingOutputConfig"]["Outputs"]
@@ -81,7 +85,11 @@ def follow_processing(job: ProcessingJob, terminal: Terminal, *, timeout: float 
 
 
 def _ways_back(job: TrainingJob) -> list[str]:
-    return [f"launcher {command} {job.name}" for command in ("attach", "status", "stop")]
+    return _commands(job, "attach", "status", "stop")
+
+
+def _commands(job: TrainingJob, *names: str) -> list[str]:
+    return [own_command(f"{name} {job.name}") for name in names]
 
 
 def _say_next(commands: Sequence[str], terminal: Terminal) -> None:

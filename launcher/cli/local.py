@@ -185,6 +185,7 @@ def faults(folder: Path | None, output: Output, *, clear: bool) -> None:
 
 
 def _tell(job: str, folder: Path | None, what: str, body: dict[str, object]) -> None:
+    from launcher.aws.session import own_command
     from launcher.aws.training_job import find
     from launcher.local.client import control, using_local
 
@@ -192,7 +193,7 @@ def _tell(job: str, folder: Path | None, what: str, body: dict[str, object]) -> 
         assert server is not None
         name, _ = find(job, None)
         control(server, "POST", f"jobs/training/{name}/{what}", body)
-        Terminal().say(f"next: launcher attach --local {name}")
+        Terminal().say(f"next: {own_command(f'attach {name}')}")
 
 
 def _state_of(folder: Path | None) -> State:

@@ -79,11 +79,12 @@ def logs(job: str, region: str | None, output: Output) -> None:
 @options.local
 def stop(job: str, region: str | None) -> None:
     """Stop a job: it has two minutes to save what it has."""
+    from launcher.aws.session import own_command
     from launcher.aws.training_job import TrainingJob
 
     training_job = TrainingJob.attach(job, region)
     training_job.stop()
-    Terminal().say(f"{training_job.name} is being stopped\nnext: launcher attach {training_job.name}")
+    Terminal().say(f"{training_job.name} is being stopped\nnext: {own_command(f'attach {training_job.name}')}")
 
 
 COMMANDS = (list_command, status, attach, logs, stop)

@@ -30,6 +30,8 @@ enable_network_isolation = true
 max_runtime_in_seconds = 900
 """
 
+UNTIL_STOPPED = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+
 
 @pytest.fixture
 def _server_of_this_test(job_image: str, tmp_path: Path) -> Iterator[None]:  # noqa: ARG001 - jobs need the image
@@ -57,13 +59,16 @@ def test_jobs_and_their_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (tmp_path / "out" / "model" / "weights").read_text() == "weights\n"
 
     assert train(tmp_path, "fails", "echo 'No such column.' > /opt/ml/output/failure; exit 11") == 3
-    assert "error: fails failed: AlgorithmError: No such column., exit code: 11" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "error: fails failed: AlgorithmError: No such column., exit code: 11" in printed.err
+    assert "next: launcher logs --local fails" in printed.err
 
-    assert train(tmp_path, "long", "sleep 60", "--set", "stopping_condition.max_runtime_in_seconds=1") == 4
+    assert train(tmp_path, "long", UNTIL_STOPPED, "--set", "stopping_condition.max_runtime_in_seconds=1") == 4
     assert "long ran longer than stopping_condition.max_runtime_in_seconds" in capsys.readouterr().err
 
-    assert train(tmp_path, "stops", "trap 'exit 0' TERM; while :; do sleep 0.05; done", "--no-wait") == 0
+    assert train(tmp_path, "stops", UNTIL_STOPPED, "--no-wait") == 0
     assert main(["stop", "--local", "stops"]) == 0
+    assert "next: launcher attach --local stops" in capsys.readouterr().err  # without --local it would ask AWS
     assert main(["attach", "--local", "stops"]) == 4
     assert "error: stops was stopped" in capsys.readouterr().err
 
