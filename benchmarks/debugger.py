@@ -54,7 +54,7 @@ SETTINGS: dict[str, Document | None] = {
 def main() -> int:
     """Run every setting in turns, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--geometry", choices=STEPS, default="shipped")
     parser.add_argument("--quick", action="store_true", help="one round of a few steps, to see that everything runs")
     parser.add_argument("--weights", type=Path, default=os.environ.get("DISTILBERT_WEIGHTS"))

@@ -54,6 +54,16 @@ def test_drop_scales_what_it_keeps_and_lets_the_same_gradients_through(size: int
     np.testing.assert_allclose(gradient, np.where(kept, upstream / share_kept, 0), rtol=1e-6)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("seed", [[0, 1], [2**31 - 2, 10**6]])
+def test_drop_draws_the_bits_of_tensorflows_own_generator(seed: list[int], compiled: bool) -> None:  # noqa: FBT001
+    words = tf.random.stateless_uniform([500], seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
+    bits = words.numpy().view(np.uint16)
+    drop = tf.function(lambda seed: operations.drop(tf.ones([40, 25]), 0.3, seed), jit_compile=compiled)
+    kept = drop(tf.constant(seed, tf.int64)).numpy().reshape(-1) != 0
+    np.testing.assert_array_equal(kept, bits >= round(0.3 * 2**16))
+
+
 def test_gather_once_has_the_gradient_of_gather() -> None:
     rows = tf.random.stateless_normal([5, 3], [1, 2])
     index, inverse = tf.constant([4, 0, 2]), tf.constant([1, 3, 2, 3, 0])

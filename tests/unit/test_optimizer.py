@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.training.optimizer import WarmUpThenLinearDecay, build_optimizer, current_learning_rate
@@ -41,6 +42,34 @@ def test_the_constant_schedule_is_the_notebooks() -> None:
     optimizer = build(learning_rate="1e-5")
     optimizer.iterations.assign(9)
     assert current_learning_rate(optimizer) == pytest.approx(1e-5)
+
+
+def test_the_numbers_are_those_of_keras_adam() -> None:
+    options = {"learning_rate": "0.1", "learning_rate_schedule": "linear", "epsilon": "1e-4"}
+    ours = build(10, **options)
+    keras = tf_keras.optimizers.Adam(WarmUpThenLinearDecay(0.1, 1, 10), epsilon=1e-4)
+    results = []
+    for optimizer in (ours, keras):
+        table, bias = tf.Variable(tf.ones([4, 2])), tf.Variable([1.0, 2.0])
+        for step in range(5):
+            rows = tf.IndexedSlices(tf.constant([[1.0, -step], [0.5, 2.0]]), tf.constant([1, 3]), tf.constant([4, 2]))
+            optimizer.apply_gradients([(rows, table), (tf.constant([0.25, -step - 1.0]), bias)])
+        results.append((table.numpy(), bias.numpy()))
+    for our, their in zip(*results, strict=True):
+        np.testing.assert_allclose(our, their, rtol=2e-5)
+
+
+def test_what_all_variables_share_is_traced_once() -> None:
+    optimizer = build()
+    variables = [tf.Variable([1.0, 2.0]) for _ in range(3)]
+    optimizer.build(variables)
+    apply = tf.function(lambda: optimizer.apply_gradients([(tf.ones([2]), variable) for variable in variables]))
+    operations = [operation.type for operation in apply.get_concrete_function().graph.get_operations()]
+    assert operations.count("ResourceApplyAdam") == 3
+    assert operations.count("Pow") == 2
+    apply()
+    optimizer.apply_gradients([(tf.ones([2]), variable) for variable in variables])  # and nothing of a graph stays
+    assert int(optimizer.iterations) == 2
 
 
 def test_weight_decay_shrinks_kernels_and_leaves_biases_and_layer_norms() -> None:

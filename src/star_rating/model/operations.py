@@ -54,11 +54,12 @@ def drop(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
     """
     threshold = round(rate * 2**16)
     size = tf.size(x)
-    # Philox by name, as the default differs by device.
-    words = tf.random.stateless_uniform(
-        [(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+    # The bits of tf.random.stateless_uniform(alg="philox"), which has forty operations to trace, most for its key.
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    words = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[(size + 1) // 2], key=key, counter=counter, alg=tf.random.Algorithm.PHILOX.value, dtype=tf.uint32
     )
-    bits = tf.reshape(tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:size], tf.shape(x))
+    bits = tf.reshape(tf.slice(tf.reshape(tf.bitcast(words, tf.uint16), [-1]), [0], [size]), tf.shape(x))
     kept = tf.cast(bits >= tf.constant(threshold, tf.uint16), x.dtype)
     return _times_constant(x, kept * tf.constant(2**16 / (2**16 - threshold), x.dtype))
 
