@@ -216,5 +216,5 @@ def find(job: str, region: str | None) -> tuple[str, str]:
         return job, region
     newest = list_jobs(region, limit=1)
     if not newest:
-        raise NotFoundError(f"there is no training job in {region}; submit one with launcher train")
+        raise NotFoundError(f"there is no training job in {region}; submit one with {own_command('train')}")
     return newest[0]["job"], region
