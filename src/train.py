@@ -84,7 +84,6 @@ def train_and_evaluate(
     from star_rating.hosts.part import work_of
     from star_rating.model import checkpoint, weights
     from star_rating.results import run_record
-    from star_rating.results.artifacts import write_artifacts
     from star_rating.results.export import require_space
     from star_rating.training import acceleration
     from star_rating.training.fit import fit
@@ -116,6 +115,9 @@ def train_and_evaluate(
     supervision = work.supervision(stop, watchdog, profile)
     trained = fit(work, contract, pretrained, accelerated, checkpointing=checkpointing, supervision=supervision)
     hosts = work.hosts(trained.model)
+    # Not before: it brings matplotlib, and the first step does not have to wait for that.
+    from star_rating.results.artifacts import write_artifacts
+
     artifacts = write_artifacts(work, trained, source.folder, contract.model_dir, supervision)
 
     profile_record = profile.finish()

@@ -54,14 +54,12 @@ class Checkpoint:
     config: DistilBertConfig
     tensors: Mapping[str, npt.NDArray[np.float32]]
     """float32 by name, the body's with the `distilbert.` prefix, PyTorch's layouts."""
-    sha256: str
-    """Of model.safetensors."""
 
 
 def load(folder: Path) -> Checkpoint:
     """Read a folder; a WeightsError says what is wrong with it and what to do."""
     config, path = read_config(folder), find_weights(folder)
-    return Checkpoint(folder, config, _read_tensors(path), file_sha256(path))
+    return Checkpoint(folder, config, _read_tensors(path))
 
 
 def read_config(folder: Path) -> DistilBertConfig:
