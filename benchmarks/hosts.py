@@ -65,6 +65,7 @@ def main() -> int:
     options = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("only root can shape the networks of containers: sudo make bench-hosts")
+    environment = run_hosts(options.image, 1, options.cores, Network(), ["-m", "benchmarks.measuring.environment"])
     work = ["-m", "benchmarks.measuring.hosts_step", "--batch-size", f"{options.batch_size}"]
     work += ["--length", f"{options.length}", "--rounds", f"{options.rounds}"]
     measured = []
@@ -78,6 +79,7 @@ def main() -> int:
         json.dumps(
             {
                 "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                **environment,
                 "cores_a_host": options.cores,
                 "batch_size": options.batch_size,
                 "max_seq_length": options.length,
