@@ -56,6 +56,7 @@ bench-scaling: ## rate and memory for 1, 4 and 16 times the data and for batches
 bench-hosts: ## a step on 1, 2 and 4 hosts and on slower networks, beside a model, in containers of the image: as root, a quarter of an hour
 	@scripts/host_python.sh
 	@scripts/engine.sh
+	@scripts/build_image.sh $(IMAGE)
 	.venv/bin/python -m benchmarks.hosts --image $(IMAGE)
 
 bench-prepare: ## the rate of prepare beside its tokenizer's, and its memory, on 1,000,000 reviews: two minutes

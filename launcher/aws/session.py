@@ -88,8 +88,8 @@ only_endpoint: str | None = None
 
 def own_command(command: str) -> str:
     """Return a command of the launcher's as the next one to type: it goes to the SageMaker that this process uses."""
-    name, _, rest = command.partition(" ")
-    return f"launcher {name}{' --local' if only_endpoint else ''}{' ' if rest else ''}{rest}"
+    name, *rest = command.split()
+    return " ".join(["launcher", name, *(["--local"] if only_endpoint else []), *rest])
 
 
 def aws_command(command: str) -> str:

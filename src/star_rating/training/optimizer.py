@@ -50,8 +50,8 @@ class OfStep:
 class FusedAdam(tf_keras.optimizers.Adam):
     """Keras's Adam with each variable's update as one of TensorFlow's kernels.
 
-    The same numbers but for rounding; one pass over memory where Keras takes a dozen, and two operations to trace where
-    it has forty. Embeddings are updated whole, as in Keras's: Adam moves also the rows that a batch does not have.
+    The same numbers but for rounding; one pass over memory where Keras takes a dozen, and a fifth of the operations to
+    trace. Embeddings are updated whole, as in Keras's: Adam moves also the rows that a batch does not have.
     """
 
     _of_step: OfStep | None = None
