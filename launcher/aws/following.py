@@ -116,8 +116,10 @@ class _News:
 
     def of(self, description: dict[str, Any] | None, tail: LogTail | None) -> Iterator[Event]:
         if description is not None:
-            yield from self._new_phases(description)
-            yield from self._new_verdicts(description)
+            phases, verdicts = self._new_phases(description), self._new_verdicts(description)
+            # A rule's last verdict often comes in one answer with the job's end: the end is what is told last.
+            for events in (verdicts, phases) if has_ended(description) else (phases, verdicts):
+                yield from events
         if tail is not None:
             yield from tail.new_lines()
 
