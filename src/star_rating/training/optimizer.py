@@ -36,8 +36,8 @@ class WarmUpThenLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
 
 
 @dataclass(frozen=True)
-class OfStep:
-    """What the update of every variable takes from the step: float32 scalars."""
+class SharedScalars:
+    """What the updates of all variables share in a step: float32 scalars."""
 
     learning_rate: tf.Tensor
     beta_1: tf.Tensor
@@ -54,38 +54,38 @@ class FusedAdam(tf_keras.optimizers.Adam):
     trace. Embeddings are updated whole, as in Keras's: Adam moves also the rows that a batch does not have.
     """
 
-    _of_step: OfStep | None = None
+    _shared: SharedScalars | None = None
 
     def apply_gradients(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - Keras's
         """Update all variables; what they share is computed with the first of them."""
-        self._of_step = None
+        self._shared = None
         try:
             return super().apply_gradients(*arguments, **options)
         finally:
-            self._of_step = None  # tensors of a graph that is traced, and of no use outside
+            self._shared = None  # tensors of a graph that is traced, and of no use outside
 
     def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
         """Update one variable and its moments."""
         index = self._index_dict[self._var_key(variable)]
-        if self._of_step is None:
-            self._of_step = self._this_step()
+        if self._shared is None:
+            self._shared = self._shared_of_this_step()
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].handle,
             v=self._velocities[index].handle,
-            beta1_power=self._of_step.beta_1_power,
-            beta2_power=self._of_step.beta_2_power,
-            lr=self._of_step.learning_rate,
-            beta1=self._of_step.beta_1,
-            beta2=self._of_step.beta_2,
-            epsilon=self._of_step.epsilon,
+            beta1_power=self._shared.beta_1_power,
+            beta2_power=self._shared.beta_2_power,
+            lr=self._shared.learning_rate,
+            beta1=self._shared.beta_1,
+            beta2=self._shared.beta_2,
+            epsilon=self._shared.epsilon,
             grad=tf.convert_to_tensor(gradient),
         )
 
-    def _this_step(self) -> OfStep:
+    def _shared_of_this_step(self) -> SharedScalars:
         number = tf.cast(self.iterations + 1, tf.float32)
         beta_1, beta_2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
-        return OfStep(
+        return SharedScalars(
             learning_rate=tf.cast(self.learning_rate, tf.float32),
             beta_1=beta_1,
             beta_2=beta_2,
