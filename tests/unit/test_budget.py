@@ -74,6 +74,17 @@ def test_a_short_run_is_not_measured_and_the_reason_has_both_times(trial: Trial)
         budget.budget(replace(trial, steps=50), MODES, 250, share=0.05)
 
 
+def test_where_float32_has_nothing_but_xla_to_compare_with_a_compilation_must_fit_too(trial: Trial) -> None:
+    # Ten minutes of steps of two seconds: half a minute to measure in, and XLA alone takes longer.
+    tokens = budget.tokens_per_record(trial.channel, LENGTH)
+    rate = 250 * budget.seconds_per_step(BASE, trial.hyperparameters, tokens, 250) / 2
+    ten_minutes = replace(trial, steps=300)
+    compiled = Mode(xla=True, compute_dtype="float32")
+    assert budget.budget(ten_minutes, [MODES[0], MODES[1], compiled], rate, share=0.08) == pytest.approx(48, rel=0.01)
+    with pytest.raises(NotWorthItError, match="the run may take about 10 min, and measuring about 80 s"):
+        budget.budget(ten_minutes, [MODES[0], compiled], rate, share=0.08)
+
+
 def test_measuring_must_fit_into_the_memory_that_is_free(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroup, "free_memory", lambda: 2_000_000_000)
     with pytest.raises(NotWorthItError, match=r"measuring may take 3\.\d GB of memory, and 2\.0 GB are free"):

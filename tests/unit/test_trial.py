@@ -77,7 +77,19 @@ def test_modes_take_turns_and_those_with_xla_come_after() -> None:
 def test_a_mode_that_fails_is_left_out_with_its_error() -> None:
     events = list(run([FLOAT32, BFLOAT16], Steps(failing=BFLOAT16).start, time.monotonic() + 60, no_sooner))
     assert {"mode": 1, "reason": "ValueError: no kernel for it"} in events
-    assert modes_of(events) == [0, 1, *[0] * ROUNDS]
+    assert modes_of(events) == [0, 1, 0]
+
+
+def test_a_mode_that_is_alone_is_measured_as_far_as_tells_what_the_run_takes() -> None:
+    seen: list[float] = []
+
+    def until_for(seconds_per_step: float) -> float:
+        seen.append(seconds_per_step)
+        return math.inf
+
+    events = list(run([FLOAT32, COMPILED], Steps(pause=0.01).start, time.monotonic() + 60, until_for))
+    assert modes_of(events) == [0, 0, 1, *[0, 1] * ROUNDS]
+    assert seen == [pytest.approx(0.01, rel=0.5)] * 2
 
 
 def test_a_mode_that_does_not_fit_into_the_time_left_is_not_begun() -> None:

@@ -19,7 +19,7 @@ from star_rating.hyperparameters import Hyperparameters
 from star_rating.model.config import DistilBertConfig
 from star_rating.training import cgroup
 from star_rating.training.mode import BFLOAT16, FLOAT32, Mode
-from star_rating.training.trial import ROUNDS, Trial
+from star_rating.training.trial import FIRST_STEPS, ROUNDS, Trial
 
 MOST_SECONDS = 180.0
 """Of a trial, however long the run."""
@@ -52,8 +52,7 @@ def budget(trial: Trial, modes: Sequence[Mode], matmul_rate: float, share: float
     tokens = tokens_per_record(trial.channel, hyperparameters.max_seq_length)
     step = seconds_per_step(config, hyperparameters, tokens, matmul_rate)
     run = step * trial.steps
-    without_xla = sum(not mode.xla for mode in modes)
-    needed = START_SECONDS + without_xla * (TRACE_SECONDS + (1 + ROUNDS) * step)
+    needed = _seconds_to_compare(modes, step)
     if needed > min(MOST_SECONDS, share * run):
         raise NotWorthItError(
             f"the run may take about {_duration(run)}, and measuring about {_duration(needed)}, which is more than "
@@ -63,6 +62,14 @@ def budget(trial: Trial, modes: Sequence[Mode], matmul_rate: float, share: float
     if wanted > free:
         raise NotWorthItError(f"measuring may take {wanted / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free")
     return min(MOST_SECONDS, share * run)
+
+
+def _seconds_to_compare(modes: Sequence[Mode], step: float) -> float:
+    """Return what a trial takes to have two modes to compare: those without XLA, or the only one and a compiled one."""
+    first_step = TRACE_SECONDS + step
+    without_xla = sum(not mode.xla for mode in modes)
+    compiled = FIRST_STEPS[True] * first_step if without_xla == 1 else 0.0
+    return START_SECONDS + without_xla * (first_step + ROUNDS * step) + compiled
 
 
 def matmul_rates() -> Mapping[str, float]:

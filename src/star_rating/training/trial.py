@@ -29,6 +29,8 @@ from star_rating.training.mode import Mode
 
 ROUNDS = 4
 """Steps of each mode after its first, in turns with the other modes."""
+FIRST_STEPS = {False: 3.0, True: 7.0}
+"""How many times the first mode's first step another mode may take with its rounds, without XLA and with it."""
 GRACE_SECONDS = 10.0
 """Beyond the child's own alarm."""
 

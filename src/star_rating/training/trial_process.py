@@ -33,7 +33,7 @@ from star_rating.training.buckets import bucketed
 from star_rating.training.build import build_model
 from star_rating.training.compiled_step import CompiledStep
 from star_rating.training.mode import Mode
-from star_rating.training.trial import ROUNDS
+from star_rating.training.trial import FIRST_STEPS, ROUNDS
 
 BATCHES = 12
 """Looked at, for some that have one shape: XLA compiles anew for each."""
@@ -43,8 +43,6 @@ CHEAP_SECONDS = 0.2
 """Of a step: up to it all rounds are made, as noise is large there and a round costs little."""
 LOST = 1.5
 """How many times the fastest mode's time a step may take; what takes more, no compiler was seen to make up for."""
-FACTOR = {False: 3.0, True: 7.0}
-"""How many times the first mode's first step another mode may take with its rounds, without XLA and with it."""
 
 Event = Mapping[str, Any]
 Step = Callable[[], float]
@@ -87,15 +85,15 @@ def run(
     A mode that may not be done `until` then, a value of time.monotonic(), is left out; once rounds have shown what a
     step of the first mode takes, `until_for` that is the limit if it is sooner. Rounds follow once all modes without
     XLA have started, and again after each that XLA compiles: a compilation that outlasts the trial takes nothing away.
-    A mode that has lost takes no part in later rounds, and XLA is not tried for its dtype; a mode that is left alone
-    then is measured no further.
+    A mode that has lost takes no part in later rounds, and XLA is not tried for its dtype; a mode that is alone is
+    measured no further than the one round that tells what the run will take.
     """
     running: dict[int, Step] = {}
     first_step = 0.0
     seconds: dict[int, list[float]] = defaultdict(list)
     last_without_xla = sum(not mode.xla for mode in modes) - 1
     for index, mode in enumerate(modes):
-        needed, left = FACTOR[mode.xla] * first_step, until - time.monotonic()
+        needed, left = FIRST_STEPS[mode.xla] * first_step, until - time.monotonic()
         if mode.xla and (lost := _lost(mode.compute_dtype, modes, seconds)):
             yield {"mode": index, "reason": lost}
         elif needed > left:
@@ -125,11 +123,10 @@ def _rounds(running: dict[int, Step], seconds: dict[int, list[float]]) -> Iterat
             yield event
         fastest = {number: min(seconds[number]) for number in running}  # of so few, a median has what is odd in it
         best = min(fastest.values(), default=0.0)
-        if finished < (ENOUGH_ROUNDS if best > CHEAP_SECONDS else ROUNDS):
-            continue
-        for number, own in fastest.items():
-            if own > LOST * best:
-                del running[number]
+        if finished >= (ENOUGH_ROUNDS if best > CHEAP_SECONDS else ROUNDS):
+            for number, own in fastest.items():
+                if own > LOST * best:
+                    del running[number]
         if len(running) < 2:
             return
 
