@@ -5,7 +5,7 @@
 
 All start from one checkpoint of DistilBERT-base's geometry (random weights, 66 million) and see the same reviews. A
 contestant is a process of its own; those of a round run one after the other, in an order that rotates, and a float32
-matrix product of 4096 x 4096 before and after the round says how fast the machine was meanwhile. Prints a table a case;
+matrix product before and after the round says how fast the machine was meanwhile. Prints a table a case;
 writes the numbers of every round as JSON, and the medians as a picture, after each case; ratios are of one case, whose
 rounds belong together, and cases may come from several runs on one kind of machine.
 """

@@ -62,7 +62,7 @@ def trial(job: TrainingJob, use_xla: Switch, use_amp: Switch, *, steps: int = 10
 @pytest.fixture(params=["bfloat16 is fast"])
 def rates(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = request.param == "bfloat16 is fast"
-    monkeypatch.setattr(budget, "matmul_rates", lambda: {"float32": 250.0, "bfloat16": 900.0 if fast else 60.0})
+    monkeypatch.setattr(budget, "matmul_rate", {"float32": 250.0, "bfloat16": 900.0 if fast else 60.0}.__getitem__)
 
 
 SLOW_BFLOAT16 = pytest.mark.parametrize("rates", ["bfloat16 is slow"], indirect=True)
@@ -127,6 +127,16 @@ def test_with_nothing_to_compare_nothing_is_measured(job: TrainingJob) -> None:
     assert "matrix products run at 60 GFLOP/s in bfloat16" in decided.reason
 
 
+@pytest.mark.parametrize("known", [InstructionSet(best="AVX2"), InstructionSet(best="AVX512_CORE_AMX", limit="AVX2")])
+def test_without_avx512_bfloat16_is_not_even_multiplied(
+    job: TrainingJob, monkeypatch: pytest.MonkeyPatch, known: InstructionSet
+) -> None:
+    monkeypatch.setattr(budget, "matmul_rate", {"float32": 125.0}.__getitem__)
+    decided = decide(trial(job, "False", "auto"), replace(MACHINE, instruction_set=known))
+    assert (decided.mode, decided.measured) == (FLOAT32, ())
+    assert decided.reason.endswith("oneDNN multiplies in bfloat16 with AVX-512 alone, which is not here")
+
+
 def test_a_short_run_is_float32_without_xla_and_says_why(job: TrainingJob) -> None:
     decided = decide(trial(job, "auto", "auto", steps=3), MACHINE)
     assert (decided.mode, decided.measured) == (FLOAT32, ())
@@ -169,7 +179,7 @@ def test_a_run_with_xla_learns_what_a_step_without_it_takes(job: TrainingJob) ->
 
 def test_a_resumed_run_keeps_its_decision(job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(budget, "matmul_rates", lambda: {"float32": 250.0, "bfloat16": 900.0})
+        patch.setattr(budget, "matmul_rate", {"float32": 250.0, "bfloat16": 900.0}.__getitem__)
         before = decide(trial(job, "auto", "auto"), MACHINE)
     elsewhere = replace(MACHINE, instruction_set=InstructionSet(best="AVX2"))
     resumed = decide(trial(job, "auto", "auto"), elsewhere, earlier=before.record())

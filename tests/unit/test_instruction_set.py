@@ -61,10 +61,14 @@ def test_an_advertised_instruction_that_traps_limits_onednn_and_xla_to_the_one_b
 ) -> None:
     environ: dict[str, str] = {}
     found = choose(environ, lying_ladder(trapping))
-    assert environ == {"ONEDNN_MAX_CPU_ISA": best, "XLA_FLAGS": f"--xla_cpu_max_isa={in_xla}"}
+    assert environ == {
+        "TF_ENABLE_ONEDNN_OPTS": "1",
+        "ONEDNN_MAX_CPU_ISA": best,
+        "XLA_FLAGS": f"--xla_cpu_max_isa={in_xla}",
+    }
     assert (found.best, found.trapped, found.limit) == (best, trapping, best)
     assert found.problem == "ends a process by SIGILL"
-    assert not found.has_amx
+    assert not found.allows("AVX512_CORE_AMX")
     assert caplog.messages == [
         f"this processor advertises {trapping}, which ends a process by SIGILL; oneDNN and XLA are limited to {best}"
     ]
@@ -73,8 +77,8 @@ def test_an_advertised_instruction_that_traps_limits_onednn_and_xla_to_the_one_b
 def test_nothing_is_limited_where_everything_works() -> None:
     environ: dict[str, str] = {}
     found = choose(environ, [Rung(rung.name, ALWAYS, RETURN) for rung in LADDER[:-1]])
-    assert environ == {}
-    assert found.has_amx
+    assert environ == {"TF_ENABLE_ONEDNN_OPTS": "1"}
+    assert found.allows("AVX512_CORE_AMX")
 
 
 @pytest.mark.parametrize("wanted", ["AVX2", "AVX512_CORE_FP16", "avx512_core"])
@@ -111,11 +115,37 @@ def test_a_users_limit_below_amx_means_that_amx_is_not_used() -> None:
     environ = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
     found = choose(environ, [Rung(rung.name, ALWAYS, RETURN) for rung in LADDER[:-1]])
     assert found.best == "AVX512_CORE_AMX"
-    assert not found.has_amx
+    assert not found.allows("AVX512_CORE_AMX")
 
 
 def test_a_processor_that_advertises_nothing_is_left_alone() -> None:
-    assert probe(LADDER, frozenset()) == InstructionSet()
+    nothing = probe(LADDER, frozenset())
+    assert nothing == InstructionSet()
+    assert nothing.allows("AVX512_CORE")
+
+
+def test_a_user_can_turn_onednn_off() -> None:
+    environ = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    choose(environ, [])
+    assert environ == {"TF_ENABLE_ONEDNN_OPTS": "0"}
+
+
+PRODUCT = """
+import os
+from star_rating.training import instruction_set
+instruction_set.choose(os.environ)
+import tensorflow as tf
+tf.function(tf.matmul)(tf.ones([256, 256]), tf.ones([256, 256]))
+"""
+
+
+def test_tensorflow_multiplies_with_onednn_whatever_the_processor() -> None:
+    untouched = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment = {**untouched, "PYTHONPATH": str(Path(instruction_set.__file__).parents[2]), "ONEDNN_VERBOSE": "1"}
+    finished = subprocess.run(
+        [sys.executable, "-c", PRODUCT], check=True, env=environment, capture_output=True, text=True
+    )
+    assert re.search("onednn_verbose.*,exec,cpu,.*256x256:256x256", finished.stdout)
 
 
 def test_amx_is_not_trusted_where_the_probe_cannot_run(
@@ -124,7 +154,8 @@ def test_amx_is_not_trusted_where_the_probe_cannot_run(
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     environ: dict[str, str] = {}
     found = choose(environ, [replace(rung, flags=ALWAYS) for rung in LADDER])
-    assert environ == {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "XLA_FLAGS": "--xla_cpu_max_isa=AVX512"}
+    assert environ["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE"
+    assert environ["XLA_FLAGS"] == "--xla_cpu_max_isa=AVX512"
     assert found.trapped == "AVX512_CORE_AMX"
     assert "could not be tried here" in caplog.text
 
@@ -133,7 +164,7 @@ def test_a_processor_without_amx_is_trusted_where_the_probe_cannot_run(monkeypat
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     environ: dict[str, str] = {}
     found = choose(environ, [rung for rung in LADDER if not rung.tiles])
-    assert environ == {}
+    assert environ == {"TF_ENABLE_ONEDNN_OPTS": "1"}
     assert found.problem is not None
 
 

@@ -43,6 +43,8 @@ SHARE_TO_DECIDE = 0.05
 """Of the run's expected time, that a trial may take if a switch is `auto`."""
 SHARE_TO_WARN = 0.02
 """The same if nothing is left to decide, and all that can come of it is a warning."""
+BFLOAT16_PRODUCTS = "AVX512_CORE"
+"""The lowest instruction set with which oneDNN multiplies in bfloat16; TensorFlow says on stderr if it is asked to."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def decide(trial: Trial, machine: Machine, earlier: Mapping[str, Any] | None = N
     elif machine.gpu:
         mode, why = allowed[0], "nothing is measured on a GPU"
     else:
-        measured, why = _measure(trial, allowed)
+        measured, why = _measure(trial, allowed, machine.instruction_set)
         mode, why = fastest(allowed, measured, trial.steps) if measured else (allowed[0], why)
     settings = f"use_xla={use_xla}, use_amp={use_amp}"
     reason = settings if len(allowed) == 1 else f"{settings}: {why}"
@@ -126,12 +128,18 @@ def allowed_modes(use_xla: Switch, use_amp: Switch, *, gpu: bool) -> list[Mode]:
     return [Mode(xla, dtype) for xla, dtype in itertools.product(compiled, dtypes)]
 
 
-def _measure(trial: Trial, allowed: Sequence[Mode]) -> tuple[tuple[Measurement, ...], str]:
+def _measure(
+    trial: Trial, allowed: Sequence[Mode], instruction_set: InstructionSet
+) -> tuple[tuple[Measurement, ...], str]:
     """Return what a trial measured, or nothing and why; warn of a `use_amp` that costs time."""
     use_amp = trial.hyperparameters.use_amp
-    rates = budget.matmul_rates()
-    bfloat16_is_slow = rates[BFLOAT16] < rates[FLOAT32]
-    speeds = f"matrix products run at {rates[BFLOAT16]:.0f} GFLOP/s in bfloat16, at {rates[FLOAT32]:.0f} in float32"
+    float32_rate = budget.matmul_rate(FLOAT32)
+    if instruction_set.allows(BFLOAT16_PRODUCTS):
+        bfloat16_rate = budget.matmul_rate(BFLOAT16)
+        bfloat16_is_slow = bfloat16_rate < float32_rate
+        speeds = f"matrix products run at {bfloat16_rate:.0f} GFLOP/s in bfloat16, at {float32_rate:.0f} in float32"
+    else:
+        bfloat16_is_slow, speeds = True, "oneDNN multiplies in bfloat16 with AVX-512 alone, which is not here"
     known_bad = bfloat16_is_slow and use_amp != "True"
     left_out = [mode for mode in _of_interest(allowed) if mode.amp and known_bad]
     modes = [mode for mode in _of_interest(allowed) if mode not in left_out]
@@ -139,7 +147,7 @@ def _measure(trial: Trial, allowed: Sequence[Mode]) -> tuple[tuple[Measurement, 
         return (), speeds
     try:
         share = SHARE_TO_DECIDE if len(allowed) > 1 else SHARE_TO_WARN
-        seconds = budget.budget(trial, modes, rates[FLOAT32], share)
+        seconds = budget.budget(trial, modes, float32_rate, share)
     except budget.NotWorthItError as problem:
         if bfloat16_is_slow and use_amp == "True":
             log.warning("use_amp=True makes this run slower: %s", speeds)

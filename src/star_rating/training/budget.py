@@ -1,7 +1,7 @@
 """Whether measuring pays: what a run is expected to take on this machine, and what part of that a trial may cost.
 
-    rates = matmul_rates()                              # a tenth of a second
-    seconds = budget(trial, modes, rates["float32"], share=0.05)
+    rate = matmul_rate("float32")                       # a twentieth of a second
+    seconds = budget(trial, modes, rate, share=0.05)
 
 The expectation is rough, within a factor of two: it decides whether to measure, not what is taken.
 """
@@ -9,7 +9,7 @@ The expectation is rough, within a factor of two: it decides whether to measure,
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -18,7 +18,7 @@ from star_rating.data.pipeline import evaluation_batches
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model.config import DistilBertConfig
 from star_rating.training import cgroup
-from star_rating.training.mode import BFLOAT16, FLOAT32, Mode
+from star_rating.training.mode import Mode
 from star_rating.training.trial import FIRST_STEPS, ROUNDS, Trial
 
 MOST_SECONDS = 180.0
@@ -72,12 +72,8 @@ def _seconds_to_compare(modes: Sequence[Mode], step: float) -> float:
     return START_SECONDS + without_xla * (first_step + ROUNDS * step) + compiled
 
 
-def matmul_rates() -> Mapping[str, float]:
-    """Return dtype -> GFLOP/s of a matrix product in float32 and in bfloat16, the best of a few."""
-    return {dtype: _matmul_rate(dtype) for dtype in (FLOAT32, BFLOAT16)}
-
-
-def _matmul_rate(dtype: str) -> float:
+def matmul_rate(dtype: str) -> float:
+    """Return the GFLOP/s of a matrix product, the best of a few."""
     left, right = tf.ones([ROWS, INNER], dtype), tf.ones([INNER, COLUMNS], dtype)
     seconds = []
     for _ in range(REPETITIONS):
