@@ -2,8 +2,9 @@
 
 check(job, findings)
 
-fp16 is not supported on CPUs, bfloat16 is fast with AMX alone; XLA made the training step 1.34 times slower on a CPU
-(README.md, Numbers). `auto` lets the image decide on the host itself.
+fp16 is not supported on CPUs. Of the processors that SageMaker trains on, those with AMX compute bfloat16 fast; AMD's
+with AVX512_BF16 do too (README.md, Numbers), and are not among them. XLA made the training step 1.34 times slower on
+two cores of Sapphire Rapids. `auto` lets the image decide on the host itself.
 """
 
 from __future__ import annotations
