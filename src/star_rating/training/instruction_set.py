@@ -6,7 +6,7 @@ Some virtual machines advertise AMX and kill the process with SIGILL at its firs
 matrix product. So each instruction that the processor advertises is run once, in a child process that may die of it.
 Takes about 25 ms.
 
-By itself TensorFlow leaves oneDNN alone on processors without VNNI (ml.c4, ml.m4, many of ml.c5 and ml.m5); a step of
+By itself TensorFlow leaves oneDNN alone on processors without VNNI (ml.c4, and ml.c5 where it is a Skylake); a step of
 DistilBERT-base took 1.16 times as long without it (AMD EPYC with AVX2, two cores). oneDNN reads ONEDNN_MAX_CPU_ISA
 once; its names and their order are those of its developer guide, "CPU Dispatcher Control". XLA makes its code through
 LLVM, which oneDNN's limit does not bind: it has a flag of its own.
