@@ -164,7 +164,8 @@ class TestMixedPrecision:
         assert not np.array_equal(logits[mixed], logits[exact])
         np.testing.assert_allclose(logits[mixed], logits[exact], atol=0.02)
         difference = sum(np.square(m - e).sum() for m, e in zip(gradients[mixed], gradients[exact], strict=True))
-        assert difference < 0.05**2 * sum(np.square(e).sum() for e in gradients[exact])
+        # 0.08 where a processor has no bfloat16 products and adds up in bfloat16, below 0.05 elsewhere.
+        assert difference < 0.1**2 * sum(np.square(e).sum() for e in gradients[exact])
 
     @pytest.mark.usefixtures("mixed_bfloat16")
     def test_trains(self, pretrained: checkpoint.Checkpoint, batch: Batch) -> None:
