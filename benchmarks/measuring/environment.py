@@ -9,8 +9,11 @@ import json
 import os
 
 from star_rating.results import run_record
+from star_rating.training.instruction_set import LADDER, probe, processor_flags
 
 if __name__ == "__main__":
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    machine = {**run_record.machine(), "memory_bytes": memory}
+    # A processor's name says little in a virtual machine: two generations of EPYC have the same.
+    instruction_set = probe(LADDER, processor_flags()).best
+    machine = {**run_record.machine(), "memory_bytes": memory, "instruction_set": instruction_set}
     print("\n" + json.dumps({"machine": machine, "versions": run_record.versions()}))
