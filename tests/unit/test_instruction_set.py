@@ -139,6 +139,7 @@ tf.function(tf.matmul)(tf.ones([256, 256]), tf.ones([256, 256]))
 """
 
 
+@pytest.mark.slow
 def test_tensorflow_multiplies_with_onednn_whatever_the_processor() -> None:
     untouched = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     environment = {**untouched, "PYTHONPATH": str(Path(instruction_set.__file__).parents[2]), "ONEDNN_VERBOSE": "1"}

@@ -141,6 +141,7 @@ def keras_settings() -> Iterator[None]:
     tf_keras.mixed_precision.set_global_policy(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("keras_settings")
 def test_every_mode_starts_from_the_same_weights_and_seeds_and_sees_the_same_batches(trial: Trial) -> None:
     losses = []
