@@ -73,6 +73,11 @@ def test_a_short_run_is_not_measured_and_the_reason_has_both_times(trial: Trial)
         budget.budget(replace(trial, steps=50), MODES, 250, share=0.05)
 
 
+def test_measuring_that_takes_longer_than_any_trial_may_is_refused_with_that_limit(trial: Trial) -> None:
+    with pytest.raises(NotWorthItError, match=r"measuring about .*, which is more than the 180 s allowed"):
+        budget.budget(replace(trial, steps=10**6), MODES, matmul_rate=1, share=0.05)
+
+
 def test_where_float32_has_nothing_but_xla_to_compare_with_a_compilation_must_fit_too(trial: Trial) -> None:
     # Ten minutes of steps of two seconds: half a minute to measure in, and XLA alone takes longer.
     tokens = budget.tokens_per_record(trial.channel, LENGTH)

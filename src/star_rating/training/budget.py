@@ -1,6 +1,6 @@
 """Whether measuring pays: what a run is expected to take on this machine, and what part of that a trial may cost.
 
-    rate = matmul_rate("float32")                       # a twentieth of a second
+    rate = matmul_rate("float32")                       # below a tenth of a second
     seconds = budget(trial, modes, rate, share=0.05)
 
 The expectation is rough, within a factor of two: it decides whether to measure, not what is taken.
@@ -52,16 +52,17 @@ def budget(trial: Trial, modes: Sequence[Mode], matmul_rate: float, share: float
     tokens = tokens_per_record(trial.channel, hyperparameters.max_seq_length)
     step = seconds_per_step(config, hyperparameters, tokens, matmul_rate)
     run = step * trial.steps
-    needed = _seconds_to_compare(modes, step)
-    if needed > min(MOST_SECONDS, share * run):
+    needed, allowed = _seconds_to_compare(modes, step), min(MOST_SECONDS, share * run)
+    if needed > allowed:
+        limit = f"{share:.0%} of it" if allowed < MOST_SECONDS else f"the {MOST_SECONDS:.0f} s allowed"
         raise NotWorthItError(
             f"the run may take about {_duration(run)}, and measuring about {_duration(needed)}, which is more than "
-            f"{share:.0%} of it"
+            f"{limit}"
         )
     wanted, free = memory(config, hyperparameters, modes), cgroup.free_memory()
     if wanted > free:
         raise NotWorthItError(f"measuring may take {wanted / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free")
-    return min(MOST_SECONDS, share * run)
+    return allowed
 
 
 def _seconds_to_compare(modes: Sequence[Mode], step: float) -> float:
