@@ -7,6 +7,7 @@ sentence = cause_of_death(signal.SIGKILL, out_of_memory=(out_of_memory_kills() o
 
 from __future__ import annotations
 
+import resource
 import signal
 from pathlib import Path
 
@@ -49,6 +50,12 @@ _SENTENCES = {
     ),
 }
 
+_PROCESS_LIMITS = {resource.RLIMIT_DATA: "ulimit data", resource.RLIMIT_AS: "ulimit as"}
+"""What refuses a process memory where the kernel would kill it: docker run --ulimit's names."""
+
+_OF_REFUSED_MEMORY = (signal.SIGABRT, signal.SIGSEGV)
+"""How native code ends that did not expect a refusal; TensorFlow may do so while it reports one."""
+
 
 def cause_of_death(signal_number: int, *, out_of_memory: bool) -> str:
     """Return the sentence for a training process that a signal killed."""
@@ -58,6 +65,14 @@ def cause_of_death(signal_number: int, *, out_of_memory: bool) -> str:
         return (
             f"Training ran out of memory: the kernel killed it {where}. Use a larger instance type (or docker run "
             "--memory), or lower train_batch_size or max_seq_length."
+        )
+    limit_of_process = process_memory_limit()
+    if limit_of_process and signal_number in _OF_REFUSED_MEMORY:
+        name, size = limit_of_process
+        return (
+            f"Training was killed by {signal.Signals(signal_number).name} where a process may have {size / 2**20:,.0f} "
+            f"MiB ({name}): native code that is refused memory ends so. Raise or remove that limit, or lower "
+            "train_batch_size or max_seq_length."
         )
     try:
         known = signal.Signals(signal_number)
@@ -82,6 +97,13 @@ def memory_limit(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int | 
         for line in (*_lines(folder / "memory.max"), *_lines(folder / "memory.limit_in_bytes")):
             return int(line) if line.isdecimal() and int(line) < _NO_LIMIT else None
     return None
+
+
+def process_memory_limit() -> tuple[str, int] | None:
+    """Return the smallest limit on a single process's memory, its name and its bytes; None if there is none."""
+    limits = [(name, resource.getrlimit(limit)[0]) for limit, name in _PROCESS_LIMITS.items()]
+    finite = [(name, size) for name, size in limits if size != resource.RLIM_INFINITY]
+    return min(finite, key=lambda limit: limit[1], default=None)
 
 
 def _memory_folders(cgroup: Path, membership: Path) -> list[Path]:

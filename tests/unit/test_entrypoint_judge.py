@@ -1,5 +1,6 @@
 """How a job is judged once its processes are gone: exit code and sentence for every way to end."""
 
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,20 @@ def test_sigkill_by_the_kernel_is_out_of_memory() -> None:
 
 def test_another_signal_is_not_called_out_of_memory() -> None:
     assert "SIGSEGV" in judge(1, failure=OF_THE_SCRIPT.format(-11), out_of_memory=True)[1]
+
+
+@pytest.mark.parametrize("killer", [signal.SIGABRT, signal.SIGSEGV])
+@pytest.mark.parametrize(("limit", "name"), [(resource.RLIMIT_DATA, "ulimit data"), (resource.RLIMIT_AS, "ulimit as")])
+def test_a_crash_where_a_process_may_not_have_more_memory_names_the_limit(
+    monkeypatch: pytest.MonkeyPatch, killer: int, limit: int, name: str
+) -> None:
+    real = resource.getrlimit
+    monkeypatch.setattr(resource, "getrlimit", lambda of: (3 * 2**30, 2**40) if of == limit else real(of))
+    code, sentence = judge(1, failure=OF_THE_SCRIPT.format(-killer))
+    assert code == 128 + killer
+    assert f"3,072 MiB ({name})" in sentence
+    assert "Raise or remove that limit" in sentence
+    assert name not in judge(1, failure=OF_THE_SCRIPT.format(-signal.SIGILL))[1]
 
 
 @pytest.mark.parametrize("code", [0, 7])
