@@ -77,7 +77,7 @@ def test_an_instruction_that_the_processor_does_not_have(job: Job) -> None:
 
 def test_a_crash_where_a_process_may_not_have_more_memory(job: Job) -> None:
     job.program("import ctypes; ctypes.string_at(0)")
-    result = job.run("--ulimit", f"data={3 * 2**30}")
+    result = job.run(["--ulimit", f"data={3 * 2**30}"])
     check(result, job.failure, 139, "SIGSEGV", "3,072 MiB (ulimit data)", "Raise or remove that limit")
 
 
