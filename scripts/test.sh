@@ -6,6 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+unset PYTHONDONTWRITEBYTECODE # each tier, and each program that a test starts, would compile the same files anew
+
 results=()
 failed=0
 
@@ -22,8 +24,8 @@ leave_out() { # leave_out NAME REASON
 }
 
 pytest=(.venv/bin/python -m pytest --quiet --durations 5)
-# A process for each core, each with TensorFlow loaded; one that has no tests left takes from the other's.
-in_parallel=(--numprocesses auto --dist worksteal)
+# A process for each core, each with TensorFlow loaded.
+in_parallel=(--numprocesses auto)
 
 run_tier python scripts/host_python.sh
 if ((failed)); then
@@ -31,9 +33,11 @@ if ((failed)); then
     exit 1
 fi
 run_tier lint scripts/lint.sh
-run_tier unit "${pytest[@]}" "${in_parallel[@]}" -m 'not slow and not image and not docker and not browser and not conformance and not long'
+# By file: what the tests of a file share, such as a trained model, is made once.
+run_tier unit "${pytest[@]}" "${in_parallel[@]}" --dist loadfile -m 'not slow and not image and not docker and not browser and not conformance and not long'
 run_tier weights scripts/host_weights.sh # once, before several processes ask for them
-run_tier slow "${pytest[@]}" "${in_parallel[@]}" -m 'slow and not image'
+# By test, as one file may hold most of it: a process that has none left takes from the other's.
+run_tier slow "${pytest[@]}" "${in_parallel[@]}" --dist worksteal -m 'slow and not image'
 if why=$(scripts/browser.sh 2>&1); then
     run_tier browser "${pytest[@]}" -m browser
 else

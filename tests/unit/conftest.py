@@ -16,6 +16,8 @@ from star_rating.training import instruction_set
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# smdebug's reader looks again this many seconds after the end of a run, which here is over before it looks at all.
+os.environ["SMDEBUG_TRAINING_END_DELAY_REFRESH"] = "0"
 # This machine may advertise instructions that end the process; the training script asks the same question.
 instruction_set.choose(os.environ)
 

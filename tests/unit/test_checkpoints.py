@@ -263,6 +263,7 @@ def test_a_checkpoint_of_other_data_is_refused(job: TrainingJob, uninterrupted: 
     assert "train channel (sha256) is " in outcome.failure
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_written_costs_no_training(tmp_path: Path) -> None:
     job = TrainingJob(tmp_path)
     in_the_way = job.root / "checkpoints" / ASIDE

@@ -52,9 +52,9 @@ def value(trial: Any, tensor: str, step: int) -> Any:
     [
         (False, "float32"),
         (True, "float32"),
-        (False, "mixed_bfloat16"),
         (True, "mixed_bfloat16"),
-        (False, "mixed_float16"),
+        pytest.param(False, "mixed_bfloat16", marks=pytest.mark.slow),
+        pytest.param(False, "mixed_float16", marks=pytest.mark.slow),
     ],
 )
 def test_five_collections_are_saved_as_they_were(contract: Contract, *, jit_compile: bool, policy: str) -> None:

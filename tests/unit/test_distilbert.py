@@ -74,8 +74,14 @@ class TestParityWithTransformers:
 
     @pytest.mark.parametrize(
         ("layout", "jit_compile"),
-        [(unpadded, False), (in_groups, False), (in_bucket, False), (in_bucket, True), (padded, False), (padded, True)],
-        ids=["unpadded", "groups", "bucket", "bucket-xla", "padded", "padded-xla"],
+        [
+            pytest.param(unpadded, False, id="unpadded"),
+            pytest.param(in_groups, False, id="groups"),
+            pytest.param(in_bucket, False, id="bucket"),
+            pytest.param(in_bucket, True, id="bucket-xla"),
+            pytest.param(padded, False, id="padded"),
+            pytest.param(padded, True, id="padded-xla", marks=pytest.mark.slow),
+        ],
     )
     def test_logits_loss_and_all_gradients_are_those_of_the_padded_model(
         self,

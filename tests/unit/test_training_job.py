@@ -92,6 +92,7 @@ def test_predictions_hold_a_row_a_record_and_no_text(outcome: Outcome) -> None:
     assert accuracy == pytest.approx(outcome.evaluation["metrics"]["accuracy"]["value"])
 
 
+@pytest.mark.slow
 def test_the_inference_code_predicts_from_the_exports_alone(outcome: Outcome, tmp_path: Path) -> None:
     shutil.copytree(outcome.root / "model", tmp_path / "model")
     command = [sys.executable, str(tmp_path / "model/code/inference.py"), "the best", "the worst book"]
