@@ -27,8 +27,8 @@ _SENTENCES = {
         "virtual machines). Set the job's environment variable ONEDNN_MAX_CPU_ISA to AVX512_CORE, or to AVX2."
     ),
     signal.SIGSEGV: (
-        "Training was killed by SIGSEGV, a crash in a native library and not in your settings. The log above may say "
-        "where; please report it with the image's version."
+        "Training was killed by SIGSEGV, a crash in a native library. The log above may say where; please report it "
+        "with the image's version."
     ),
     signal.SIGABRT: (
         "Training was killed by SIGABRT: a native library gave up. Its own message is in the log, just above; if it "
@@ -53,8 +53,8 @@ _SENTENCES = {
 _PROCESS_LIMITS = {resource.RLIMIT_DATA: "ulimit data", resource.RLIMIT_AS: "ulimit as"}
 """What refuses a process memory where the kernel would kill it: docker run --ulimit's names."""
 
-_OF_REFUSED_MEMORY = (signal.SIGABRT, signal.SIGSEGV)
-"""How native code ends that did not expect a refusal; TensorFlow may do so while it reports one."""
+_MAY_BE_REFUSED_MEMORY = (signal.SIGABRT, signal.SIGSEGV)
+"""How native code may end that is refused memory. It may have another cause: that the limit was met is not known."""
 
 
 def cause_of_death(signal_number: int, *, out_of_memory: bool) -> str:
@@ -66,19 +66,19 @@ def cause_of_death(signal_number: int, *, out_of_memory: bool) -> str:
             f"Training ran out of memory: the kernel killed it {where}. Use a larger instance type (or docker run "
             "--memory), or lower train_batch_size or max_seq_length."
         )
-    limit_of_process = process_memory_limit()
-    if limit_of_process and signal_number in _OF_REFUSED_MEMORY:
-        name, size = limit_of_process
-        return (
-            f"Training was killed by {signal.Signals(signal_number).name} where a process may have {size / 2**20:,.0f} "
-            f"MiB ({name}): native code that is refused memory ends so. Raise or remove that limit, or lower "
-            "train_batch_size or max_seq_length."
-        )
     try:
         known = signal.Signals(signal_number)
     except ValueError:
         return f"Training was killed by signal {signal_number}. The log above has what came before."
-    return _SENTENCES.get(known, f"Training was killed by {known.name}. The log above has what came before.")
+    sentence = _SENTENCES.get(known, f"Training was killed by {known.name}. The log above has what came before.")
+    limit_of_process = process_memory_limit()
+    if limit_of_process and known in _MAY_BE_REFUSED_MEMORY:
+        name, size = limit_of_process
+        sentence += (
+            f" A process may have {size / 2**20:,.0f} MiB ({name}); if the log speaks of memory, raise or remove "
+            "that limit, or lower train_batch_size or max_seq_length."
+        )
+    return sentence
 
 
 def out_of_memory_kills(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int | None:

@@ -89,7 +89,7 @@ def test_a_crash_where_a_process_may_not_have_more_memory_names_the_limit(
     code, sentence = judge(1, failure=OF_THE_SCRIPT.format(-killer))
     assert code == 128 + killer
     assert f"3,072 MiB ({name})" in sentence
-    assert "Raise or remove that limit" in sentence
+    assert "if the log speaks of memory, raise or remove that limit" in sentence
     assert name not in judge(1, failure=OF_THE_SCRIPT.format(-signal.SIGILL))[1]
 
 
