@@ -98,7 +98,7 @@ class ExportError(Failure):
 
 
 class OutOfMemoryError(Failure):
-    """An allocation was refused; where the kernel kills instead, it is 137; where native code dies of it, 134 or 139."""
+    """An allocation was refused; where the kernel kills instead, it is 137; where native code dies, 134 or 139."""
 
     exit_code = ExitCode.OUT_OF_MEMORY
 
