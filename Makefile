@@ -1,7 +1,7 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
-.PHONY: help train local test image smoke push image-diff reproducible lint lock conformance bench bench-prepare \
-	bench-scaling bench-debugger bench-hosts kill-matrix kill-hosts clean
+.PHONY: help train local test test-long image smoke push image-diff reproducible lint lock conformance bench \
+	bench-prepare bench-scaling bench-debugger bench-hosts kill-matrix kill-hosts clean
 
 IMAGE := distilbert-trainer:local
 
@@ -16,6 +16,9 @@ local: ## the same job through the local SageMaker: the launcher, the API, Proce
 
 test: ## every test tier that this machine can run
 	@scripts/test.sh
+
+test-long: ## what CI leaves out or shortens, at full length, and kill-hosts and kill-matrix: hours
+	@scripts/test_long.sh
 
 image: ## build distilbert-trainer:local; say how big it is and what makes it up
 	@scripts/engine.sh
@@ -76,7 +79,7 @@ kill-matrix: ## end 48 training jobs at random moments and let them go on; nothi
 
 kill-hosts: ## one, two and four containers train one model; ten times one of two is killed: a quarter of an hour
 	@scripts/host_python.sh
-	IMAGE=$(IMAGE) .venv/bin/python -m pytest --quiet --override-ini faulthandler_timeout=3600 -m long tests/image
+	IMAGE=$(IMAGE) .venv/bin/python -m pytest --quiet --override-ini faulthandler_timeout=3600 --full tests/image/test_hosts_at_length.py
 
 lint: ## ruff, mypy, shellcheck, hadolint
 	@scripts/host_python.sh

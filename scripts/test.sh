@@ -34,7 +34,7 @@ if ((failed)); then
 fi
 run_tier lint scripts/lint.sh
 # By file: what the tests of a file share, such as a trained model, is made once.
-run_tier unit "${pytest[@]}" "${in_parallel[@]}" --dist loadfile -m 'not slow and not image and not docker and not browser and not conformance and not long'
+run_tier unit "${pytest[@]}" "${in_parallel[@]}" --dist loadfile -m 'not slow and not image and not docker and not browser and not conformance'
 run_tier weights scripts/host_weights.sh # once, before several processes ask for them
 # By test, as one file may hold most of it: a process that has none left takes from the other's.
 run_tier slow "${pytest[@]}" "${in_parallel[@]}" --dist worksteal -m 'slow and not image'

@@ -6,6 +6,7 @@ the arguments and variables that it starts train.py with. Hypothesis comes from 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.image
 UNIT_TESTS = Path(__file__).parents[1] / "unit"
 
 FEED = """
-import os, tempfile
+import os, sys, tempfile
 from pathlib import Path
 os.environ["SAGEMAKER_BASE_DIR"] = tempfile.mkdtemp()
 from sagemaker_training import environment
@@ -60,16 +61,17 @@ def start(folder):
     Contract.from_environment(os.environ)
     Hyperparameters.from_arguments(arguments)
 
-print("toolkit:", feed(read, damaged(SAGEMAKERS), 3000, (ContainerError, HyperparameterError)))
+print("toolkit:", feed(read, damaged(SAGEMAKERS), int(sys.argv[1]), (ContainerError, HyperparameterError)))
 """
 
 
-def test_what_the_container_accepts_starts_the_program(containers: Containers) -> None:
+def test_what_the_container_accepts_starts_the_program(containers: Containers, scaled: Callable[..., int]) -> None:
+    number = scaled(3000)
     packages = Path(hypothesis.__file__).parents[1]
     files = [packages / name for name in ("hypothesis", "_hypothesis_globals.py", "sortedcontainers")]
     files += [UNIT_TESTS / name for name in ("fuzzing.py", "config_files.py")]
     mounts = [f"--volume={file}:/fuzz/{file.name}:ro" for file in files]
     path = f"--env=PYTHONPATH=/fuzz:{SOURCES}:/opt/distilbert-trainer/container"
-    result = containers.run(["-c", FEED], ["--entrypoint", "python", path, *mounts], timeout=200)
+    result = containers.run(["-c", FEED, str(number)], ["--entrypoint", "python", path, *mounts], timeout=200)
     assert result.exit_code == 0, result.log
-    assert "toolkit: 3,000 inputs" in result.log
+    assert f"toolkit: {number:,} inputs" in result.log

@@ -16,7 +16,7 @@ import pytest
 from containers import Containers, docker
 from real_hosts import RealHosts
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.image, pytest.mark.long]
 
 STEPS_PER_EPOCH = 4
 """64 records in batches of 16."""

@@ -32,7 +32,9 @@ def config(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_container_reads_or_refuses_them(config: Path, say: Callable[[str], None]) -> None:
+def test_the_container_reads_or_refuses_them(
+    config: Path, say: Callable[[str], None], scaled: Callable[..., int]
+) -> None:
     def read(file: tuple[str, bytes]) -> None:
         path = config / file[0]
         path.write_bytes(file[1])
@@ -41,11 +43,13 @@ def test_the_container_reads_or_refuses_them(config: Path, say: Callable[[str], 
         finally:
             path.unlink()
 
-    outcomes = feed(read, damaged(SAGEMAKERS), number=6000, allowed=(ContainerError,))
+    outcomes = feed(read, damaged(SAGEMAKERS), number=scaled(6000), allowed=(ContainerError,))
     say(f"config files: {outcomes}")
 
 
-def test_the_debugger_reads_or_refuses_them(contract: Contract, say: Callable[[str], None]) -> None:
+def test_the_debugger_reads_or_refuses_them(
+    contract: Contract, say: Callable[[str], None], scaled: Callable[..., int]
+) -> None:
     def read(file: tuple[str, bytes]) -> None:
         path = contract.config_dir / file[0]
         path.write_bytes(file[1])
@@ -57,22 +61,28 @@ def test_the_debugger_reads_or_refuses_them(contract: Contract, say: Callable[[s
         finally:
             path.unlink()
 
-    outcomes = feed(read, damaged(DEBUGGERS), number=4000, allowed=(ConfigurationError, UnsupportedSettingError))
+    outcomes = feed(
+        read, damaged(DEBUGGERS), number=scaled(4000), allowed=(ConfigurationError, UnsupportedSettingError)
+    )
     say(f"debugger's config files: {outcomes}")
 
 
-def test_the_checkpoint_path_is_read_or_refused(contract: Contract, say: Callable[[str], None]) -> None:
+def test_the_checkpoint_path_is_read_or_refused(
+    contract: Contract, say: Callable[[str], None], scaled: Callable[..., int]
+) -> None:
     def read(file: tuple[str, bytes]) -> None:
         (contract.config_dir / file[0]).write_bytes(file[1])
         folder = checkpoint_path(contract, "auto")
         assert folder is not None
         assert folder.exists() in (True, False)  # the kernel takes the name
 
-    outcomes = feed(read, damaged(CHECKPOINTS), number=1000, allowed=(ConfigurationError,))
+    outcomes = feed(read, damaged(CHECKPOINTS), number=scaled(1000), allowed=(ConfigurationError,))
     say(f"checkpoint config: {outcomes}")
 
 
-def test_the_profiler_reads_or_refuses_them(contract: Contract, say: Callable[[str], None]) -> None:
+def test_the_profiler_reads_or_refuses_them(
+    contract: Contract, say: Callable[[str], None], scaled: Callable[..., int]
+) -> None:
     def read(file: tuple[str, bytes]) -> None:
         path = contract.config_dir / file[0]
         path.write_bytes(file[1])
@@ -81,5 +91,5 @@ def test_the_profiler_reads_or_refuses_them(contract: Contract, say: Callable[[s
         finally:
             path.unlink()
 
-    outcomes = feed(read, damaged(PROFILERS), number=1000, allowed=(ConfigurationError,))
+    outcomes = feed(read, damaged(PROFILERS), number=scaled(1000), allowed=(ConfigurationError,))
     say(f"profiler's config file: {outcomes}")

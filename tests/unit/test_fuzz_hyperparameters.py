@@ -35,6 +35,6 @@ def read(words: Sequence[str]) -> None:
         assert type(value).__name__ == type(getattr(Hyperparameters, name)).__name__, name
 
 
-def test_arguments_are_read_or_refused(say: Callable[[str], None]) -> None:
-    outcomes = feed(read, arguments | anything, number=8000, allowed=(HyperparameterError,))
+def test_arguments_are_read_or_refused(say: Callable[[str], None], scaled: Callable[..., int]) -> None:
+    outcomes = feed(read, arguments | anything, number=scaled(8000), allowed=(HyperparameterError,))
     say(f"hyperparameters: {outcomes}")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 LENGTH = 16
 
 
-def test_a_channel_is_opened_or_refused(tmp_path: Path, say: Callable[[str], None]) -> None:
+def test_a_channel_is_opened_or_refused(tmp_path: Path, say: Callable[[str], None], scaled: Callable[..., int]) -> None:
     write_records(tmp_path / "a.tfrecord", examples(5, LENGTH, seed=0))
     content = (tmp_path / "a.tfrecord").read_bytes()
     manifest = Manifest(
@@ -44,5 +44,5 @@ def test_a_channel_is_opened_or_refused(tmp_path: Path, say: Callable[[str], Non
         channel = open_channel("train", tmp_path, max_seq_length=LENGTH, vocabulary_size=100)
         assert channel.label_histogram == (1, 1, 1, 1, 1)
 
-    outcomes = feed(read, damaged_json([json.loads(manifest.to_json())]), number=4000, allowed=(DataError,))
+    outcomes = feed(read, damaged_json([json.loads(manifest.to_json())]), number=scaled(4000), allowed=(DataError,))
     say(f"manifests: {outcomes}")

@@ -70,7 +70,9 @@ good = b"".join(frame(serialize(features)) for features in GOOD)
 files = framed | damaged_bytes([good, b"", b"star_rating\treview_body\n", *INTERESTING_BYTES])
 
 
-def test_training_reads_what_the_check_accepts(tmp_path: Path, say: Callable[[str], None]) -> None:
+def test_training_reads_what_the_check_accepts(
+    tmp_path: Path, say: Callable[[str], None], scaled: Callable[..., int]
+) -> None:
     path = tmp_path / "a.tfrecord"
 
     def read(content: bytes) -> None:
@@ -83,4 +85,4 @@ def test_training_reads_what_the_check_accepts(tmp_path: Path, say: Callable[[st
         assert len(labels) == channel.records
         assert tuple(labels.count(label) for label in range(5)) == channel.label_histogram
 
-    say(f"TFRecord files: {feed(read, files, number=1500, allowed=(DataError,))}")
+    say(f"TFRecord files: {feed(read, files, number=scaled(1500), allowed=(DataError,))}")
