@@ -19,6 +19,7 @@ from launcher.aws.summary import summary
 from launcher.aws.training_job import TrainingJob, raise_for_status
 from launcher.errors import ExitCode, JobFailedError
 from launcher.local.client import running_local
+from launcher.local.state import job_key
 from launcher.request.fields import host_count
 from launcher.terminal import Terminal
 
@@ -43,7 +44,7 @@ def announce(job: TrainingJob, terminal: Terminal) -> None:
     terminal.say(f"submitted {job.name}")
     server = running_local()
     with detaching(job.name, terminal, _ways_back(job)):
-        local = {"page": f"{server.address}/#training/{job.name}"} if server else None
+        local = {"page": f"{server.address}/#training/{job_key(job.name, job.region)}"} if server else None
         for page, address in (local or links(job.describe(), job.region)).items():
             terminal.say(f"  {page:12} {address}")
 

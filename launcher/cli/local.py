@@ -188,11 +188,12 @@ def _tell(job: str, folder: Path | None, what: str, body: dict[str, object]) -> 
     from launcher.aws.session import own_command
     from launcher.aws.training_job import find
     from launcher.local.client import control, using_local
+    from launcher.local.state import job_key
 
     with using_local(_state_of(folder)) as server:
         assert server is not None
-        name, _ = find(job, None)
-        control(server, "POST", f"jobs/training/{name}/{what}", body)
+        name, region = find(job, None)
+        control(server, "POST", f"jobs/training/{job_key(name, region)}/{what}", body)
         Terminal().say(f"next: {own_command(f'attach {name}')}")
 
 

@@ -2,8 +2,8 @@
 
     GET    /_local/status
     POST   /_local/faults                                   a Fault (faults.py); GET lists them, DELETE clears them
-    POST   /_local/jobs/training/<name>/interrupt           {"after": 5.0}: spot capacity is reclaimed
-    POST   /_local/jobs/training/<name>/lose-host           {"host": "algo-2", "after": 5.0}
+    POST   /_local/jobs/training/<key>/interrupt           {"after": 5.0}: spot capacity is reclaimed
+    POST   /_local/jobs/training/<key>/lose-host           {"host": "algo-2", "after": 5.0}
     POST   /_local/shutdown
 
 No bucket can begin with an underscore, so these paths are no one else's.
@@ -24,6 +24,7 @@ from launcher.local.faults import Fault, Faults
 from launcher.local.jobs import Jobs
 from launcher.local.life.messages import Interrupt, LoseHost, Message
 from launcher.local.scheduler import Scheduler
+from launcher.local.state import name_and_region
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -97,7 +98,7 @@ class Control:
         return {}
 
     def _interrupt(self, name: str, after: float) -> Document:
-        job = self._jobs.get("training", name)
+        job = self._jobs.get("training", *name_and_region(name))
         if not job.request.get("EnableManagedSpotTraining"):
             raise RefusedError(
                 f"{name} is no spot job: only compute.enable_managed_spot_training = true makes one that is interrupted"
@@ -105,14 +106,15 @@ class Control:
         return self._send(name, Interrupt(after))
 
     def _lose_host(self, name: str, host: str, after: float) -> Document:
-        hosts = self._jobs.get("training", name).hosts
+        hosts = self._jobs.get("training", *name_and_region(name)).hosts
         if host not in hosts:
             raise RefusedError(f"{name} has no host {host}; it has {', '.join(hosts) or 'none yet'}")
         return self._send(name, LoseHost(host, after))
 
     def _send(self, name: str, message: Message) -> Document:
-        job = self._jobs.get("training", name)
-        if job.secondary_status != "Training" or not self._scheduler.send("training", name, message):
+        job = self._jobs.get("training", *name_and_region(name))
+        is_training = job.secondary_status == "Training"
+        if not is_training or not self._scheduler.send("training", job.name, job.region, message):
             raise RefusedError(f"{name} is not training: it is {job.secondary_status}")
         return {}
 

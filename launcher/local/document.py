@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from launcher.local.state import ACCOUNT
+from launcher.local.state import ACCOUNT, job_key
 
 Kind = Literal["training", "processing"]
 Status = Literal["InProgress", "Stopping", "Completed", "Failed", "Stopped"]
@@ -160,6 +160,11 @@ class Job(_Frozen):
             "training_seconds": self.training_seconds + seconds,
             "billable_seconds": self.billable_seconds + seconds,
         }
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other job of its kind, in any region."""
+        return job_key(self.name, self.region)
 
     @property
     def arn(self) -> str:

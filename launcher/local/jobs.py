@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from launcher.errors import LauncherError
 from launcher.local.document import Job, Kind
+from launcher.local.state import REGION
 from launcher.local.store import JobStore
 
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -67,13 +68,13 @@ class Changes:
 class Runner(Protocol):
     """What runs jobs: the scheduler."""
 
-    def start(self, kind: Kind, name: str) -> None:
+    def start(self, kind: Kind, name: str, region: str) -> None:
         """Run a job as soon as there is capacity."""
 
-    def stop(self, kind: Kind, name: str) -> None:
+    def stop(self, kind: Kind, name: str, region: str) -> None:
         """Let a job end that runs or waits; its document says `stop_requested`."""
 
-    def update(self, kind: Kind, name: str) -> None:
+    def update(self, kind: Kind, name: str, region: str) -> None:
         """Let a running job know that its request has changed."""
 
     def forget(self, job: Job) -> None:
@@ -103,12 +104,12 @@ class Jobs:
             raise NameTakenError(f"Job name must be unique: {name}")
         self._tell(kind, name)
         if self.runner is not None:
-            self.runner.start(kind, name)
+            self.runner.start(kind, name, region)
         return job
 
-    def get(self, kind: Kind, name: str) -> Job:
+    def get(self, kind: Kind, name: str, region: str = REGION) -> Job:
         """Return a job as it is now; raise NoSuchJobError."""
-        job = self.store.get(kind, name)
+        job = self.store.get(kind, name, region)
         if job is None:
             raise NoSuchJobError(f"there is no {kind} job {name}")
         return job
@@ -117,15 +118,15 @@ class Jobs:
         """Return all jobs of a kind, oldest first."""
         return sorted(self.store.all(kind), key=lambda job: (job.creation_time, job.name))
 
-    def change(self, kind: Kind, name: str, change: Callable[[Job], Job]) -> Job:
+    def change(self, kind: Kind, name: str, change: Callable[[Job], Job], region: str = REGION) -> Job:
         """Replace a job's document by what `change` makes of it; raise NoSuchJobError."""
-        job = self.store.change(kind, name, lambda job: change(job).changed(last_modified_time=time.time()))
+        job = self.store.change(kind, name, lambda job: change(job).changed(last_modified_time=time.time()), region)
         if job is None:
             raise NoSuchJobError(f"there is no {kind} job {name}")
         self._tell(kind, name)
         return job
 
-    def stop(self, kind: Kind, name: str) -> Job:
+    def stop(self, kind: Kind, name: str, region: str = REGION) -> Job:
         """Let a job end; twice is once. Raise NoSuchJobError, JobEndedError."""
 
         def stopping(job: Job) -> Job:
@@ -136,24 +137,24 @@ class Jobs:
             message = f"Stopping the {kind} job"
             return job.entered("Stopping", message, time.time(), status="Stopping", stop_requested=True)
 
-        job = self.change(kind, name, stopping)
+        job = self.change(kind, name, stopping, region)
         if self.runner is not None:
-            self.runner.stop(kind, name)
+            self.runner.stop(kind, name, region)
         return job
 
-    def update(self, kind: Kind, name: str, fields: dict[str, Any]) -> Job:
+    def update(self, kind: Kind, name: str, fields: dict[str, Any], region: str = REGION) -> Job:
         """Set fields of the request anew; raise NoSuchJobError."""
-        job = self.change(kind, name, lambda job: job.changed(changes=job.changes | fields))
+        job = self.change(kind, name, lambda job: job.changed(changes=job.changes | fields), region)
         if self.runner is not None:
-            self.runner.update(kind, name)
+            self.runner.update(kind, name, region)
         return job
 
-    def delete(self, kind: Kind, name: str) -> None:
+    def delete(self, kind: Kind, name: str, region: str = REGION) -> None:
         """Forget an ended job, log and metrics; what it left in S3 stays. Raise NoSuchJobError, JobNotEndedError."""
-        job = self.get(kind, name)
+        job = self.get(kind, name, region)
         if not job.has_ended:
             raise JobNotEndedError(f"{name} has not ended; stop it first")
-        self.store.delete(kind, name)
+        self.store.delete(kind, name, region)
         if self.runner is not None:
             self.runner.forget(job)
         self._tell(kind, name)

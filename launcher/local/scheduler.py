@@ -22,6 +22,7 @@ from launcher.local.life.rules import KIND as KIND_OF_RULES
 from launcher.local.life.training import TrainingLife
 from launcher.local.life.world import World
 from launcher.local.services import logs, metrics
+from launcher.local.store import Key
 
 _LIVES: dict[Kind, type[JobLife]] = {"training": TrainingLife, "processing": ProcessingLife}
 
@@ -29,8 +30,6 @@ _WITH_CONTAINERS = ("Training", "Stopping", "Uploading")
 """Secondary statuses in which a job may have containers that it goes on with."""
 
 _log = logging.getLogger(__name__)
-
-Key = tuple[Kind, str]
 
 
 class Scheduler:
@@ -53,46 +52,47 @@ class Scheduler:
             self._remove_leftovers(open_jobs)
         # Those that have containers first: they run already.
         for job in sorted(open_jobs, key=lambda job: job.running_since is None):
-            self.start(job.kind, job.name)
+            self.start(job.kind, job.name, job.region)
 
     def _remove_leftovers(self, open_jobs: list[Job]) -> None:
         going_on: set[tuple[str, str]] = {
-            (job.kind, job.name) for job in open_jobs if job.secondary_status in _WITH_CONTAINERS
+            (job.kind, job.key) for job in open_jobs if job.secondary_status in _WITH_CONTAINERS
         }
-        going_on |= {(KIND_OF_RULES, job.name) for job in open_jobs}
+        going_on |= {(KIND_OF_RULES, job.key) for job in open_jobs}
         try:
             for kind, name in self._world.engine.jobs_with_leftovers() - going_on:
                 self._world.engine.remove_job(kind, name)
         except EngineError as error:
             _log.warning("what is left of earlier jobs stays for now: %s", error)
 
-    def start(self, kind: Kind, name: str) -> None:
+    def start(self, kind: Kind, name: str, region: str) -> None:
         """Run a job as soon as fewer than `jobs_at_once` run."""
         with self._lock:
-            self._waiting.append((kind, name))
+            self._waiting.append((kind, name, region))
         self._dispatch()
 
-    def stop(self, kind: Kind, name: str) -> None:
+    def stop(self, kind: Kind, name: str, region: str) -> None:
         """Tell a job that its document asks it to stop; one that waits ends without having begun."""
-        if not self.send(kind, name, Stop()):
+        key = (kind, name, region)
+        if not self.send(*key, Stop()):
             with self._lock:
-                if (kind, name) in self._waiting:
-                    self._waiting.remove((kind, name))
-                    self._begin((kind, name))
+                if key in self._waiting:
+                    self._waiting.remove(key)
+                    self._begin(key)
 
-    def update(self, kind: Kind, name: str) -> None:
+    def update(self, kind: Kind, name: str, region: str) -> None:
         """Tell a job that its request has changed."""
-        self.send(kind, name, Updated())
+        self.send(kind, name, region, Updated())
 
     def forget(self, job: Job) -> None:
         """Take a deleted job's log and metrics out of moto."""
         logs.forget(job.kind, job.region, job.name)
         metrics.forget(job.name, job.region)
 
-    def send(self, kind: Kind, name: str, message: Message) -> bool:
+    def send(self, kind: Kind, name: str, region: str, message: Message) -> bool:
         """Send a running job a message; False if it does not run."""
         with self._lock:
-            entry = self._lives.get((kind, name))
+            entry = self._lives.get((kind, name, region))
         if entry is None:
             return False
         entry[0].send(message)
@@ -114,8 +114,8 @@ class Scheduler:
                 self._begin(self._waiting.popleft())
 
     def _begin(self, key: Key) -> None:
-        kind, name = key
-        life = _LIVES[kind](self._world, name)
+        kind, name, region = key
+        life = _LIVES[kind](self._world, name, region)
         thread = threading.Thread(target=self._live, args=(key, life), name=f"{kind} {name}", daemon=True)
         self._lives[key] = (life, thread)
         thread.start()

@@ -100,7 +100,7 @@ class LocalServer:
 
     def _load_logs_and_metrics(self) -> None:
         for job in (*self.jobs.list("training"), *self.jobs.list("processing")):
-            folder = self.jobs.store.folder(job.kind, job.name)
+            folder = self.jobs.store.folder(job.kind, job.name, job.region)
             logs.load(job.kind, job.region, job.name, folder / "log")
             metrics.load(job.name, job.region, folder / "metrics.jsonl")
 

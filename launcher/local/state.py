@@ -28,6 +28,17 @@ REGION = "us-east-1"
 """Where a client is that names no region."""
 
 
+def job_key(name: str, region: str) -> str:
+    """Return a name that is unique in all regions, for folders and containers; no job's own name has a dot."""
+    return name if region == REGION else f"{name}.{region}"
+
+
+def name_and_region(key: str) -> tuple[str, str]:
+    """Return what a job's key is made of."""
+    name, _, region = key.partition(".")
+    return name, region or REGION
+
+
 class StateInUseError(LauncherError):
     """Another server owns the folder."""
 

@@ -14,6 +14,8 @@ from botocore.exceptions import ClientError
 from local_server import BUCKET, PROCESSING, TRAINING, ApiServer, changed, serving
 from made_up_jobs import BEGAN, complete, fail, train
 
+from launcher.local.store import JobStore
+
 GOLDEN = Path(__file__).parent / "golden"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 
@@ -231,6 +233,23 @@ def test_each_region_has_its_own_jobs(server: ApiServer, sagemaker: Any) -> None
     assert ":eu-west-1:" in there.describe_training_job(TrainingJobName="there")["TrainingJobArn"]
     with pytest.raises(ClientError, match="Requested resource not found"):
         there.describe_training_job(TrainingJobName="here")
+
+
+def test_a_name_is_unique_in_its_region_alone(server: ApiServer) -> None:
+    here, there = client(server, "us-east-1"), client(server, "eu-west-1")
+    for region in (here, there):
+        region.create_training_job(**changed(TRAINING, {"TrainingJobName": "same"}))
+        with pytest.raises(ClientError) as error:
+            region.create_training_job(**changed(TRAINING, {"TrainingJobName": "same"}))
+        assert code_of(error) == "ResourceInUse"
+    there.stop_training_job(TrainingJobName="same")
+    statuses = [region.describe_training_job(TrainingJobName="same")["TrainingJobStatus"] for region in (here, there)]
+    assert statuses == ["InProgress", "Stopping"]
+    found = JobStore(server.jobs.store.folder("training", "same").parents[2])  # what the next server reads
+    assert {(job.region, job.status) for job in found.all("training")} == {
+        ("us-east-1", "InProgress"),
+        ("eu-west-1", "Stopping"),
+    }
 
 
 # Search

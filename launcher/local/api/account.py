@@ -34,12 +34,9 @@ class Account:
     def job(self, kind: Kind, name: str) -> Job:
         """Return a job of this region; raise ApiError as Describe and Stop do."""
         try:
-            job = self.jobs.get(kind, name)
+            return self.jobs.get(kind, name, self.region)
         except NoSuchJobError:
             raise not_found() from None
-        if job.region != self.region:
-            raise not_found()
-        return job
 
     def all_jobs(self, kind: Kind) -> list[Job]:
         """Return the jobs of a kind in this region, oldest first."""

@@ -54,7 +54,7 @@ def start_machines(
                 aliases=(machine.host,) if len(machines) > 1 else (),
                 # Without a network, nothing else says what the host's own name stands for.
                 extra_hosts={machine.host: "127.0.0.1"} if network == "none" else {},
-                labels=engine.labels(job.kind, job.name, machine.host, job.attempt),
+                labels=engine.labels(job.kind, job.key, machine.host, job.attempt),
                 cpus=world.limits.cpus,
                 memory_bytes=world.limits.memory_bytes,
             )
@@ -68,10 +68,10 @@ def start_machines(
 
 def container_name(engine: Engine, job: Job, host: str) -> str:
     """Return a name that says in `docker ps` what a container is."""
-    return f"{engine.prefix}-{job.kind}-{job.name}-{host}-{job.attempt}"
+    return f"{engine.prefix}-{job.kind}-{job.key}-{host}-{job.attempt}"
 
 
 def _network(engine: Engine, job: Job, *, isolated: bool, machines: int) -> str:
     if machines > 1:
-        return engine.job_network(job.kind, job.name, isolated=isolated)
+        return engine.job_network(job.kind, job.key, isolated=isolated)
     return "none" if isolated else engine.shared_network()

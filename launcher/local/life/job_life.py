@@ -29,10 +29,11 @@ class JobLife(ABC):
 
     kind: ClassVar[Kind]
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, region: str) -> None:
         self.world = world
         self.name = name
-        self.folder = world.jobs.store.folder(self.kind, name)
+        self.region = region
+        self.folder = world.jobs.store.folder(self.kind, name, region)
         self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.cancelled = threading.Event()
         """Set when what happens before the containers run is not to go on."""
@@ -42,7 +43,7 @@ class JobLife(ABC):
     @property
     def job(self) -> Job:
         """The document as it is now."""
-        return self.world.jobs.get(self.kind, self.name)
+        return self.world.jobs.get(self.kind, self.name, self.region)
 
     def send(self, message: Message) -> None:
         """Tell the job something."""
@@ -54,7 +55,7 @@ class JobLife(ABC):
 
     def change(self, change: Callable[[Job], Job]) -> Job:
         """Change the document."""
-        return self.world.jobs.change(self.kind, self.name, change)
+        return self.world.jobs.change(self.kind, self.name, change, self.region)
 
     def enter(self, secondary_status: str, message: str, **changes: object) -> Job:
         """Enter a secondary status; a job that is being stopped keeps its primary one."""
@@ -85,7 +86,7 @@ class JobLife(ABC):
 
     def _clean_up(self) -> None:
         try:
-            self.world.engine.remove_job(self.kind, self.name)
+            self.world.engine.remove_job(self.kind, self.job.key)
         except Exception:  # noqa: BLE001
             _log.exception("what %s has left on the engine stays there", self.name)
         tree.wipe(self.folder / "hosts")

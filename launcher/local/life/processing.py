@@ -84,11 +84,11 @@ class ProcessingLife(JobLife):
 
     def _adopted(self) -> list[Container]:
         """Return the containers that a killed server has left; none if they are not all there."""
-        containers = self.world.engine.containers("processing", self.name)
+        containers = self.world.engine.containers("processing", self.job.key)
         complete = [container.host for container in containers] == [host.name for host in self._hosts]
         if complete and self.job.running_since is not None:
             return containers
-        self.world.engine.remove_job("processing", self.name)
+        self.world.engine.remove_job("processing", self.job.key)
         return []
 
     def _begin(self, output_folders: list[Path]) -> list[Container]:

@@ -56,7 +56,7 @@ class RuleEvaluation:
         for folder in (self._observed / "tensors", self._observed / "profiler", self._folder / "files"):
             folder.mkdir(parents=True, exist_ok=True)
         self._say({})
-        found = self._life.world.engine.containers(KIND, self._life.name)
+        found = self._life.world.engine.containers(KIND, self._life.job.key)
         try:
             container = found[0] if found else self._container(image)
         except (EngineError, CannotStartError) as error:
@@ -69,7 +69,7 @@ class RuleEvaluation:
         """Wait for the last evaluation, and leave nothing."""
         if self._thread is not None:
             self._thread.join()
-            self._life.world.engine.remove_job(KIND, self._life.name)
+            self._life.world.engine.remove_job(KIND, self._life.job.key)
         tree.wipe(self._folder)
 
     def _container(self, image: Image) -> Container:
@@ -82,14 +82,14 @@ class RuleEvaluation:
         container = engine.create(
             ContainerRequest(
                 image=image,
-                name=f"{engine.prefix}-{KIND}-{job.name}",
+                name=f"{engine.prefix}-{KIND}-{job.key}",
                 entrypoint=None,
                 arguments=arguments,
                 environment={"AWS_REGION": job.region},
                 binds=[f"{self._observed}:{_INSIDE}/input:ro", f"{self._folder}:{_INSIDE}/output"],
                 hostname="rules",
                 network="none",
-                labels=engine.labels(KIND, job.name, "rules"),
+                labels=engine.labels(KIND, job.key, "rules"),
                 cpu_shares=256,  # SageMaker's rules have machines of their own: training goes first
             )
         )
@@ -136,7 +136,7 @@ class RuleEvaluation:
             is_new = status == "IssuesFound" and before.get(name, ("",))[0] != status
             if is_new and self._rules[name].stops_training:
                 with suppress(JobEndedError):
-                    self._life.world.jobs.stop("training", self._life.name)
+                    self._life.world.jobs.stop("training", self._life.name, self._life.region)
 
     def _in_progress(self) -> list[str]:
         return [status.name for status in self._life.job.rules if status.status == "InProgress"]

@@ -46,8 +46,8 @@ class TrainingLife(JobLife):
 
     kind: ClassVar[Kind] = "training"
 
-    def __init__(self, world: World, name: str) -> None:
-        super().__init__(world, name)
+    def __init__(self, world: World, name: str, region: str) -> None:
+        super().__init__(world, name, region)
         self._companions = Companions(self)
 
     def live(self) -> Outcome:
@@ -154,7 +154,7 @@ class TrainingLife(JobLife):
         return None
 
     def _anew(self, job: Job) -> None:
-        self.world.engine.remove_job(self.kind, self.name)
+        self.world.engine.remove_job(self.kind, job.key)
         self.change(lambda _: self.job.changed(attempt=job.attempt + 1))
 
     def _upload(self, attempt: Attempt, outcome: Outcome) -> Outcome:

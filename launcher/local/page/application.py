@@ -3,12 +3,12 @@
     GET  /                                              the page
     GET  /_local/page/page.js, page.css
     GET  /_local/page/jobs?after=17                     all jobs, as soon as one has changed since 17
-    GET  /_local/page/jobs/<kind>/<name>                one job
-    GET  /_local/page/jobs/<kind>/<name>/log?at=...     its new lines
-    GET  /_local/page/jobs/<kind>/<name>/metrics        its charts
-    GET  /_local/page/jobs/<kind>/<name>/results        its files, evaluation and report
-    GET  /_local/page/jobs/<kind>/<name>/file?uri=...   one of its files, to be saved; `view=1`: the report, to be seen
-    POST /_local/page/jobs/<kind>/<name>/stop
+    GET  /_local/page/jobs/<kind>/<key>                one job
+    GET  /_local/page/jobs/<kind>/<key>/log?at=...     its new lines
+    GET  /_local/page/jobs/<kind>/<key>/metrics        its charts
+    GET  /_local/page/jobs/<kind>/<key>/results        its files, evaluation and report
+    GET  /_local/page/jobs/<kind>/<key>/file?uri=...   one of its files, to be saved; `view=1`: the report, to be seen
+    POST /_local/page/jobs/<kind>/<key>/stop
 
 Anything else is passed on. Nothing of what jobs write is ever run with the page's rights: texts are put in as text,
 files are sent to be saved, and the report lives in a sandbox.
@@ -33,6 +33,7 @@ from launcher.local.jobs import JobError, Jobs, NoSuchJobError
 from launcher.local.page import results, series, views
 from launcher.local.services import metrics
 from launcher.local.services.objects import NoSuchObjectError, Objects
+from launcher.local.state import name_and_region
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -114,16 +115,16 @@ class Page:
                 return self._results(self._job(kind, name))
             case "POST", ["jobs", kind, name, "stop"]:
                 job = self._job(kind, name)
-                return views.row(self._jobs.stop(job.kind, job.name))
+                return views.row(self._jobs.stop(job.kind, job.name, job.region))
         raise _Refused("404 Not Found", "there is no such page")
 
-    def _job(self, kind: str, name: str) -> Job:
+    def _job(self, kind: str, key: str) -> Job:
         if kind not in ("training", "processing"):
             raise _Refused("404 Not Found", f"there are training and processing jobs, no {kind} jobs")
-        return self._jobs.get(cast("Kind", kind), name)
+        return self._jobs.get(cast("Kind", kind), *name_and_region(key))
 
     def _folder(self, job: Job) -> Path:
-        return self._jobs.store.folder(job.kind, job.name)
+        return self._jobs.store.folder(job.kind, job.name, job.region)
 
     def _list(self, query: dict[str, str]) -> dict[str, Any]:
         after = int(query["after"]) if query.get("after", "").isdecimal() else -1

@@ -22,6 +22,7 @@ def row(job: Job) -> View:
     return {
         "kind": job.kind,
         "name": job.name,
+        "key": job.key,
         "region": job.region,
         "status": job.status,
         "secondary": job.secondary_status,

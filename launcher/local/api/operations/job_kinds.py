@@ -76,7 +76,7 @@ class JobKind:
         """Let a job end; one that is stopping already is stopped once."""
         job = self.job(account, request)
         try:
-            account.jobs.stop(self.kind, job.name)
+            account.jobs.stop(self.kind, job.name, job.region)
         except JobEndedError:
             raise self.in_status(self.job(account, request).status) from None
         return {}
@@ -84,12 +84,12 @@ class JobKind:
     def delete(self, account: Account, request: Document) -> Document:
         """Forget a job that has ended; what it left in S3 stays."""
         name = request[NAME_FIELDS[self.kind]]
-        job = account.jobs.store.get(self.kind, name)
+        job = account.jobs.store.get(self.kind, name, account.region)
         arn = account.arn(f"{self.kind}-job", name)
-        if job is None or job.region != account.region:
+        if job is None:
             raise ApiError("ResourceNotFound", f"{self.text.capitalize()} {arn} does not exist.")
         try:
-            account.jobs.delete(self.kind, name)
+            account.jobs.delete(self.kind, name, account.region)
         except JobNotEndedError:
             refusal = f"{self.text.capitalize()} {arn} is in status {job.status} and cannot be deleted."
             raise ApiError("ResourceInUse", refusal) from None

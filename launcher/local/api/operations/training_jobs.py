@@ -41,4 +41,4 @@ def update_training_job(account: Account, request: Document) -> Document:
         if field in request:
             changed[field] = now.get(field, {}) | request[field]
     training_rules.refuse_contradictions(now | changed)
-    return {"TrainingJobArn": job_arn(account.jobs.update("training", job.name, changed))}
+    return {"TrainingJobArn": job_arn(account.jobs.update("training", job.name, changed, job.region))}

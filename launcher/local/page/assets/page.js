@@ -35,7 +35,7 @@ async function ask(path, options) {
   return content;
 }
 
-const pathOf = (job) => `${API}/${job.kind}/${encodeURIComponent(job.name)}`;
+const pathOf = (job) => `${API}/${job.kind}/${encodeURIComponent(job.key)}`;
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 const badge = (status, text = status) => element("span", { class: `badge ${status}` }, text);
 
@@ -66,12 +66,12 @@ function line(job) {
   const now = Date.now() / 1000;
   const shown = job.status === "InProgress" ? job.secondary : job.status;
   const issues = job.issues ? element("span", { class: "IssuesFound" }, `${job.issues} rule${job.issues > 1 ? "s" : ""} fired`) : null;
-  return element("li", {}, element("a", { href: `#${job.kind}/${job.name}`, "aria-current": keyOf(job) === state.chosen ? "true" : null },
+  return element("li", {}, element("a", { href: `#${job.kind}/${job.key}`, "aria-current": keyOf(job) === state.chosen ? "true" : null },
     element("span", { class: "name" }, job.name),
     element("span", { class: "line" }, badge(job.status, shown), issues, element("span", {}, span((job.ended ?? now) - job.created)))));
 }
 
-const keyOf = (job) => `${job.kind}/${job.name}`;
+const keyOf = (job) => `${job.kind}/${job.key}`;
 
 function list() {
   byId("jobs").replaceChildren(...state.jobs.map(line));
@@ -182,7 +182,7 @@ function buttonsOf(job, shown) {
   const offered = `${job.can_interrupt} ${job.can_stop}`;
   if (shown.offered !== offered) {
     const buttons = [];
-    if (job.can_interrupt) buttons.push(...act("Interrupt", `/_local/jobs/training/${encodeURIComponent(job.name)}/interrupt`, {}, shown));
+    if (job.can_interrupt) buttons.push(...act("Interrupt", `/_local/jobs/training/${encodeURIComponent(job.key)}/interrupt`, {}, shown));
     if (job.can_stop) buttons.push(...act("Stop", `${pathOf(job)}/stop`, {}, shown));
     [shown.offered, shown.buttons] = [offered, element("div", { class: "buttons" }, ...buttons)];
   }
