@@ -312,7 +312,7 @@ def test_unusable_inputs_and_weights_are_named(settings: Settings, tmp_path: Pat
     (tmp_path / "bad" / "tokenizer.json").write_text("{}", encoding="utf-8")
     for changes, error, message in (
         ({"inputs": (tmp_path / "none",)}, DataError, "none does not exist"),
-        ({"inputs": (tmp_path / "empty",)}, DataError, "empty holds no review file: none ends in .tsv"),
+        ({"inputs": (tmp_path / "empty",)}, DataError, r"empty holds no review file: none ends in \.tsv"),
         (
             {"inputs": (tmp_path / "reviews.txt",)},
             DataError,

@@ -9,6 +9,7 @@ another. It holds counts, hashes and settings; never a word of a review.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from star_rating.data.files import visible_files
 from star_rating.failures import DataError
 
 FORMAT_VERSION = 1
+PATTERN = "manifest-*.json"
 STARS = ("1", "2", "3", "4", "5")
 LARGEST_NUMBER = 2**63 - 1
 """Of records, bytes, or a seed; what an int64 holds."""
@@ -143,10 +145,18 @@ class Manifest:
             )
 
 
+def is_manifest(path: Path) -> bool:
+    """Tell whether a file is a manifest by its name and its first bytes, as `to_json` writes them."""
+    if not fnmatch.fnmatchcase(path.name, PATTERN):
+        return False
+    with path.open("rb") as file:
+        return file.read(64).split()[:2] == [b"{", b'"format_version":']
+
+
 def read_manifests(folder: Path) -> list[Manifest]:
     """Return the manifests of all hosts below a channel folder, sorted by path; none if `prepare` did not make it."""
     manifests = []
-    for path in visible_files(folder, "manifest-*.json"):
+    for path in visible_files(folder, PATTERN):
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

@@ -125,18 +125,18 @@ def _plan(sources: Sequence[Source], settings: Settings) -> _Plan:
     return _Plan(surveyed, dealt, assignment)
 
 
-def _find_sources(settings: Settings) -> list[Source]:
+def _find_sources(settings: Settings) -> tuple[Source, ...]:
     """Return the files that this host sees; none is an error only where there is no other host."""
-    sources = find_sources(settings.inputs, settings.review_format)
-    if len(settings.hosts) == 1 and not sources:
-        raise no_sources(settings.inputs)
+    found = find_sources(settings.inputs, settings.review_format)
+    if len(settings.hosts) == 1 and not found.sources:
+        raise no_sources(settings.inputs, found)
     if len(settings.hosts) > 1 and not settings.shard_by_host:
         log.info(
             "%d hosts: this one splits what it sees. If the input is FullyReplicated, add --shard-by-host; that also "
             "keeps a text that two hosts have on one side.",
             len(settings.hosts),
         )
-    return sources
+    return found.sources
 
 
 def _manifest(
