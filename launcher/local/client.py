@@ -28,6 +28,7 @@ from launcher import records
 from launcher.aws import session
 from launcher.errors import LauncherError
 from launcher.local.state import REGION, Server, State
+from launcher.terminal import Terminal
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 180.0
@@ -77,6 +78,8 @@ def start_server(state: State, options: Sequence[str] = ()) -> Server:
     while time.monotonic() < give_up:
         server = state.running_server()
         if server is not None:
+            for sentence in control(server, "GET", "status")["damaged"]:
+                Terminal().say(f"warning: {sentence}")
             return server
         if process.poll() is not None:
             said = state.log.read_bytes()[begin:].decode("utf-8", "replace").strip().splitlines()

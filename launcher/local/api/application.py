@@ -21,6 +21,7 @@ from launcher.local.api.errors import ApiError
 from launcher.local.api.operations import components, experiments, lineage, processing_jobs, search, tags, training_jobs
 from launcher.local.api.records import Records
 from launcher.local.api.wire import is_sagemaker, operation_of, read_call, write
+from launcher.local.files import StateFiles, StorageError
 from launcher.local.jobs import Jobs
 from launcher.local.page.application import Page
 from launcher.local.services.objects import Objects
@@ -36,9 +37,11 @@ _MODULES = (training_jobs, processing_jobs, experiments, components, lineage, se
 FROM_MOTO = frozenset({"CreateModel", "DeleteModel", "DescribeModel", "ListModels"})
 
 
-def api_application(jobs: Jobs, behind: WSGIApplication, objects: Objects, folder: Path) -> WSGIApplication:
+def api_application(
+    jobs: Jobs, behind: WSGIApplication, objects: Objects, folder: Path, files: StateFiles | None = None
+) -> WSGIApplication:
     """Return the API of `jobs` in front of `behind`; what it keeps itself is below `folder`/api."""
-    records = Records(folder / "api" / "records.json")
+    records = Records(folder / "api" / "records.json", files)
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not is_sagemaker(environ) or operation_of(environ) in FROM_MOTO:
@@ -49,6 +52,8 @@ def api_application(jobs: Jobs, behind: WSGIApplication, objects: Objects, folde
             return write(start_response, 200, answer(account, call.operation, call.request))
         except ApiError as error:
             return write(start_response, error.status, error.document())
+        except StorageError as error:
+            return write(start_response, 400, ApiError("ResourceLimitExceeded", str(error)).document())
         except Exception:  # noqa: BLE001 - a defect of one operation is an answer, and the server goes on
             _log.exception("%s went wrong", operation_of(environ))
             text = f"The local SageMaker has a defect in {operation_of(environ)}; its log has the traceback"

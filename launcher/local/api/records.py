@@ -13,18 +13,19 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from launcher.local.files import StateFiles, write
+
 Record = dict[str, Any]
 
 
 class Records:
     """Records by kind and name, in the order in which they were made."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, files: StateFiles | None = None) -> None:
         self._path = path
         self._lock = threading.RLock()
-        self._kinds: dict[str, dict[str, Record]] = {}
-        if path.exists():
-            self._kinds = json.loads(path.read_text(encoding="utf-8"))
+        found = (files or StateFiles()).read(path, _parsed, "experiments, trials, components and tags")
+        self._kinds: dict[str, dict[str, Record]] = found or {}
 
     def get(self, kind: str, name: str) -> Record | None:
         """Return a record, or None."""
@@ -55,8 +56,12 @@ class Records:
             self._write(self._kinds | {kind: others})
 
     def _write(self, kinds: dict[str, dict[str, Record]]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        aside = self._path.with_suffix(".new")
-        aside.write_text(json.dumps(kinds, indent=1), encoding="utf-8")
-        aside.replace(self._path)
+        write(self._path, json.dumps(kinds, indent=1).encode())
         self._kinds = kinds
+
+
+def _parsed(content: bytes) -> dict[str, dict[str, Record]]:
+    kinds: dict[str, dict[str, Record]] = json.loads(content)
+    if not all(isinstance(record, dict) for records in kinds.values() for record in records.values()):
+        raise ValueError("it does not hold records by kind and name")
+    return kinds
