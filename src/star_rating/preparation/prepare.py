@@ -13,13 +13,14 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from star_rating.data.manifest import STARS, Manifest, Scalar, TokenizerIdentity
+from star_rating.data.fingerprint import SUFFIX
+from star_rating.data.manifest import PATTERN, STARS, Manifest, Scalar, TokenizerIdentity
 from star_rating.data.manifest import Source as SourceCounts
 from star_rating.failures import UsageError
 from star_rating.preparation.parts import SplitTally, write_parts
@@ -92,7 +93,10 @@ def prepare(settings: Settings) -> tuple[Manifest, ...]:
         )
         dropped = {split: sum(plan.dropped(split, place) for _, place in mine) for split in folders}
         manifests = [
-            _manifest(split, tally, dropped[split], _mine(plan.surveyed.sources, owned), tokenizer, settings)
+            replace(
+                _manifest(split, tally, dropped[split], _mine(plan.surveyed.sources, owned), tokenizer, settings),
+                texts=tally.texts.write(staging[split], settings.host),
+            )
             for split, tally in tallies.items()
         ]
         for folder, manifest in zip(staging.values(), manifests, strict=True):
@@ -209,7 +213,7 @@ def _recorded(settings: Settings) -> Mapping[str, Scalar]:
 
 def _records_in(output: Path) -> list[Path]:
     """Return the records and manifests of earlier runs, whatever host wrote them."""
-    patterns = ("*.tfrecord", "manifest-*.json")
+    patterns = ("*.tfrecord", PATTERN, f"texts-*{SUFFIX}")
     return sorted(path for name in SPLITS for pattern in patterns for path in (output / name).glob(pattern))
 
 

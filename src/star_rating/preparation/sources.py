@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from star_rating.data.files import printable, readable, status, walk
+from star_rating.data.fingerprint import SUFFIX
 from star_rating.data.manifest import is_manifest
 from star_rating.failures import DataError
 from star_rating.preparation.reviews import READERS
@@ -27,6 +28,7 @@ FORMAT_OF_SUFFIX = {
     ".json": "jsonl",
     ".parquet": "parquet",
 }
+WRITTEN_BY_PREPARE = (".tfrecord", SUFFIX)
 HIDDEN = "._"
 """How the names of files that are no data start: `.part-0.csv.crc`, `_SUCCESS`, as Spark and Hadoop leave them."""
 LONGEST_STEM = 120
@@ -58,12 +60,12 @@ def find_sources(inputs: Sequence[Path], review_format: str | None = None) -> Fo
     """Return the review files among and below `inputs`; a file that is there under two paths is read once.
 
     A named file must have a known ending, or `review_format` must say what it is. In a folder, other files, hidden
-    ones and the manifests of `prepare` are left out with a line in the log. Raises DataError for what cannot be read.
+    ones and what `prepare` wrote are left out with a line in the log. Raises DataError for what cannot be read.
     """
     candidates: list[tuple[str, Path, str]] = []
     hidden: list[Path] = []
     others: list[Path] = []
-    manifests: list[Path] = []
+    written: list[Path] = []
     for given in inputs:
         status(given)
         if not given.is_dir():
@@ -75,15 +77,15 @@ def find_sources(inputs: Sequence[Path], review_format: str | None = None) -> Fo
             format_here = review_format or _format_by_name(path)
             if format_here is None:
                 others.append(path)
-            elif is_manifest(readable(path)):
-                manifests.append(path)
+            elif path.suffix in WRITTEN_BY_PREPARE or is_manifest(readable(path)):
+                written.append(path)
             else:
                 candidates.append((str(path.relative_to(given)), path, format_here))
     read, copies = _apart(sorted(candidates))
     left_out = (
         *_sentence("are no reviews by name", others),
         *_sentence("have a hidden name (it starts with . or _)", hidden),
-        *_sentence("are manifests of prepare", manifests),
+        *_sentence("prepare wrote", written),
         *_sentence("are read under another path", copies),
     )
     for sentence in left_out:
