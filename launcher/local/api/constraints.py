@@ -55,14 +55,14 @@ def refuse_what_breaks(shape: Shape, request: dict[str, Any], code: str = "Valid
 
 
 def only_known_fields(shape: Shape, value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return a request without what the model does not know, as the service itself reads it."""
+    """Return a request or an answer without what the model does not know; times have milliseconds, as the service's."""
     if shape.type_name == "structure":
         return {name: only_known_fields(shape.members[name], value[name]) for name in value if name in shape.members}
     if shape.type_name == "list":
         return [only_known_fields(shape.member, inner) for inner in value]
     if shape.type_name == "map":
         return {name: only_known_fields(shape.value, inner) for name, inner in value.items()}
-    return value
+    return round(value, 3) if shape.type_name == "timestamp" and isinstance(value, float) else value
 
 
 def one_constraint(place: str, value: object, constraint: str) -> str:
