@@ -7,6 +7,7 @@ return write(start_response, 200, {"TrainingJobArn": ...})
 from __future__ import annotations
 
 import json
+import math
 import re
 import uuid
 from collections.abc import Iterable
@@ -67,9 +68,22 @@ def read_call(environ: WSGIEnvironment) -> Call:
     return Call(operation_of(environ), scope[1] if scope else REGION, without_nulls(request))
 
 
+def _sayable(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return a document without the members that JSON has no number for: one job's NaN fails no list of all jobs."""
+    if isinstance(value, dict):
+        return {name: _sayable(member) for name, member in value.items() if not _is_unsayable(member)}
+    if isinstance(value, list):
+        return [_sayable(entry) for entry in value if not _is_unsayable(entry)]
+    return value
+
+
+def _is_unsayable(value: Any) -> bool:  # noqa: ANN401 - JSON
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 def write(start_response: StartResponse, status: int, document: dict[str, Any]) -> Iterable[bytes]:
     """Write an answer, with a request id as AWS has it."""
-    body = json.dumps(document, allow_nan=False).encode()
+    body = json.dumps(_sayable(document), allow_nan=False).encode()
     headers = [
         ("Content-Type", "application/x-amz-json-1.1"),
         ("Content-Length", str(len(body))),

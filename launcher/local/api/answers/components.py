@@ -36,7 +36,7 @@ def component(job: Job) -> Answer:
         Parameters=_training_parameters(job) if job.kind == "training" else _processing_parameters(job),
         InputArtifacts=_inputs(job),
         OutputArtifacts=_outputs(job),
-        Metrics=[metric_summary(name, metric, job_arn(job)) for name, metric in job.metrics.items() if metric.count],
+        Metrics=[_metric(job, name, metric) for name, metric in job.metrics.items() if metric.count],
     )
 
 
@@ -123,12 +123,12 @@ def _processing_parameters(job: Job) -> dict[str, Answer]:
 
 
 def _parameter(value: object) -> Answer:
-    """Return a number as one, so that components can be sorted and compared by it."""
+    """Return a number as one, so that components can be sorted and compared by it; JSON has no NaN and no infinity."""
     try:
         number = float(str(value))
     except ValueError:
-        return {"StringValue": str(value)[:2500]}
-    return {"NumberValue": number}
+        number = math.nan
+    return {"NumberValue": number} if math.isfinite(number) else {"StringValue": str(value)[:2500]}
 
 
 def _inputs(job: Job) -> dict[str, Answer]:
@@ -147,8 +147,7 @@ def _outputs(job: Job) -> dict[str, Answer]:
     return {name: {"Value": uri} for name, uri in places.items() if uri}
 
 
-def metric_summary(name: str, metric: MetricSummary, source_arn: str) -> Answer:
-    """Return what a trial component says of a metric; what is no number is left out."""
+def _metric(job: Job, name: str, metric: MetricSummary) -> Answer:
     numbers = {
         "Max": metric.maximum,
         "Min": metric.minimum,
@@ -158,4 +157,4 @@ def metric_summary(name: str, metric: MetricSummary, source_arn: str) -> Answer:
         "StdDev": metric.standard_deviation,
     }
     finite = {statistic: value for statistic, value in numbers.items() if math.isfinite(value)}
-    return {"MetricName": name, "SourceArn": source_arn, "TimeStamp": metric.last_time} | finite
+    return {"MetricName": name, "SourceArn": job_arn(job), "TimeStamp": metric.last_time} | finite

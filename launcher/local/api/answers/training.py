@@ -18,6 +18,7 @@ Answer = dict[str, Any]
 _CHANNEL_DEFAULTS = {"CompressionType": "None", "RecordWrapperType": "None"}
 _OUTPUT_DEFAULTS = {"KmsKeyId": "", "CompressionType": "GZIP"}
 _PROFILER_DEFAULTS = {"ProfilingIntervalInMilliseconds": 500, "DisableProfiler": False}
+_LARGEST_SINGLE = (2 - 2**-23) * 2.0**127
 _SWITCHES = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining")
 
 
@@ -44,7 +45,7 @@ def description(job: Job) -> Answer:
         ],
         "ModelArtifacts": {"S3ModelArtifacts": job.model_uri} if job.model_uri else None,
         "FinalMetricDataList": [
-            {"MetricName": name, "Value": single(metric.last), "Timestamp": int(metric.last_time)}
+            {"MetricName": name, "Value": single(metric.last), "Timestamp": metric.last_time}
             for name, metric in job.metrics.items()
             if metric.count and math.isfinite(metric.last)  # CloudWatch, where they come from, takes no NaN
         ],
@@ -54,8 +55,8 @@ def description(job: Job) -> Answer:
         "WarmPoolStatus": _warm_pool(job),
     }
     if job.has_ended and job.start_time is not None:
-        answer["TrainingTimeInSeconds"] = _seconds(job, job.training_seconds)
-        answer["BillableTimeInSeconds"] = _seconds(job, job.billable_seconds)
+        answer["TrainingTimeInSeconds"] = _whole_seconds(job.training_seconds)
+        answer["BillableTimeInSeconds"] = _whole_seconds(job.billable_seconds)
     return present(**answer)
 
 
@@ -79,11 +80,8 @@ def present(**fields: Any) -> Answer:  # noqa: ANN401 - JSON
 
 
 def single(value: float) -> float:
-    """Return a number as SageMaker's single precision has it."""
-    try:
-        return float(struct.unpack("f", struct.pack("f", value))[0])
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
+    """Return a number as SageMaker's single precision has it, one beyond it as the largest that there is."""
+    return float(struct.unpack("f", struct.pack("f", min(max(value, -_LARGEST_SINGLE), _LARGEST_SINGLE)))[0])
 
 
 def _request_with_defaults(job: Job) -> Answer:
@@ -147,12 +145,5 @@ def _warm_pool(job: Job) -> Answer | None:
     return {"Status": "InUse"}
 
 
-def _seconds(job: Job, spent: float) -> int:
-    """Return the seconds from start to end without those between attempts.
-
-    Both moments are cut to whole seconds first: in public answers of the service 18:51:41.811 to 19:02:53.172 is 672,
-    and 10:23:50.796 to 10:27:03.971 is 193.
-    """
-    assert job.start_time is not None
-    assert job.end_time is not None
-    return max(0, int(job.end_time) - int(job.start_time) - round(job.end_time - job.start_time - spent))
+def _whole_seconds(seconds: float) -> int:
+    return max(1, round(seconds))
