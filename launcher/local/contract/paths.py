@@ -24,6 +24,15 @@ class OutsideError(ValueError):
     """A path that cannot be mounted: it is not absolute, or it is the root folder."""
 
 
+@dataclass(frozen=True)
+class Bind:
+    """A folder of this machine, and where a container sees it."""
+
+    source: Path
+    target: str
+    read_only: bool = False
+
+
 @dataclass
 class Layout:
     """One host's disk: a folder of this machine."""
@@ -56,7 +65,7 @@ class Layout:
         self.mounts[str(inside)] = folder
         return folder
 
-    def binds(self) -> list[str]:
-        """Return the mounts as the engine takes them, the outer before the inner."""
-        inner = (f"{self.mounts[path]}:{path}{':ro' if path in self.read_only else ''}" for path in sorted(self.mounts))
-        return [f"{self.root}:{ROOT}", *inner]
+    def binds(self) -> list[Bind]:
+        """Return the mounts, the outer before the inner."""
+        inner = (Bind(self.mounts[path], path, read_only=path in self.read_only) for path in sorted(self.mounts))
+        return [Bind(self.root, str(ROOT)), *inner]

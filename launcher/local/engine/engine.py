@@ -12,16 +12,18 @@ identity, by which a server finds its own.
 from __future__ import annotations
 
 import os
+import queue
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
-import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from launcher.errors import LauncherError
 from launcher.local.engine.container import Container
+from launcher.local.engine.docker_config import Client, ContextError, credentials, current_endpoint
 from launcher.local.engine.request import ContainerRequest, Image, host_config
+from launcher.local.state import ACCOUNT
 
 LABEL = "distilbert-trainer"
 STATE_LABEL = "distilbert-trainer.state"
@@ -29,6 +31,12 @@ KIND_LABEL = "distilbert-trainer.kind"
 JOB_LABEL = "distilbert-trainer.job"
 HOST_LABEL = "distilbert-trainer.host"
 ATTEMPT_LABEL = "distilbert-trainer.attempt"
+
+_OWN_REGISTRY = {"username": "AWS", "password": f"{ACCOUNT}-auth-token"}
+"""What moto's GetAuthorizationToken decodes to: for the names of this server's own ECR."""
+
+_POLL = 0.1
+"""Seconds between two looks whether a pull is still wanted."""
 
 _CONNECTIONS = 200
 """Most open at once: a follower of the log and a call for each container."""
@@ -42,8 +50,12 @@ class ImageMissingError(EngineError):
     """The image is neither here nor to be pulled."""
 
 
+class PullCancelledError(EngineError):
+    """Nobody waits for the image any more."""
+
+
 class Engine:
-    """A connection to the engine that DOCKER_HOST names, made when it is first needed."""
+    """A connection to the engine that `docker` would talk to, made when it is first needed."""
 
     def __init__(self, state_identity: str) -> None:
         self._identity = state_identity
@@ -73,13 +85,19 @@ class Engine:
         with self._lock:
             if self._client is None:
                 try:
-                    environment = docker.utils.kwargs_from_env()
-                    client = docker.APIClient(version="auto", timeout=300, max_pool_size=_CONNECTIONS, **environment)
+                    endpoint = current_endpoint(os.environ)
+                except ContextError as error:
+                    raise EngineError(str(error)) from None
+                try:
+                    client = Client(version="auto", timeout=300, max_pool_size=_CONNECTIONS, **endpoint.arguments)
                     # A rootless engine maps its root, and only that, to the caller.
                     if any("rootless" in option for option in client.info().get("SecurityOptions") or ()):
                         self.user = "0:0"
                 except DockerException as error:
-                    raise EngineError(f"no Docker engine answers: {error}") from None
+                    raise EngineError(
+                        f"no Docker engine answers at {endpoint}: {error}; `docker context use` or DOCKER_HOST names "
+                        "another"
+                    ) from None
                 self._client = client
             return self._client
 
@@ -91,20 +109,53 @@ class Engine:
             return None
         return description
 
-    def image(self, name: str, credentials: dict[str, str] | None = None) -> Image:
-        """Return an image of the engine, pulled if it is not there; raise ImageMissingError."""
+    def image(self, name: str, cancelled: threading.Event) -> Image:
+        """Return an image of the engine, pulled if it is not there; raise ImageMissingError, PullCancelledError."""
         try:
             return Image(self._api.inspect_image(name)["Id"], name)
         except ImageNotFound:
             pass
         try:
-            self._api.pull(name, auth_config=credentials)
+            self._pull(name, cancelled)
             return Image(self._api.inspect_image(name)["Id"], name)
-        except DockerException as error:
+        except (DockerException, OSError) as error:
             raise ImageMissingError(
                 f"{name} is not in this machine's engine, and cannot be pulled: {_text(error)}; "
                 f"`docker tag IMAGE {name}` gives one that is here this name, `launcher train --image` takes another"
             ) from None
+
+    def _pull(self, name: str, cancelled: threading.Event) -> None:
+        """Pull an image with the credentials of `docker login`; raise DockerException, PullCancelledError.
+
+        In a thread of its own: before the first byte of its answer, nothing ends a call to the engine.
+        """
+        api, known = self._api, credentials(name, os.environ)
+        if known is None and name.startswith(f"{ACCOUNT}.dkr.ecr."):
+            known = _OWN_REGISTRY
+        ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+
+        def pull() -> None:
+            try:
+                # An empty one keeps docker-py from looking for credentials where the CLI does not.
+                with closing(api.pull(name, stream=True, decode=True, auth_config=known or {})) as progress:
+                    for said in progress:
+                        if cancelled.is_set():
+                            return  # the engine gives up a pull whose caller has gone
+                        if "error" in said:
+                            raise DockerException(said["error"])
+                ended.put(None)
+            except Exception as error:  # noqa: BLE001 - raised again by who waits
+                ended.put(error)
+
+        threading.Thread(target=pull, name=f"pull of {name}", daemon=True).start()
+        while True:
+            with suppress(queue.Empty):
+                error = ended.get(timeout=_POLL)
+                if error is not None:
+                    raise error
+                return
+            if cancelled.is_set():
+                raise PullCancelledError(f"the pull of {name} was cancelled")
 
     def labels(self, kind: str, job: str, host: str = "", attempt: int = 0) -> dict[str, str]:
         """Return what marks an object as belonging to a job."""
@@ -204,5 +255,5 @@ class Engine:
             self._api.remove_network(network)
 
 
-def _text(error: DockerException) -> str:
+def _text(error: Exception) -> str:
     return str(getattr(error, "explanation", None) or error)

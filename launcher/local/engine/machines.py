@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launcher.local.contract.environment import Command
+from launcher.local.contract.paths import Bind
 from launcher.local.document import Job
 from launcher.local.engine.container import Container
 from launcher.local.engine.engine import Engine
@@ -24,7 +25,7 @@ class Machine:
     """One host: its name, and what is mounted."""
 
     host: str
-    binds: tuple[str, ...]
+    binds: tuple[Bind, ...]
 
 
 def start_machines(
@@ -48,7 +49,7 @@ def start_machines(
                 entrypoint=command.entrypoint,
                 arguments=command.arguments,
                 environment=environment,
-                binds=list(machine.binds),
+                binds=machine.binds,
                 hostname=machine.host,
                 network=network,
                 aliases=(machine.host,) if len(machines) > 1 else (),

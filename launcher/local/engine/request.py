@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import docker
+
+from launcher.local.contract.paths import Bind
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class ContainerRequest:
     entrypoint: list[str] | None
     arguments: list[str]
     environment: dict[str, str]
-    binds: list[str]
+    binds: Sequence[Bind]
     hostname: str
     network: str
     """Name of a network, or `none`."""
@@ -47,7 +50,11 @@ def host_config(api: Any, request: ContainerRequest) -> Any:  # noqa: ANN401 - t
     """Return mounts, network and limits: SageMaker's, as far as this machine has them."""
     return api.create_host_config(
         network_mode=request.network,
-        binds=request.binds,
+        # Not `binds`: those take no colon in a path, and make an empty folder of what the engine does not see.
+        mounts=[
+            docker.types.Mount(bind.target, str(bind.source), type="bind", read_only=bind.read_only)
+            for bind in request.binds
+        ],
         extra_hosts=request.extra_hosts or None,
         shm_size=_half_of_memory(),
         ulimits=[_open_files()],

@@ -5,7 +5,7 @@ wait_for_capacity(life)     # raises NoCapacityError, WaitTooLongError, Cancelle
 
 from __future__ import annotations
 
-import time
+import math
 
 from launcher.local.contract.outcome import MAX_WAIT, STOPPED, failed
 from launcher.local.disks.pace import CancelledError
@@ -34,22 +34,22 @@ def wait_for_capacity(life: JobLife) -> None:
     """Return when there are machines."""
     if life.cancelled.is_set():
         raise CancelledError
+    condition = life.job.request.get("StoppingCondition", {})
+    limits: dict[float, Outcome] = {}
+    if "MaxWaitTimeInSeconds" in condition:
+        limits[condition["MaxWaitTimeInSeconds"] - life.age()] = MAX_WAIT
+    if "MaxPendingTimeInSeconds" in condition:
+        limits[condition["MaxPendingTimeInSeconds"] - life.age()] = STOPPED
+    first = min(limits, default=math.inf)
+    if first <= 0:
+        raise WaitTooLongError(limits[first])
     fault = life.world.faults.take("capacity", life.name)
     if fault is None:
         return
     if fault.seconds is None:
         raise NoCapacityError
     life.enter("Starting", "Insufficient capacity error from EC2 while launching instances, retrying!")
-    condition = life.job.request["StoppingCondition"]
-    now = time.time()
-    moments: dict[float, Outcome | None] = {now + fault.seconds: None}
-    if "MaxWaitTimeInSeconds" in condition:
-        moments[life.job.creation_time + condition["MaxWaitTimeInSeconds"]] = MAX_WAIT
-    if "MaxPendingTimeInSeconds" in condition:
-        moments[now + condition["MaxPendingTimeInSeconds"]] = STOPPED
-    first = min(moments)
-    if life.cancelled.wait(max(0.0, first - now)):
+    if life.cancelled.wait(min(first, fault.seconds)):
         raise CancelledError
-    outcome = moments[first]
-    if outcome is not None:
-        raise WaitTooLongError(outcome)
+    if first <= fault.seconds:
+        raise WaitTooLongError(limits[first])

@@ -1,20 +1,22 @@
-"""The image of a job: the engine's own, else pulled, with ECR's credentials as the platform does.
+"""The image of a job: the engine's own, else pulled, as the platform does; a stop does not wait for the pull.
 
-training_image(world, "distilbert-trainer:local")
+image = job_image(life, "distilbert-trainer:local")
 """
 
 from __future__ import annotations
 
+from launcher.local.disks.pace import CancelledError
+from launcher.local.engine.engine import PullCancelledError
 from launcher.local.engine.request import Image
-from launcher.local.life.world import World
-from launcher.local.state import ACCOUNT
-
-_ECR = {"username": "AWS", "password": f"{ACCOUNT}-auth-token"}
-"""What moto's GetAuthorizationToken decodes to."""
+from launcher.local.life.job_life import JobLife
 
 
-def training_image(world: World, name: str) -> Image:
-    """Return an image; raise ImageMissingError."""
-    registry = name.partition("/")[0]
-    is_private = "." in registry or ":" in registry or registry == "localhost"
-    return world.engine.image(name, _ECR if is_private else None)
+def job_image(life: JobLife, name: str) -> Image:
+    """Return an image; raise ImageMissingError, CancelledError."""
+    try:
+        image = life.world.engine.image(name, life.cancelled)
+    except PullCancelledError:
+        raise CancelledError from None
+    if life.cancelled.is_set():
+        raise CancelledError
+    return image

@@ -39,6 +39,9 @@ class JobLife(ABC):
         """Set when what happens before the containers run is not to go on."""
         self.shutting_down = threading.Event()
         """Set when the server ends."""
+        self._began = time.monotonic()
+        self._age = 0.0
+        self._running_from: float | None = None
 
     @property
     def job(self) -> Job:
@@ -61,9 +64,29 @@ class JobLife(ABC):
         """Enter a secondary status; a job that is being stopped keeps its primary one."""
         return self.change(lambda job: job.entered(secondary_status, message, time.time(), **changes))
 
+    def begin_running(self, **changes: object) -> None:
+        """Note that an attempt's hosts are there from now on."""
+        self._running_from, now = time.monotonic(), time.time()
+        self.change(lambda job: job.changed(running_since=now, start_time=job.start_time or now, **changes))
+
+    def age(self) -> float:
+        """Return the seconds since the job's creation, whatever becomes of the wall clock meanwhile."""
+        return self._age + time.monotonic() - self._began
+
+    def running_seconds(self) -> float:
+        """Return for how long this attempt's hosts have been there."""
+        if self._running_from is not None:
+            return time.monotonic() - self._running_from
+        since = self.job.running_since  # they were there before this server was
+        return 0.0 if since is None else max(0.0, time.time() - since)
+
     def run(self) -> None:
         """Live to the end, and leave nothing on the engine and on the disk."""
-        if not self.job.has_ended:
+        job = self.job
+        self._age = max(0.0, time.time() - job.creation_time)
+        if job.stop_requested:  # while it waited for its turn, or of a server that was killed
+            self.send(Stop())
+        if not job.has_ended:
             outcome = self._outcome()
             self._clean_up()
             self._finish(outcome)

@@ -9,7 +9,6 @@ what stands in /opt/ml/output/message becomes ExitMessage.
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,7 +29,7 @@ from launcher.local.engine.container import CannotStartError, Container
 from launcher.local.engine.engine import ImageMissingError
 from launcher.local.engine.machines import Machine, start_machines
 from launcher.local.life.following import Following
-from launcher.local.life.images import training_image
+from launcher.local.life.images import job_image
 from launcher.local.life.job_life import JobLife, ShutdownError
 from launcher.local.life.watch import Ending, Limits, watch
 
@@ -92,15 +91,16 @@ class ProcessingLife(JobLife):
         return []
 
     def _begin(self, output_folders: list[Path]) -> list[Container]:
-        request, now = self.job.request, time.time()
-        hosts = tuple(host.name for host in self._hosts)
-        self.change(lambda job: job.changed(running_since=now, start_time=now, hosts=hosts))
+        if self.cancelled.is_set():
+            raise CancelledError
+        request = self.job.request
+        self.begin_running(hosts=tuple(host.name for host in self._hosts))
         tree.wipe(self.folder / "hosts")
         for host in self._hosts:
             self._fill(host)
         for folder in output_folders:
             folder.mkdir(parents=True, exist_ok=True)
-        image = training_image(self.world, request["AppSpecification"]["ImageUri"])
+        image = job_image(self, request["AppSpecification"]["ImageUri"])
         job = self.change(lambda job: job.changed(image_id=image.id))
         containers = start_machines(
             self.world,
@@ -136,7 +136,7 @@ class ProcessingLife(JobLife):
         assert job.running_since is not None
         Following(self, containers, int(job.running_since)).start()
         longest = job.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DEFAULT_SECONDS)
-        return watch(containers, self.inbox, Limits(self.world.stop_seconds, job.running_since + longest))
+        return watch(containers, self.inbox, Limits(self.world.stop_seconds, longest - self.running_seconds()))
 
     def _judge(self, ending: Ending) -> Outcome:
         if ending.reason == "stopped":

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from launcher.local.contract.paths import Bind
 from launcher.local.contract.rules import Rule, rules_of
 from launcher.local.disks import tree
 from launcher.local.disks.synchronization import Mirror
@@ -86,7 +87,10 @@ class RuleEvaluation:
                 entrypoint=None,
                 arguments=arguments,
                 environment={"AWS_REGION": job.region},
-                binds=[f"{self._observed}:{_INSIDE}/input:ro", f"{self._folder}:{_INSIDE}/output"],
+                binds=[
+                    Bind(self._observed, f"{_INSIDE}/input", read_only=True),
+                    Bind(self._folder, f"{_INSIDE}/output"),
+                ],
                 hostname="rules",
                 network="none",
                 labels=engine.labels(KIND, job.key, "rules"),
@@ -106,8 +110,8 @@ class RuleEvaluation:
                 self._say(dict.fromkeys(self._in_progress(), ("Stopped", "The local SageMaker was stopped.")))
                 return
             if self._life.job.has_ended:
-                ended_since = ended_since or time.time()
-                if time.time() - ended_since > _LONGEST_AFTER_THE_END:
+                ended_since = ended_since or time.monotonic()
+                if time.monotonic() - ended_since > _LONGEST_AFTER_THE_END:
                     container.signal("SIGKILL")
         self._read()
         if self._in_progress():

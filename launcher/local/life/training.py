@@ -26,7 +26,7 @@ from launcher.local.life.attempt import Attempt
 from launcher.local.life.capacity import NoCapacityError, WaitTooLongError, wait_for_capacity
 from launcher.local.life.companions import Companions
 from launcher.local.life.following import Following
-from launcher.local.life.images import training_image
+from launcher.local.life.images import job_image
 from launcher.local.life.job_life import JobLife, ShutdownError
 from launcher.local.life.messages import Interrupt, LoseHost, Shutdown
 from launcher.local.life.upload import UploadError, upload
@@ -34,8 +34,8 @@ from launcher.local.life.watch import Ending, Limits, watch
 from launcher.local.life.world import World
 from launcher.local.services.metrics import JobMetrics
 
-_SECONDS_TO_SERVE = 7 * 24 * 3600
-"""For a request that names no MaxRuntimeInSeconds; the most that SageMaker allows without an exception."""
+_DEFAULT_SECONDS = 24 * 3600
+"""MaxRuntimeInSeconds of a request that names none."""
 
 
 _STOPS = {"max-runtime": outcomes.MAX_RUNTIME, "max-wait": outcomes.MAX_WAIT}
@@ -76,22 +76,13 @@ class TrainingLife(JobLife):
         try:
             wait_for_capacity(self)
             self.enter("Starting", "Preparing the instances for training")
-            now = time.time()
-            self.change(
-                lambda job: job.entered(
-                    "Downloading",
-                    "Downloading input data",
-                    now,
-                    running_since=now,
-                    start_time=job.start_time or now,
-                )
-            )
+            self.begin_running()
+            self.enter("Downloading", "Downloading input data")
             attempt = Attempt(self, self._companions.observed)
             self.change(lambda job: job.changed(hosts=tuple(host.name for host in attempt.hosts)))
             attempt.prepare(self._pace())
             self.enter("Downloading", "Downloading the training image")
-            image = self._image(request)
-            attempt.start(image)
+            attempt.start(self._image(request))
         except (NoCapacityError, WaitTooLongError) as error:
             raise _EndedEarlyError(error.outcome) from None
         except CancelledError:
@@ -132,10 +123,10 @@ class TrainingLife(JobLife):
 
     def _decide(self, attempt: Attempt, ending: Ending) -> Outcome | None:
         """Return how the job ends, or None if it begins anew."""
-        job = self.job
+        now = time.time()
+        job = self.change(lambda job: job.changed(**job.time_until(now)))
         if ending.reason == "interrupted" and not job.stop_requested:
-            reclaimed = "Training job interrupted: the spot instances were reclaimed"
-            self.enter("Interrupted", reclaimed, **job.time_until(time.time()))
+            self.enter("Interrupted", "Training job interrupted: the spot instances were reclaimed")
             self._anew(job)
             return None
         if ending.reason in ("lost", "gone") and not job.stop_requested:
@@ -157,8 +148,7 @@ class TrainingLife(JobLife):
         what = f"The host {ending.lost_host} was lost." if ending.lost_host else "The containers have been removed."
         if job.retries >= job.request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0):
             return outcomes.failed(outcomes.INTERNAL_ERROR, what)
-        spent = job.time_until(time.time())
-        self.enter("Restarting", f"Training is started again: {what}", retries=job.retries + 1, **spent)
+        self.enter("Restarting", f"Training is started again: {what}", retries=job.retries + 1)
         self._anew(job)
         return None
 
@@ -195,14 +185,14 @@ class TrainingLife(JobLife):
         return attempt
 
     def _limits(self, job: Job) -> Limits:
-        condition = job.request["StoppingCondition"]
-        assert job.running_since is not None
-        longest = condition.get("MaxRuntimeInSeconds", _SECONDS_TO_SERVE)
+        condition = job.request.get("StoppingCondition", {})
         wait = condition.get("MaxWaitTimeInSeconds")
         return Limits(
             stop_seconds=self.world.stop_seconds,
-            run_until=job.running_since + longest - job.training_seconds,
-            wait_until=None if wait is None else job.creation_time + wait,
+            run_seconds=condition.get("MaxRuntimeInSeconds", _DEFAULT_SECONDS)
+            - job.training_seconds
+            - self.running_seconds(),
+            wait_seconds=None if wait is None else wait - self.age(),
         )
 
     def _pace(self) -> Pace:
@@ -212,7 +202,7 @@ class TrainingLife(JobLife):
         return Pace(self.cancelled, fault.bytes_per_second, fault.fail_at)
 
     def _image(self, request: dict[str, Any]) -> Image:
-        image = training_image(self.world, request["AlgorithmSpecification"]["TrainingImage"])
+        image = job_image(self, request["AlgorithmSpecification"]["TrainingImage"])
         self.change(lambda job: job.changed(image_id=image.id))
         return image
 

@@ -24,11 +24,12 @@ LOSS_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Limits:
-    """Moments, in seconds since 1970, at which a job is stopped."""
+    """After how many seconds from now a job is stopped."""
 
     stop_seconds: float
-    run_until: float
-    wait_until: float | None = None
+    """Between SIGTERM and SIGKILL."""
+    run_seconds: float
+    wait_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class _Watch:
     containers: dict[str, Container]
     limits: Limits
     updated: Callable[[], None]
+    began: float = field(default_factory=time.monotonic)
     reason: Reason | None = None
     lost_host: str | None = None
     kill_at: float | None = None
@@ -62,10 +64,17 @@ class _Watch:
     def next_moment(self) -> float:
         moments = [moment for moment, _ in self.later]
         if self.reason is None:
-            moments += [self.limits.run_until, *filter(None, [self.limits.wait_until])]
+            moments += [moment for moment, _ in self.stops()]
         if self.kill_at is not None:
             moments.append(self.kill_at)
-        return min(moments, default=time.time() + 60)
+        return min(moments, default=time.monotonic() + 60)
+
+    def stops(self) -> list[tuple[float, Reason]]:
+        """Return when, and why, the job is stopped unless it ends before."""
+        stops: list[tuple[float, Reason]] = [(self.began + self.limits.run_seconds, "max-runtime")]
+        if self.limits.wait_seconds is not None:
+            stops.append((self.began + self.limits.wait_seconds, "max-wait"))
+        return stops
 
     def hear(self, message: Message) -> None:
         match message:
@@ -73,7 +82,7 @@ class _Watch:
                 self._ended(host)
             case Interrupt(after) | LoseHost(_, after) if after > 0:
                 plain = Interrupt() if isinstance(message, Interrupt) else LoseHost(message.host)
-                self.later.append((time.time() + after, plain))
+                self.later.append((time.monotonic() + after, plain))
             case Interrupt():
                 self._end("interrupted")
             case LoseHost(host):
@@ -88,7 +97,7 @@ class _Watch:
                 raise ShutdownError
 
     def look_at_the_clock(self) -> None:
-        now = time.time()
+        now = time.monotonic()
         due, self.later = [entry for entry in self.later if entry[0] <= now], [e for e in self.later if e[0] > now]
         for _, message in due:
             self.hear(message)
@@ -96,10 +105,9 @@ class _Watch:
             self.kill_at = None
             for container in self.running():
                 container.signal("SIGKILL")
-        elif self.reason is None and now >= self.limits.run_until:
-            self._end("max-runtime")
-        elif self.reason is None and self.limits.wait_until is not None and now >= self.limits.wait_until:
-            self._end("max-wait")
+        for moment, reason in self.stops():
+            if now >= moment:
+                self._end(reason)
 
     def _ended(self, host: str) -> None:
         try:
@@ -114,14 +122,14 @@ class _Watch:
         """Ask every container to end, once."""
         if self.reason is None:
             self.reason = reason
-            self.kill_at = time.time() + self.limits.stop_seconds
+            self.kill_at = time.monotonic() + self.limits.stop_seconds
             for container in self.running():
                 container.signal("SIGTERM")
 
     def _lose(self, host: str) -> None:
         if self.reason is None and host in self.containers:
             self.reason, self.lost_host = "lost", host
-            self.kill_at = time.time() + LOSS_SECONDS
+            self.kill_at = time.monotonic() + LOSS_SECONDS
             self.containers[host].signal("SIGKILL")
 
 
@@ -135,7 +143,7 @@ def watch(
     state = _Watch({container.host: container for container in containers}, limits, updated)
     while state.running():
         try:
-            message = inbox.get(timeout=max(0.0, min(state.next_moment() - time.time(), 3600.0)))
+            message = inbox.get(timeout=max(0.0, min(state.next_moment() - time.monotonic(), 3600.0)))
         except queue.Empty:
             state.look_at_the_clock()
         else:
