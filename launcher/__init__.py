@@ -2,10 +2,10 @@
 
     import launcher
 
+    launcher.use_local()  # only for the local SageMaker; without it AWS is asked, as boto3 is set up
     job = launcher.load_job("job.toml", settings={"compute.instance_count": 1})
-    request = launcher.build_request(job)
-    training_job = launcher.TrainingJob.submit(request, region=job.region)
-    training_job.wait()
+    training_job = launcher.TrainingJob.submit(launcher.build_request(job), region=job.region)
+    training_job.show()
 
 The command line (`launcher --help`) is the same functions. Reading order: job_file/schema.py, request/training.py,
 checks/offline.py, aws/training_job.py, cli/main.py.
@@ -16,16 +16,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from launcher.aws.processing_job import ProcessingJob
     from launcher.aws.training_job import TrainingJob
     from launcher.checks.offline import build_request
     from launcher.job_file.load import load_job
+    from launcher.local.client import use_local
+    from launcher.request.processing import build_processing_request
 
-__all__ = ["TrainingJob", "build_request", "load_job"]
+__all__ = ["ProcessingJob", "TrainingJob", "build_processing_request", "build_request", "load_job", "use_local"]
 
 _HOME = {
+    "ProcessingJob": "launcher.aws.processing_job",
     "TrainingJob": "launcher.aws.training_job",
+    "build_processing_request": "launcher.request.processing",
     "build_request": "launcher.checks.offline",
     "load_job": "launcher.job_file.load",
+    "use_local": "launcher.local.client",
 }
 
 

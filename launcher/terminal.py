@@ -39,7 +39,7 @@ class Terminal:
         elif self._output == "csv":
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerows([list(row) for row in rows[:1]])
-            writer.writerows([_cell(value) for value in row.values()] for row in rows)
+            writer.writerows([as_text(value) for value in row.values()] for row in rows)
         elif rows:
             self._table(rows)
         else:
@@ -55,7 +55,7 @@ class Terminal:
         else:
             width = max(map(len, fields), default=0)
             for name, value in fields.items():
-                click.echo(f"{click.style(name.ljust(width), bold=True)}  {_cell(value)}")
+                click.echo(f"{click.style(name.ljust(width), bold=True)}  {as_text(value)}")
 
     def document(self, content: object) -> None:
         """Write JSON."""
@@ -98,7 +98,7 @@ class Terminal:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             table.add_column(name, justify="right" if is_number else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(_cell(value)) for value in row.values()))
+            table.add_row(*(Text(as_text(value)) for value in row.values()))
         # A pipe has no width: nothing is to be folded there, and nothing padded.
         console = Console(width=None if sys.stdout.isatty() else 10_000)
         with console.capture() as capture:
@@ -111,7 +111,8 @@ class Terminal:
             self._live = ""
 
 
-def _cell(value: object) -> str:
+def as_text(value: object) -> str:
+    """Return a value as a table's cell has it."""
     if value is None:
         return ""
     if isinstance(value, dt.datetime):

@@ -16,5 +16,6 @@ mypy tests/conformance
 mypy tests/local
 mypy tests/image # apart from tests/unit: each has a conftest.py, and mypy takes a module's name once
 mypy tests/registry # the same
+PYTHONPATH=src lint-imports --no-logo --cache-dir .cache/imports # pyproject.toml says who may import whom
 shellcheck --external-sources scripts/*.sh scripts/image/*.sh .ci/run
 hadolint Dockerfile

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from star_rating import logs
+from star_rating.data.files import printable
 from star_rating.failures import ExitCode, UsageError, as_failure, nearest_name
 from star_rating.preparation.prepare import Settings, prepare
 from star_rating.preparation.processing_job import ProcessingJob, base_dir, leave_message
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     base = base_dir(os.environ)
     try:
         settings = read_settings(arguments, ProcessingJob.from_environment(os.environ))
-        sys.stdout.write(summary(prepare(settings)) + f"\nWritten to {settings.output}\n")
+        sys.stdout.write(summary(prepare(settings)) + f"\nWritten to {printable(settings.output)}\n")
     except Exception as error:
         failure = as_failure(error)
         if failure.exit_code == ExitCode.BUG:
@@ -94,10 +95,17 @@ def _parser() -> _Parser:
         prog="prepare", description="Turn raw reviews into the TFRecord channels that train reads.", allow_abbrev=False
     )
     where = parser.add_argument_group("where")
-    where.add_argument("--input", nargs="+", type=Path, metavar="PATH", help="files of reviews, or folders of them")
-    where.add_argument("--output", type=Path, metavar="FOLDER", help="gets train/, validation/ and test/")
     where.add_argument(
-        "--weights", type=Path, metavar="FOLDER", help="holds the tokenizer.json to use; default: $DISTILBERT_WEIGHTS"
+        "--input",
+        nargs="+",
+        action="extend",
+        type=_path,
+        metavar="PATH",
+        help="files of reviews, or folders of them; several add up",
+    )
+    where.add_argument("--output", type=_path, metavar="FOLDER", help="gets train/, validation/ and test/")
+    where.add_argument(
+        "--weights", type=_path, metavar="FOLDER", help="holds the tokenizer.json to use; default: $DISTILBERT_WEIGHTS"
     )
     where.add_argument("--overwrite", action="store_true", help="replace the records of an earlier run")
     where.add_argument(
@@ -123,6 +131,12 @@ def _parser() -> _Parser:
     making.add_argument("--seed", type=_whole(0, 2**63 - 1), default=42, help="of the split; default: %(default)s")
     making.add_argument("--balance", action="store_true", help="cut each split's classes to its smallest one")
     return parser
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; is a variable of the shell unset?")
+    return Path(text)
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:

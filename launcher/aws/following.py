@@ -1,15 +1,16 @@
 """The wait loop: look, tell what is new, sleep; longer and longer while nothing changes.
 
-    for event in follow(name, way_back, look, tail, timeout=3600, poll_interval=10): ...
+    for event in follow(name, way_back, look, tail, timeout=3600, poll_interval=10): print(event)
 
-A look that AWS refuses because it is busy counts as nothing new; a quarter of an hour of that ends the wait.
+An event prints as one line. A look that AWS refuses because it is busy counts as nothing new; a quarter of an hour of
+that ends the wait.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from launcher.aws.log_tail import LogLine, LogTail
 from launcher.aws.metrics import rule_statuses
 from launcher.aws.session import AwsError
 from launcher.errors import WaitTimeoutError
+from launcher.terminal import Terminal
 
 PATIENCE = 900.0
 """Seconds that AWS may be busy without a single answer."""
@@ -37,6 +39,9 @@ class Phase:
     status: str
     message: str
 
+    def __str__(self) -> str:
+        return f"--- {self.time:%H:%M:%S} {self.status}  {self.message}".rstrip()
+
 
 @dataclass(frozen=True)
 class RuleVerdict:
@@ -46,6 +51,9 @@ class RuleVerdict:
     status: str
     details: str | None
 
+    def __str__(self) -> str:
+        return f"--- rule {self.rule}: {self.status}" + (f" ({self.details})" if self.details else "")
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -53,6 +61,9 @@ class Waiting:
 
     status: str
     seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.seconds:.0f} s"
 
 
 Event = Phase | LogLine | RuleVerdict | Waiting
@@ -66,8 +77,9 @@ def follow(
     *,
     timeout: float | None,
     poll_interval: float,
+    waiting: bool = False,
 ) -> Iterator[Event]:
-    """Yield what is new until the job has ended and its log is complete.
+    """Yield what is new until the job has ended and its log is complete; with `waiting`, Waiting where nothing is.
 
     `way_back` is the command that a wait which is given up names.
     """
@@ -89,9 +101,22 @@ def follow(
             raise AwsError(f"AWS has not answered for {PATIENCE:.0f} s; {name} goes on: {way_back}")
         if timeout is not None and time.monotonic() - began >= timeout:
             raise WaitTimeoutError(f"{name} has not ended after {timeout:g} s, and goes on: {way_back}")
-        yield Waiting(news.status, time.monotonic() - began)
+        if waiting:
+            yield Waiting(news.status, time.monotonic() - began)
         interval = min(FIRST_INTERVAL if has_news else interval * 1.5, poll_interval)
         time.sleep(interval if timeout is None else max(0.0, min(interval, began + timeout - time.monotonic())))
+
+
+def as_line(event: Event, *, several_hosts: bool) -> str:
+    """Return an event as one line; a log line of a job's only host without the host's name."""
+    return event.text if isinstance(event, LogLine) and not several_hosts else str(event)
+
+
+def print_events(events: Iterable[Event], *, several_hosts: bool) -> None:
+    """Print each event on stdout: what a notebook's cell and a script's log show."""
+    terminal = Terminal()
+    for event in events:
+        terminal.line(as_line(event, several_hosts=several_hosts))
 
 
 def has_ended(description: dict[str, Any]) -> bool:

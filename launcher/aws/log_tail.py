@@ -31,6 +31,9 @@ class LogLine:
     host: str
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.host} {self.text}"
+
 
 @dataclass
 class _Stream:

@@ -1,7 +1,7 @@
 """A Processing job in SageMaker: the image's prepare.
 
 job = ProcessingJob.submit(request, region="us-east-1")
-for event in job.follow(): print(event)
+job.show()
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from launcher.aws.following import Event, follow
+from launcher.aws.following import Event, follow, print_events
 from launcher.aws.log_tail import LogTail
 from launcher.aws.session import aws_command, client, explained, is_transient
 from launcher.errors import JobFailedError, JobStoppedError
@@ -49,10 +49,25 @@ class ProcessingJob:
             f"sagemaker describe-processing-job --processing-job-name {self.name} --region {self.region}"
         )
 
-    def follow(self, *, timeout: float | None = None, poll_interval: float = 10.0) -> Iterator[Event]:
-        """Yield statuses and log lines as they come, until the job has ended."""
+    def follow(
+        self, *, timeout: float | None = None, poll_interval: float = 10.0, waiting: bool = False
+    ) -> Iterator[Event]:
+        """Yield statuses and log lines as they come, until the job has ended; with `waiting`, Waiting between."""
         tail = LogTail(LOG_GROUP, self.name, self.region)
-        return follow(self.name, self.way_back, self._look, tail, timeout=timeout, poll_interval=poll_interval)
+        return follow(
+            self.name,
+            self.way_back,
+            self._look,
+            tail,
+            timeout=timeout,
+            poll_interval=poll_interval,
+            waiting=waiting,
+        )
+
+    def show(self, *, timeout: float | None = None, poll_interval: float = 10.0) -> None:
+        """Print statuses and log lines until the job has ended; raise JobFailedError, JobStoppedError on a bad end."""
+        print_events(self.follow(timeout=timeout, poll_interval=poll_interval), several_hosts=False)
+        raise_for_status(self.describe())
 
     def _describe(self) -> dict[str, Any]:
         description: dict[str, Any] = client("sagemaker", self.region).describe_processing_job(

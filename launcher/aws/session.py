@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -111,6 +112,16 @@ def client(service: str, region: str | None) -> Client:
     if only_endpoint is not None and made.meta.endpoint_url != only_endpoint:
         raise AwsError(f"{service} would be asked at {made.meta.endpoint_url}, outside the local SageMaker")
     return made
+
+
+def local_sagemaker(endpoint_url: str) -> str | None:
+    """Return the page of the local SageMaker if that is what an endpoint is; its access keys begin with LOCAL."""
+    if urlsplit(endpoint_url).hostname != "127.0.0.1":
+        return None
+    with explained("find credentials"):
+        credentials = boto3.Session().get_credentials()
+    token = "" if credentials is None else str(credentials.access_key)
+    return f"{endpoint_url}/?token={token}" if token.upper().startswith("LOCAL") else None
 
 
 def default_region() -> str | None:

@@ -1,10 +1,12 @@
 """A training job in SageMaker: submit it or attach to it, then follow, read, stop.
 
     job = TrainingJob.attach("star-rating-2026-11-22-10-23-54-783", region="us-east-1")
-    for event in job.follow(): print(event)
-    job.metrics(); job.rules(); job.download("out")
+    job.show()                              # phases and log until it ends, as the command line shows them
+    job.metrics().dataframe()
+    job.rules(); job.download("out")
 
-Every method asks AWS afresh: a job can be attached to from any machine, at any time.
+Every method asks AWS afresh: a job can be attached to from any machine, at any time. As a cell's last line a job is its
+status, its links and its metrics.
 """
 
 from __future__ import annotations
@@ -17,13 +19,26 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from launcher import records
-from launcher.aws import lineage, metrics
+from launcher.aws import console, lineage, metrics
 from launcher.aws.artifacts import Downloaded, download
-from launcher.aws.following import Event, follow
+from launcher.aws.following import Event, follow, print_events
 from launcher.aws.images import image_digest
 from launcher.aws.log_tail import LogLine, LogTail
-from launcher.aws.session import AwsError, NotFoundError, client, explained, is_transient, own_command, patiently
+from launcher.aws.notebook import Table, job_html
+from launcher.aws.session import (
+    AwsError,
+    NotFoundError,
+    client,
+    explained,
+    is_transient,
+    local_sagemaker,
+    own_command,
+    patiently,
+)
+from launcher.aws.summary import summary
 from launcher.errors import JobFailedError, JobStoppedError
+from launcher.local.state import job_key
+from launcher.request.fields import host_count
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 
@@ -35,6 +50,21 @@ class TrainingJob:
         self.name = name
         self.region = region
         self._arn = arn
+        self._status: str | None = None
+        """As last seen: a repr asks nobody."""
+
+    def __repr__(self) -> str:
+        seen = f", status={self._status!r}" if self._status else ""
+        return f"TrainingJob({self.name!r}, region={self.region!r}{seen})"
+
+    def _repr_html_(self) -> str:
+        try:
+            description = self.describe()
+        except AwsError as error:  # a cell that shows a job is not to fail for it
+            return job_html(self.name, "unknown", {}, [("reason", error)])
+        fields = summary(description, self.region)
+        shown = [(field, value) for field, value in fields.items() if field not in ("job", "status")]
+        return job_html(self.name, fields["status"], self.links(), shown)
 
     @classmethod
     def submit(cls, request: dict[str, Any], region: str) -> TrainingJob:
@@ -75,18 +105,45 @@ class TrainingJob:
             description: dict[str, Any] = patiently(
                 client("sagemaker", self.region).describe_training_job, TrainingJobName=self.name
             )
+        self._status = description["TrainingJobStatus"]
         return description
 
-    def follow(
-        self, *, logs: bool = True, timeout: float | None = None, poll_interval: float = 10.0
-    ) -> Iterator[Event]:
-        """Yield phases, log lines and rule verdicts as they come, and Waiting between, until the job has ended.
+    def links(self) -> dict[str, str]:
+        """Return the pages that show the job: AWS's console, or the local SageMaker's own."""
+        server = local_sagemaker(client("sagemaker", self.region).meta.endpoint_url)
+        if server is not None:
+            return {"page": f"{server}#training/{job_key(self.name, self.region)}"}
+        return console.links(self.describe(), self.region)
 
-        Raises WaitTimeoutError after `timeout` seconds; the job goes on.
+    def follow(
+        self,
+        *,
+        logs: bool = True,
+        timeout: float | None = None,
+        poll_interval: float = 10.0,
+        waiting: bool = False,
+    ) -> Iterator[Event]:
+        """Yield phases, log lines and rule verdicts as they come, until the job has ended.
+
+        Every event prints as one line; with `waiting`, a Waiting comes wherever nothing is new. Raises WaitTimeoutError
+        after `timeout` seconds; the job goes on.
         """
         tail = LogTail(LOG_GROUP, self.name, self.region) if logs else None
         way_back = own_command(f"attach {self.name}")
-        return follow(self.name, way_back, self._look, tail, timeout=timeout, poll_interval=poll_interval)
+        return follow(
+            self.name, way_back, self._look, tail, timeout=timeout, poll_interval=poll_interval, waiting=waiting
+        )
+
+    def show(self, *, logs: bool = True, timeout: float | None = None, poll_interval: float = 10.0) -> TrainingJob:
+        """Print phases, log and verdicts until the job has ended, and return the job, for the notebook to show.
+
+        Raises JobFailedError and JobStoppedError on a bad end, WaitTimeoutError after `timeout` seconds. An interrupted
+        cell leaves the job alone: it goes on.
+        """
+        several_hosts = host_count(self.describe()["ResourceConfig"]) > 1
+        print_events(self.follow(logs=logs, timeout=timeout, poll_interval=poll_interval), several_hosts=several_hosts)
+        raise_for_status(self.describe())
+        return self
 
     def wait(self, *, timeout: float | None = None, poll_interval: float = 10.0) -> dict[str, Any]:
         """Wait until the job has ended and return its description; raise JobFailedError or JobStoppedError."""
@@ -100,25 +157,25 @@ class TrainingJob:
         """Yield the lines that are there now, all hosts in time order."""
         return LogTail(LOG_GROUP, self.name, self.region).new_lines()
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> Table:
         """Return the exact final value of each metric, as {metric, value, time}."""
-        return metrics.final_values(self.describe())
+        return Table(metrics.final_values(self.describe()))
 
-    def metric_series(self, period: int = 60) -> list[dict[str, Any]]:
+    def metric_series(self, period: int = 60) -> Table:
         """Return CloudWatch's time series of each metric, as {metric, time, value}; `period` in seconds."""
-        return metrics.time_series(self.describe(), self.region, period)
+        return Table(metrics.time_series(self.describe(), self.region, period))
 
-    def rules(self) -> list[dict[str, Any]]:
+    def rules(self) -> Table:
         """Return the verdict of each Debugger and Profiler rule."""
-        return metrics.rule_statuses(self.describe())
+        return Table(metrics.rule_statuses(self.describe()))
 
-    def experiment(self) -> list[dict[str, Any]]:
+    def experiment(self) -> Table:
         """Return the runs of the job's experiment, newest first."""
-        return lineage.experiment_runs(self.describe(), self.region)
+        return Table(lineage.experiment_runs(self.describe(), self.region))
 
-    def lineage(self) -> list[dict[str, Any]]:
+    def lineage(self) -> Table:
         """Return what the job was made from and what it made."""
-        return lineage.associations(self.describe(), self.region)
+        return Table(lineage.associations(self.describe(), self.region))
 
     def download(self, folder: str | Path) -> Downloaded:
         """Fetch and unpack model and output into a folder; raise AwsError or UnsafeArchiveError."""

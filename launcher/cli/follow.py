@@ -8,8 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from launcher.aws.console import links
-from launcher.aws.following import Event, Phase, RuleVerdict, Waiting
+from launcher.aws.following import Event, Phase, RuleVerdict, Waiting, as_line
 from launcher.aws.log_tail import LogLine
 from launcher.aws.metrics import rule_statuses
 from launcher.aws.processing_job import ProcessingJob
@@ -19,7 +18,6 @@ from launcher.aws.summary import summary
 from launcher.aws.training_job import TrainingJob, raise_for_status
 from launcher.errors import ExitCode, JobFailedError
 from launcher.local.client import running_local
-from launcher.local.state import job_key
 from launcher.request.fields import host_count
 from launcher.terminal import Terminal
 
@@ -42,17 +40,15 @@ def detaching(name: str, terminal: Terminal, next_commands: Sequence[str]) -> It
 def announce(job: TrainingJob, terminal: Terminal) -> None:
     """Say what was submitted, and where the console, or the local SageMaker's page, shows it."""
     terminal.say(f"submitted {job.name}")
-    server = running_local()
     with detaching(job.name, terminal, _ways_back(job)):
-        local = {"page": f"{server.address}/#training/{job_key(job.name, job.region)}"} if server else None
-        for page, address in (local or links(job.describe(), job.region)).items():
+        for page, address in job.links().items():
             terminal.say(f"  {page:12} {address}")
 
 
 def follow(job: TrainingJob, terminal: Terminal, *, logs: bool, timeout: float | None, poll_interval: float) -> None:
     """Show a training job until it ends, then what became of it; raise JobFailedError, JobStoppedError on a bad end."""
     with detaching(job.name, terminal, _ways_back(job)):
-        events = job.follow(logs=logs, timeout=timeout, poll_interval=poll_interval)
+        events = job.follow(logs=logs, timeout=timeout, poll_interval=poll_interval, waiting=True)
         last = _show(events, terminal, hosts=host_count(job.describe()["ResourceConfig"]))
     description = job.describe()
     terminal.record(summary(description, job.region))
@@ -61,7 +57,7 @@ def follow(job: TrainingJob, terminal: Terminal, *, logs: bool, timeout: float |
     except JobFailedError:
         terminal.say("last log lines:")
         for line in last if logs else deque(job.logs(), LAST_LINES):
-            terminal.say(f"  {line.host} {line.text}")
+            terminal.say(f"  {line}")
         _say_next([own_command(f"logs {job.name}")], terminal)
         raise
     rules = ["rules"] if rule_statuses(description) else []
@@ -72,7 +68,7 @@ def follow_processing(job: ProcessingJob, terminal: Terminal, *, timeout: float 
     """Show a Processing job until it ends; raise JobFailedError, JobStoppedError on a bad end."""
     terminal.say(f"submitted {job.name}")
     with detaching(job.name, terminal, [job.way_back]):
-        _show(job.follow(timeout=timeout, poll_interval=poll_interval), terminal, hosts=1)
+        _show(job.follow(timeout=timeout, poll_interval=poll_interval, waiting=True), terminal, hosts=1)
     description = job.describe()
     outputs = description["ProcessingOutputConfig"]["Outputs"]
     terminal.record(
@@ -102,7 +98,7 @@ def _show(events: Iterable[Event], terminal: Terminal, hosts: int) -> deque[LogL
     last: deque[LogLine] = deque(maxlen=LAST_LINES)
     for event in events:
         if isinstance(event, Waiting):
-            terminal.progress(f"{event.status} {event.seconds:.0f} s")
+            terminal.progress(str(event))
             continue
         if isinstance(event, LogLine):
             last.append(event)
@@ -111,11 +107,8 @@ def _show(events: Iterable[Event], terminal: Terminal, hosts: int) -> deque[LogL
 
 
 def _line(event: Phase | LogLine | RuleVerdict, *, several_hosts: bool) -> str:
+    line = as_line(event, several_hosts=several_hosts)
     if isinstance(event, LogLine):
-        return f"{event.host} {event.text}" if several_hosts else event.text
-    if isinstance(event, Phase):
-        text = f"{event.time:%H:%M:%S} {event.status}  {event.message}".rstrip()
-        return click.style(f"--- {text}", bold=True)
-    found = event.status == "IssuesFound"
-    text = f"--- rule {event.rule}: {event.status}" + (f" ({event.details})" if event.details else "")
-    return click.style(text, fg="yellow" if found else None, bold=True)
+        return line
+    found = isinstance(event, RuleVerdict) and event.status == "IssuesFound"
+    return click.style(line, fg="yellow" if found else None, bold=True)

@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ import launcher
 from launcher import records
 from launcher.aws import session
 from launcher.errors import LauncherError
-from launcher.local.state import REGION, Server, State
+from launcher.local.state import REGION, Server, State, default_folder
+from launcher.terminal import Terminal
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 180.0
@@ -37,6 +38,7 @@ _EXTRA = ("docker", "flask", "flask_cors", "moto")
 
 _used: list[Server | None] = []
 _started: list[subprocess.Popen[bytes]] = []
+_for_good = ExitStack()
 
 _LOOPBACK = "127.0.0.1,localhost"
 
@@ -77,6 +79,8 @@ def start_server(state: State, options: Sequence[str] = ()) -> Server:
     while time.monotonic() < give_up:
         server = state.running_server()
         if server is not None:
+            for sentence in control(server, "GET", "status")["damaged"]:
+                Terminal().say(f"warning: {sentence}")
             return server
         if process.poll() is not None:
             said = state.log.read_bytes()[begin:].decode("utf-8", "replace").strip().splitlines()
@@ -150,6 +154,17 @@ def using_local(state: State, *, start: bool = True) -> Iterator[Server | None]:
         session.client.cache_clear()
         os.environ.clear()
         os.environ.update(before)
+
+
+def use_local(folder: str | Path | None = None) -> Server:
+    """Let this process use the local SageMaker of a state folder from now on, started if none runs: for notebooks.
+
+    Called again it changes to the other folder's server, or to the one that runs now. Ends with the process.
+    """
+    _for_good.close()
+    server = _for_good.enter_context(using_local(State(Path(folder) if folder else default_folder())))
+    assert server is not None
+    return server
 
 
 def running_local() -> Server | None:

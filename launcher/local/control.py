@@ -21,6 +21,7 @@ from launcher.errors import LauncherError
 from launcher.local.api.errors import ApiError
 from launcher.local.api.wire import write
 from launcher.local.faults import Fault, Faults
+from launcher.local.files import StateFiles
 from launcher.local.jobs import Jobs
 from launcher.local.life.messages import Interrupt, LoseHost, Message
 from launcher.local.scheduler import Scheduler
@@ -42,11 +43,18 @@ class Control:
     """The control API's WSGI application, in front of another."""
 
     def __init__(
-        self, jobs: Jobs, scheduler: Scheduler, faults: Faults, end: Callable[[], None], behind: WSGIApplication
+        self,
+        jobs: Jobs,
+        scheduler: Scheduler,
+        faults: Faults,
+        files: StateFiles,
+        end: Callable[[], None],
+        behind: WSGIApplication,
     ) -> None:
         self._jobs = jobs
         self._scheduler = scheduler
         self._faults = faults
+        self._files = files
         self._end = end
         self._behind = behind
 
@@ -87,7 +95,12 @@ class Control:
     def _status(self, _: Document) -> Document:
         jobs = [job for kind in ("training", "processing") for job in self._jobs.list(kind)]
         running = [job.name for job in jobs if not job.has_ended]
-        return {"jobs": len(jobs), "not_ended": running, "faults": len(self._faults.all())}
+        return {
+            "jobs": len(jobs),
+            "not_ended": running,
+            "faults": len(self._faults.all()),
+            "damaged": self._files.damaged,
+        }
 
     def _add_fault(self, body: Document) -> Document:
         self._faults.add(Fault.model_validate(body))

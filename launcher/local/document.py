@@ -144,11 +144,22 @@ class Job(_Frozen):
         return self.request | self.changes
 
     def entered(self, secondary_status: str, message: str, time: float, **changes: object) -> Job:
-        """Return the job in another secondary status, with other changes that come with it."""
+        """Return the job in a secondary status, with other changes that come with it; one it is in has a new message.
+
+        A change of `end_time` makes it the last status, which ends as it begins.
+        """
         *before, last = self.transitions or (None,)
-        closed = () if last is None else (*before, last.model_copy(update={"end_time": time}))
-        entered = Transition(status=secondary_status, message=message, start_time=time)
-        return self.changed(secondary_status=secondary_status, transitions=(*closed, entered), **changes)
+        if last is not None and last.status == secondary_status:
+            entered = last.model_copy(update={"message": message})
+        else:
+            before += [] if last is None else [last.model_copy(update={"end_time": time})]
+            entered = Transition(
+                status=secondary_status,
+                message=message,
+                start_time=time,
+                end_time=time if "end_time" in changes else None,
+            )
+        return self.changed(secondary_status=secondary_status, transitions=(*before, entered), **changes)
 
     def time_until(self, now: float) -> dict[str, object]:
         """Return the changes that end the running of this attempt: its time is added to what was there."""

@@ -19,10 +19,13 @@ from __future__ import annotations
 
 import random
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from launcher.local.files import StateFiles, StorageError, write
 
 FaultKind = Literal["interrupt", "lose-host", "capacity", "download", "api"]
 
@@ -62,13 +65,13 @@ _LIST = TypeAdapter(list[Fault])
 class Faults:
     """The faults that have not happened yet; safe to use from any thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, files: StateFiles | None = None) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._faults = _LIST.validate_json(path.read_bytes()) if path.exists() else []
+        self._faults = (files or StateFiles()).read(path, _LIST.validate_json, "faults that were to happen") or []
 
     def add(self, fault: Fault) -> None:
-        """Let something go wrong, after what was added before."""
+        """Let something go wrong, after what was added before; raise StorageError."""
         with self._lock:
             self._keep([*self._faults, fault])
 
@@ -90,12 +93,13 @@ class Faults:
                 wanted = fault.operation if kind == "api" else fault.job
                 if fault.kind == kind and wanted in (subject, ANY):
                     rest = [fault.model_copy(update={"times": fault.times - 1})] if fault.times > 1 else []
-                    self._keep([*self._faults[:number], *rest, *self._faults[number + 1 :]])
+                    remaining = [*self._faults[:number], *rest, *self._faults[number + 1 :]]
+                    with suppress(StorageError):  # it has happened, whether or not the disk takes that
+                        self._keep(remaining)
+                    self._faults = remaining
                     return fault
             return None
 
     def _keep(self, faults: list[Fault]) -> None:
+        write(self._path, _LIST.dump_json(faults, indent=1))
         self._faults = faults
-        aside = self._path.with_suffix(".new")
-        aside.write_bytes(_LIST.dump_json(faults, indent=1))
-        aside.replace(self._path)

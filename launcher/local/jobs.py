@@ -92,8 +92,10 @@ class Jobs:
         self._number = 0
         self._changes: deque[Change] = deque(maxlen=_REMEMBERED_CHANGES)
 
-    def create(self, kind: Kind, request: dict[str, Any], region: str) -> Job:
-        """Keep a new job and queue it; raise NameTakenError."""
+    def create(
+        self, kind: Kind, request: dict[str, Any], region: str, before_start: Callable[[Job], None] = lambda _: None
+    ) -> Job:
+        """Keep a new job and queue it; not if `before_start` raises. Raise NameTakenError, StorageError."""
         name = request[NAME_FIELDS[kind]]
         if not NAME.fullmatch(name):
             raise JobError(f"{name!r} is no job name")
@@ -102,6 +104,11 @@ class Jobs:
         job = job.entered("Starting", "Launching requested ML instances", now)
         if not self.store.add(job):
             raise NameTakenError(f"Job name must be unique: {name}")
+        try:
+            before_start(job)
+        except BaseException:
+            self.store.delete(kind, name, region)
+            raise
         self._tell(kind, name)
         if self.runner is not None:
             self.runner.start(kind, name, region)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -24,6 +25,7 @@ from launcher.local.api.application import api_application
 from launcher.local.control import Control, with_faults
 from launcher.local.engine.engine import Engine
 from launcher.local.faults import Faults
+from launcher.local.files import StateFiles
 from launcher.local.gate import gate
 from launcher.local.jobs import Jobs
 from launcher.local.life.world import HostLimits, World
@@ -65,10 +67,11 @@ class LocalServer:
         with ExitStack() as stack:
             stack.enter_context(self._state.owned())
             stack.callback(moto_api_backend.reset)  # moto's memory is the process's; the next server has its own
-            self.objects = Objects(self._state.folder / "s3")
-            self.faults = Faults(self._state.folder / "faults.json")
+            self.files = StateFiles()
+            self.objects = Objects(self._state.folder / "s3", self.files)
+            self.faults = Faults(self._state.folder / "faults.json", self.files)
             self.engine = Engine(self._state.identity)
-            self.jobs = Jobs(JobStore(self._state.folder))
+            self.jobs = Jobs(JobStore(self._state.folder, self.files))
             self._load_logs_and_metrics()
             world = World(
                 self.jobs, self.objects, self.engine, self.faults, self._settings.limits, self._settings.stop_seconds
@@ -96,13 +99,21 @@ class LocalServer:
 
     def _close(self) -> None:
         self._scheduler.close()
+        self.jobs.store.close()
         self.engine.close()
 
     def _load_logs_and_metrics(self) -> None:
         for job in (*self.jobs.list("training"), *self.jobs.list("processing")):
             folder = self.jobs.store.folder(job.kind, job.name, job.region)
-            logs.load(job.kind, job.region, job.name, folder / "log")
-            metrics.load(job.name, job.region, folder / "metrics.jsonl")
+            for load, path in (
+                (partial(logs.load, job.kind, job.region, job.name), folder / "log"),
+                (partial(metrics.load, job.name, job.region), folder / "metrics.jsonl"),
+            ):
+                try:
+                    load(path)
+                except OSError as error:
+                    held = f"the {path.stem} of the {job.kind} job {job.name}"
+                    self.files.put_aside(path, error.strerror or str(error), held)
 
     def _serve(self, stack: ExitStack) -> None:
         server = make_server(
@@ -117,12 +128,11 @@ class LocalServer:
 
     def _application(self) -> WSGIApplication:
         moto = DomainDispatcherApplication(create_backend_app)
-        journal = Journal(self._state.folder / "journal.jsonl", moto)
+        journal = Journal(self._state.folder / "journal.jsonl", moto, self.files)
         journal.replay()
-        api = api_application(
-            self.jobs, neighbours(persistent(journal, self.objects), self.engine), self.objects, self._state.folder
-        )
-        control = Control(self.jobs, self._scheduler, self.faults, self.end, api)
+        services = neighbours(persistent(journal, self.objects), self.engine)
+        api = api_application(self.jobs, services, self.objects, self._state.folder, self.files)
+        control = Control(self.jobs, self._scheduler, self.faults, self.files, self.end, api)
         return gate(with_faults(self.faults, control))
 
 

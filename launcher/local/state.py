@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from launcher.errors import LauncherError
+from launcher.local.files import write
 
 ACCOUNT = "123456789012"
 """moto's; every role, bucket and ARN of the local SageMaker is of this account."""
@@ -104,9 +105,7 @@ class State:
     def announce(self, port: int) -> Server:
         """Say where the server of this process answers."""
         server = Server(os.getpid(), port)
-        aside = self.folder / "server.json.new"
-        aside.write_text(json.dumps(asdict(server)), encoding="utf-8")
-        aside.replace(self.folder / "server.json")
+        write(self.folder / "server.json", json.dumps(asdict(server)).encode())
         return server
 
     def running_server(self) -> Server | None:
@@ -123,6 +122,6 @@ class State:
         try:
             server = Server(**json.loads((self.folder / "server.json").read_text(encoding="utf-8")))
             os.kill(server.pid, 0)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, OverflowError):
             return None  # it is starting
         return server

@@ -51,7 +51,12 @@ class Violation:
 
 def violations(operation: str, request: dict[str, Any]) -> list[Violation]:
     """Return everything that the model of a SageMaker operation has against a request."""
-    return list(_walk(service_model().operation_model(operation).input_shape, request, (), ""))
+    return shape_violations(service_model().operation_model(operation).input_shape, request)
+
+
+def shape_violations(shape: Shape, value: object) -> list[Violation]:
+    """Return everything that a shape of any model of botocore's has against a value."""
+    return list(_walk(shape, value, (), ""))
 
 
 @functools.cache

@@ -11,9 +11,10 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from local_server import BUCKET, PROCESSING, TRAINING, ApiServer, changed, serving
+from local_server import BUCKET, PROCESSING, TRAINING, ApiServer, call, changed, serving
 from made_up_jobs import BEGAN, complete, fail, train
 
+from launcher.local.document import Job
 from launcher.local.store import JobStore
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -68,12 +69,12 @@ def test_describe_says_what_has_become_of_a_job(server: ApiServer, sagemaker: An
         (phase["Status"], phase["StartTime"], phase.get("EndTime")) for phase in job["SecondaryStatusTransitions"]
     ] == [
         ("Starting", at(0), at(4)),
-        ("Downloading", at(4), at(6)),
-        ("Downloading", at(6), at(9)),
+        ("Downloading", at(4), at(9)),
         ("Training", at(9), at(180)),
         ("Uploading", at(180), at(186.4)),
-        ("Completed", at(186.4), None),
+        ("Completed", at(186.4), at(186.4)),
     ]
+    assert job["SecondaryStatusTransitions"][1]["StatusMessage"] == "Downloading the training image"
     assert job["ModelArtifacts"] == {"S3ModelArtifacts": f"s3://{BUCKET}/jobs/job/output/model.tar.gz"}
     # Single precision, as SageMaker's.
     assert {metric["MetricName"]: metric["Value"] for metric in job["FinalMetricDataList"]}["test:accuracy"] == (
@@ -136,6 +137,38 @@ def _within(asked: Any, answered: Any) -> bool:
     if isinstance(asked, list):
         return len(asked) == len(answered) and all(map(_within, asked, answered))
     return bool(asked == answered)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "seconds"),
+    [  # seconds of public answers of the service, of 2021, 2022 and 2025
+        (32.239, 157.265, 125),
+        (50.796, 243.971, 193),
+        (41.811, 713.172, 672),
+        (47.782, 3078.005, 3031),
+    ],
+)
+def test_seconds_are_counted_as_the_service_counts_them(
+    server: ApiServer, sagemaker: Any, start: float, end: float, seconds: int
+) -> None:
+    train(server, "job")
+
+    def ended(job: Job) -> Job:
+        job = job.changed(start_time=BEGAN + start, running_since=BEGAN + start)
+        times = {"end_time": BEGAN + end, **job.time_until(BEGAN + end)}
+        return job.entered("Completed", "Training job completed", BEGAN + end, status="Completed", **times)
+
+    server.jobs.change("training", "job", ended)
+    job = sagemaker.describe_training_job(TrainingJobName="job")
+    assert (job["TrainingTimeInSeconds"], job["BillableTimeInSeconds"]) == (seconds, seconds)
+
+
+def test_times_have_milliseconds_and_those_of_metrics_seconds(server: ApiServer) -> None:
+    train(server, "job")
+    server.jobs.change("training", "job", lambda job: job.changed(creation_time=BEGAN + 0.123456))
+    job = call(server, "DescribeTrainingJob", {"TrainingJobName": "job"})[1]
+    assert job["CreationTime"] == BEGAN + 0.123
+    assert {isinstance(metric["Timestamp"], int) for metric in job["FinalMetricDataList"]} == {True}
 
 
 # Stop, update, delete

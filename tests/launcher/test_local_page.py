@@ -76,7 +76,7 @@ def test_the_list_and_a_job(server: ApiServer) -> None:
     job = json.loads(body)
     assert job["can_stop"]
     assert not job["can_interrupt"]
-    assert [phase["status"] for phase in job["transitions"]] == ["Starting", "Downloading", "Downloading", "Training"]
+    assert [phase["status"] for phase in job["transitions"]] == ["Starting", "Downloading", "Training"]
 
 
 def test_the_list_waits_for_a_change(server: ApiServer) -> None:

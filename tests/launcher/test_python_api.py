@@ -13,6 +13,7 @@ from sagemaker_stand_in import SCRIPTS, StandIn
 import launcher
 from launcher.aws.console import links
 from launcher.aws.following import Phase
+from launcher.aws.notebook import Table, job_html
 from launcher.aws.summary import summary
 from launcher.cli.main import main
 from launcher.errors import ExitCode, JobFailedError, JobStoppedError, WaitTimeoutError
@@ -50,6 +51,54 @@ def test_events_come_as_they_happen(aws: StandIn, job: Any) -> None:
     phases = [event.status for event in training_job.follow(poll_interval=0.05) if isinstance(event, Phase)]
     assert phases == [step.secondary for step in SCRIPTS["completed"]]
     assert "DescribeTrainingJob" in aws.calls
+
+
+def test_events_print_as_lines(aws: StandIn, job: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    training_job = submitted(job, "printed")
+    assert training_job.show(poll_interval=0.05) is training_job
+    shown = capsys.readouterr().out.splitlines()
+    phases = [line.split()[2] for line in shown if line.startswith("--- ")]
+    assert phases == [step.secondary for step in SCRIPTS["completed"]]
+    assert [line for line in shown if not line.startswith("--- ")] == [text for _, text in aws.log]
+    assert {str(line) for line in training_job.logs()} == {f"algo-1 {text}" for _, text in aws.log}
+
+
+def test_a_job_is_shown_with_its_status_and_links(aws: StandIn, job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    training_job = submitted(job, "shown")
+    assert repr(training_job) == "TrainingJob('shown', region='us-east-1')"
+    training_job.wait(poll_interval=0.05)
+    assert repr(training_job) == "TrainingJob('shown', region='us-east-1', status='Completed')"
+    assert set(training_job.links()) == {"job", "logs", "output"}
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "LOCALABC")  # as the local SageMaker's begin
+    page = training_job.links()["page"]
+    assert page == f"{aws.endpoint}/?token=LOCALABC#training/shown"
+    html = training_job._repr_html_()
+    assert "Completed" in html
+    assert f"href='{page}'" in html
+    assert "test:accuracy" in html
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_job_that_cannot_be_asked_for_is_shown_with_the_reason() -> None:
+    assert "unknown" in launcher.TrainingJob("gone", "us-east-1")._repr_html_()
+
+
+def test_rows_are_a_table_and_a_data_frame(aws: StandIn, job: Any) -> None:
+    training_job = submitted(job, "rows")
+    training_job.wait(poll_interval=0.05)
+    metrics = training_job.metrics()
+    assert list(metrics.dataframe()["metric"]) == [row["metric"] for row in metrics]
+    assert metrics._repr_html_().count("<tr>") == 1 + len(metrics)
+    assert "DescribeTrainingJob" in aws.calls
+
+
+def test_html_of_what_a_job_says_is_text() -> None:
+    rows = Table([{"rule": "<script>alert(1)</script>", "details": None}])
+    assert "<script>" not in rows._repr_html_()
+    assert "&lt;script&gt;" in rows._repr_html_()
+    shown = job_html("a", "Failed", {"page": "https://a/?x='><b>"}, [("reason", "<img src=x onerror=alert(1)>")])
+    assert "<img" not in shown
+    assert "'><b>" not in shown
 
 
 def test_bad_ends_are_exceptions_with_the_exit_code(aws: StandIn, job: Any) -> None:

@@ -131,6 +131,10 @@ def test_the_document_closes_a_transition_with_the_next() -> None:
         ("Starting", 1.0, 3.0),
         ("Training", 3.0, None),
     ]
+    again = job.entered("Training", "three", 4.0)
+    assert [(entry.message, entry.start_time) for entry in again.transitions] == [("one", 1.0), ("three", 3.0)]
+    last = again.entered("Completed", "four", 9.0, status="Completed", end_time=9.0)
+    assert [entry.end_time for entry in last.transitions] == [3.0, 9.0, 9.0]
     ended = job.changed(**job.time_until(10.0))
     assert (ended.training_seconds, ended.running_since) == (7.0, None)
     assert ended.time_until(20.0) == {}

@@ -30,8 +30,12 @@ def test_a_job_that_completes(sagemaker: LocalSageMaker) -> None:
     )
     job = sagemaker.run(script, InputDataConfig=[channel("train", "train")])
     assert job["TrainingJobStatus"] == "Completed"
-    assert statuses(job) == ["Starting", "Starting", "Downloading", "Downloading", "Training", "Uploading", "Completed"]
-    assert all("EndTime" in transition for transition in job["SecondaryStatusTransitions"][:-1])
+    assert statuses(job) == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
+    times = [(phase["StartTime"], phase["EndTime"]) for phase in job["SecondaryStatusTransitions"]]
+    assert [end for _, end in times] == [*(start for start, _ in times[1:]), times[-1][0]]
+    assert (job["TrainingStartTime"], job["TrainingEndTime"]) == (times[1][0], times[-1][0])
+    whole = int(job["TrainingEndTime"].timestamp()) - int(job["TrainingStartTime"].timestamp())
+    assert job["TrainingTimeInSeconds"] == job["BillableTimeInSeconds"] == whole
     assert sagemaker.archive(job["ModelArtifacts"]["S3ModelArtifacts"]) == {"weights": b"weights\n"}
     name = job["TrainingJobName"]
     assert sagemaker.archive(f"s3://{BUCKET}/output/{name}/output/output.tar.gz") == {"text": b"text\n"}

@@ -242,7 +242,7 @@ def test_an_output_with_records_is_refused_unless_told_otherwise(settings: Setti
     prepare(settings)
     before = content(settings.output)
 
-    with pytest.raises(UsageError, match=r"already holds 6 file\(s\) of an earlier run.*--overwrite"):
+    with pytest.raises(UsageError, match=r"already holds 9 file\(s\) of an earlier run.*--overwrite"):
         prepare(replace(settings, seed=1))
     assert content(settings.output) == before
 
@@ -254,7 +254,7 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(settings: Settings) -> No
     assert set(content(settings.output)) == {
         f"{split}/{name}"
         for split in ("train", "validation")
-        for name in ("manifest-algo-1.json", "part-algo-1-reviews.tfrecord")
+        for name in ("manifest-algo-1.json", "part-algo-1-reviews.tfrecord", "texts-algo-1.u64")
     }
 
 
@@ -312,7 +312,7 @@ def test_unusable_inputs_and_weights_are_named(settings: Settings, tmp_path: Pat
     (tmp_path / "bad" / "tokenizer.json").write_text("{}", encoding="utf-8")
     for changes, error, message in (
         ({"inputs": (tmp_path / "none",)}, DataError, "none does not exist"),
-        ({"inputs": (tmp_path / "empty",)}, DataError, "empty holds no review file: none ends in .tsv"),
+        ({"inputs": (tmp_path / "empty",)}, DataError, r"empty holds no review file: none ends in \.tsv"),
         (
             {"inputs": (tmp_path / "reviews.txt",)},
             DataError,

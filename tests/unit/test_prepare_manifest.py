@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from star_rating.data.fingerprint import TextsFile
 from star_rating.data.manifest import Manifest, PartFile, Source, TokenizerIdentity, read_manifests
 from star_rating.failures import DataError
 
@@ -25,6 +26,7 @@ MANIFEST = Manifest(
     files=(PartFile("part-algo-1-reviews.tfrecord", 10, 3120, "cd" * 32),),
     sources=(Source("reviews.tsv", rows=14, kept=11, empty=1, broken=2),),
     settings={"split": "90,5,5", "balance": False, "review_id_column": None},
+    texts=TextsFile("texts-algo-1.u64", 9, 0, "ef" * 32),
 )
 
 
@@ -36,6 +38,12 @@ def changed(**changes: object) -> str:
 
 def test_a_manifest_comes_back_as_it_was_written() -> None:
     assert Manifest.from_json(MANIFEST.to_json(), "here") == MANIFEST
+
+
+def test_a_manifest_of_an_earlier_image_has_no_hashes_of_texts() -> None:
+    document = json.loads(MANIFEST.to_json())
+    del document["texts"]
+    assert Manifest.from_json(json.dumps(document), "here") == replace(MANIFEST, texts=None)
 
 
 def test_a_folder_gives_the_manifests_of_all_hosts(tmp_path: Path) -> None:
@@ -64,6 +72,11 @@ def test_a_folder_that_prepare_did_not_make_gives_none(tmp_path: Path) -> None:
         (changed(label_histogram={"1": 10}), "m.json, label_histogram,: 2 is null, not a whole number"),
         (changed(files={}), "m.json: files is not a list"),
         (changed(files=[{"name": "x"}]), r"m.json, files\[0\],: records is null"),
+        (changed(texts={"name": "x", "sampled_bits": 0, "hashes": -1}), "m.json, texts,: hashes is -1, not a whole"),
+        (
+            changed(texts={"name": "x", "hashes": 1, "sampled_bits": 33, "sha256": ""}),
+            "m.json, texts, sampled_bits is 33",
+        ),
         (changed(records=9), "records is 9, label_histogram adds up to 10, files to 10"),
     ],
 )
@@ -82,7 +95,7 @@ def test_an_unreadable_manifest_is_named(tmp_path: Path, content: bytes) -> None
 
 def test_no_key_is_written_that_is_not_read_back() -> None:
     document: dict[str, Any] = json.loads(MANIFEST.to_json())
-    for key in document:
+    for key in document.keys() - {"texts"}:
         damaged = {name: value for name, value in document.items() if name != key}
         with pytest.raises(DataError, match=key):
             Manifest.from_json(json.dumps(damaged), "m.json")

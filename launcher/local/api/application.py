@@ -2,8 +2,8 @@
 
     application = api_application(jobs, moto, objects, state_folder)
 
-Moto's own training, Processing, tuning and transform jobs are Completed at birth, and its endpoints serve nothing: of
-moto's SageMaker only the registry of models is let through, the rest is said not to be here.
+Moto's own training, Processing, tuning and transform jobs are Completed at birth, and its endpoints serve nothing: none
+of moto's SageMaker is let through. What is not answered here is said not to be here.
 """
 
 from __future__ import annotations
@@ -18,11 +18,24 @@ from botocore import xform_name
 from launcher.local.api.account import Account, Document
 from launcher.local.api.constraints import only_known_fields, refuse_wrong_fields
 from launcher.local.api.errors import ApiError
-from launcher.local.api.operations import components, experiments, lineage, processing_jobs, search, tags, training_jobs
+from launcher.local.api.operations import (
+    components,
+    data_planes,
+    experiments,
+    lineage,
+    processing_jobs,
+    resources,
+    search,
+    tags,
+    training_jobs,
+)
 from launcher.local.api.records import Records
 from launcher.local.api.wire import is_sagemaker, operation_of, read_call, write
+from launcher.local.files import StateFiles, StorageError
 from launcher.local.jobs import Jobs
 from launcher.local.page.application import Page
+from launcher.local.services import log_queries, metric_queries
+from launcher.local.services.aws import with_operations
 from launcher.local.services.objects import Objects
 from launcher.request.shapes import service_model
 
@@ -31,24 +44,35 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_MODULES = (training_jobs, processing_jobs, experiments, components, lineage, search, tags)
+_MODULES = (training_jobs, processing_jobs, experiments, components, lineage, resources, search, tags)
 
-FROM_MOTO = frozenset({"CreateModel", "DeleteModel", "DescribeModel", "ListModels"})
+_OTHER_SERVICES = {
+    "cloudwatch": metric_queries,
+    "logs": log_queries,
+    "sagemaker-metrics": data_planes,
+    "sagemaker-runtime": data_planes,
+}
+"""botocore's name of a service -> where its operations are that moto does not answer as AWS does, or has not."""
 
 
-def api_application(jobs: Jobs, behind: WSGIApplication, objects: Objects, folder: Path) -> WSGIApplication:
+def api_application(
+    jobs: Jobs, behind: WSGIApplication, objects: Objects, folder: Path, files: StateFiles | None = None
+) -> WSGIApplication:
     """Return the API of `jobs` in front of `behind`; what it keeps itself is below `folder`/api."""
-    records = Records(folder / "api" / "records.json")
+    records = Records(folder / "api" / "records.json", files)
+    others = with_operations(behind, _OTHER_SERVICES, lambda region: Account(jobs, records, objects, region))
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not is_sagemaker(environ) or operation_of(environ) in FROM_MOTO:
-            return behind(environ, start_response)
+        if not is_sagemaker(environ):
+            return others(environ, start_response)
         try:
             call = read_call(environ)
             account = Account(jobs, records, objects, call.region)
             return write(start_response, 200, answer(account, call.operation, call.request))
         except ApiError as error:
             return write(start_response, error.status, error.document())
+        except StorageError as error:
+            return write(start_response, 400, ApiError("ResourceLimitExceeded", str(error)).document())
         except Exception:  # noqa: BLE001 - a defect of one operation is an answer, and the server goes on
             _log.exception("%s went wrong", operation_of(environ))
             text = f"The local SageMaker has a defect in {operation_of(environ)}; its log has the traceback"
@@ -78,5 +102,6 @@ def operation_named(operation: str) -> Callable[[Account, Document], Document]:
             return perform
     raise ApiError(
         "UnknownOperationException",
-        f"{operation} is not available: the local SageMaker has training and Processing jobs, experiments, lineage",
+        f"{operation} is not available: "
+        "the local SageMaker has training and Processing jobs, experiments, lineage, models",
     )

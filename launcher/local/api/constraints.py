@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from launcher.local.api.errors import ApiError, invalid
-from launcher.request.shapes import Path, Shape, Violation, violations
+from launcher.local.api.errors import ApiError
+from launcher.request.shapes import Path, Shape, Violation, service_model, shape_violations
 
 _LONGEST_VALUE = 1000
 """Characters of a value that are shown; a request may have megabytes."""
@@ -39,25 +39,30 @@ def without_nulls(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 def refuse_wrong_fields(operation: str, request: dict[str, Any]) -> None:
     """Raise ApiError for what the model says against a request; fields that it does not know are passed over."""
-    found = [violation for violation in violations(operation, request) if violation.kind != "unknown"]
+    refuse_what_breaks(service_model().operation_model(operation).input_shape, request)
+
+
+def refuse_what_breaks(shape: Shape, request: dict[str, Any], code: str = "ValidationException") -> None:
+    """Raise ApiError for what a shape says against a request; `code` is the service's for a constraint."""
+    found = [violation for violation in shape_violations(shape, request) if violation.kind != "unknown"]
     for violation in found:
         if violation.kind == "type":
             raise ApiError("SerializationException", _type_message(violation))
     messages = list(dict.fromkeys(_messages(found, request)))
     if messages:
         errors = "validation error" if len(messages) == 1 else "validation errors"
-        raise invalid(f"{len(messages)} {errors} detected: {'; '.join(messages)}")
+        raise ApiError(code, f"{len(messages)} {errors} detected: {'; '.join(messages)}")
 
 
 def only_known_fields(shape: Shape, value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return a request without what the model does not know, as the service itself reads it."""
+    """Return a request or an answer without what the model does not know; times have milliseconds, as the service's."""
     if shape.type_name == "structure":
         return {name: only_known_fields(shape.members[name], value[name]) for name in value if name in shape.members}
     if shape.type_name == "list":
         return [only_known_fields(shape.member, inner) for inner in value]
     if shape.type_name == "map":
         return {name: only_known_fields(shape.value, inner) for name, inner in value.items()}
-    return value
+    return round(value, 3) if shape.type_name == "timestamp" and isinstance(value, float) else value
 
 
 def one_constraint(place: str, value: object, constraint: str) -> str:

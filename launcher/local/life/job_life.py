@@ -64,10 +64,10 @@ class JobLife(ABC):
         """Enter a secondary status; a job that is being stopped keeps its primary one."""
         return self.change(lambda job: job.entered(secondary_status, message, time.time(), **changes))
 
-    def begin_running(self, **changes: object) -> None:
-        """Note that an attempt's hosts are there from now on."""
+    def begin_running(self, change: Callable[[Job, float], Job]) -> None:
+        """Note that an attempt's hosts are there from now on, with another change of the document at that moment."""
         self._running_from, now = time.monotonic(), time.time()
-        self.change(lambda job: job.changed(running_since=now, start_time=job.start_time or now, **changes))
+        self.change(lambda job: change(job.changed(running_since=now, start_time=job.start_time or now), now))
 
     def age(self) -> float:
         """Return the seconds since the job's creation, whatever becomes of the wall clock meanwhile."""

@@ -94,7 +94,8 @@ class ProcessingLife(JobLife):
         if self.cancelled.is_set():
             raise CancelledError
         request = self.job.request
-        self.begin_running(hosts=tuple(host.name for host in self._hosts))
+        hosts = tuple(host.name for host in self._hosts)
+        self.begin_running(lambda job, _: job.changed(hosts=hosts))
         tree.wipe(self.folder / "hosts")
         for host in self._hosts:
             self._fill(host)

@@ -76,8 +76,7 @@ class TrainingLife(JobLife):
         try:
             wait_for_capacity(self)
             self.enter("Starting", "Preparing the instances for training")
-            self.begin_running()
-            self.enter("Downloading", "Downloading input data")
+            self.begin_running(lambda job, now: job.entered("Downloading", "Downloading input data", now))
             attempt = Attempt(self, self._companions.observed)
             self.change(lambda job: job.changed(hosts=tuple(host.name for host in attempt.hosts)))
             attempt.prepare(self._pace())
@@ -123,10 +122,10 @@ class TrainingLife(JobLife):
 
     def _decide(self, attempt: Attempt, ending: Ending) -> Outcome | None:
         """Return how the job ends, or None if it begins anew."""
-        now = time.time()
-        job = self.change(lambda job: job.changed(**job.time_until(now)))
+        job = self.job
         if ending.reason == "interrupted" and not job.stop_requested:
-            self.enter("Interrupted", "Training job interrupted: the spot instances were reclaimed")
+            reclaimed = "Training job interrupted: the spot instances were reclaimed"
+            self.enter("Interrupted", reclaimed, **job.time_until(time.time()))
             self._anew(job)
             return None
         if ending.reason in ("lost", "gone") and not job.stop_requested:
@@ -148,7 +147,8 @@ class TrainingLife(JobLife):
         what = f"The host {ending.lost_host} was lost." if ending.lost_host else "The containers have been removed."
         if job.retries >= job.request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0):
             return outcomes.failed(outcomes.INTERNAL_ERROR, what)
-        self.enter("Restarting", f"Training is started again: {what}", retries=job.retries + 1)
+        spent = job.time_until(time.time())
+        self.enter("Restarting", f"Training is started again: {what}", retries=job.retries + 1, **spent)
         self._anew(job)
         return None
 

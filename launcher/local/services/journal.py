@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from launcher.local.files import StateFiles, append, write
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -30,8 +32,9 @@ _LARGEST = 1 << 20
 class Journal:
     """Passes requests on, and keeps those that have changed something."""
 
-    def __init__(self, path: Path, behind: WSGIApplication) -> None:
+    def __init__(self, path: Path, behind: WSGIApplication, files: StateFiles | None = None) -> None:
         self._path = path
+        self._files = files or StateFiles()
         self._behind = behind
         self._lock = threading.Lock()
 
@@ -52,13 +55,19 @@ class Journal:
         return [answer]
 
     def replay(self) -> None:
-        """Tell moto everything again."""
-        for line in self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else ():
-            try:
-                entry = json.loads(line)
-                body = base64.b64decode(entry.pop("body"))
-            except (ValueError, KeyError):
-                continue  # cut by the end of the server
+        """Tell moto everything again; a line that it does not take goes into the file that is put aside."""
+        held = "what ECR, IAM, logs and the other services beside S3 were told"
+        lines = self._files.read(self._path, bytes.splitlines, held) or []
+        taken = [line for line in lines if self._was_told(line)]
+        if len(taken) < len(lines):
+            reason = f"{len(lines) - len(taken)} of {len(lines)} lines are no requests"
+            self._files.put_aside(self._path, reason, f"{held}; the other lines are in use")
+            write(self._path, b"".join(line + b"\n" for line in taken))
+
+    def _was_told(self, line: bytes) -> bool:
+        try:
+            entry = json.loads(line)
+            body = base64.b64decode(entry.pop("body"))
             environ = entry | {
                 "CONTENT_LENGTH": str(len(body)),
                 "wsgi.input": io.BytesIO(body),
@@ -69,13 +78,16 @@ class Journal:
                 "SCRIPT_NAME": "",
             }
             b"".join(self._behind(environ, lambda *_: lambda _: None))
+        except Exception:  # noqa: BLE001 - moto may stumble over anything that is no request of an SDK
+            return False
+        return True
 
     def _keep(self, environ: WSGIEnvironment, body: bytes) -> None:
         names = ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", *_HEADERS)
         entry = {name: environ[name] for name in names if name in environ}
         line = json.dumps(entry | {"body": base64.b64encode(body).decode()}) + "\n"
-        with self._lock, self._path.open("a", encoding="utf-8") as file:
-            file.write(line)
+        with self._lock:
+            append(self._path, line.encode(), synced=True)
 
 
 def _read(environ: WSGIEnvironment) -> bytes | None:

@@ -21,6 +21,7 @@ from moto.logs.models import LogStream as MotoStream
 from moto.logs.models import logs_backends
 
 from launcher.local.document import Kind
+from launcher.local.files import append
 from launcher.local.state import ACCOUNT
 
 GROUPS: dict[Kind, str] = {"training": "/aws/sagemaker/TrainingJobs", "processing": "/aws/sagemaker/ProcessingJobs"}
@@ -49,8 +50,8 @@ class LogStream:
 
     def write(self, lines: Sequence[LogLine]) -> None:
         """Append lines."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps({"t": line.time, "m": line.text}, ensure_ascii=False) + "\n" for line in lines)
+        rows = (json.dumps({"t": line.time, "m": line.text}, ensure_ascii=False) + "\n" for line in lines)
+        append(self._path, "".join(rows).encode())
         self.last_time = lines[-1].time
         self._stream.put_log_events(_events(lines))
 
@@ -81,8 +82,8 @@ def read(path: Path) -> Iterator[LogLine]:
         for text in file:
             try:
                 line = json.loads(text)
-                yield LogLine(line["t"], line["m"])
-            except (ValueError, KeyError, TypeError):
+                yield LogLine(int(line["t"]), str(line["m"]))
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
 
 

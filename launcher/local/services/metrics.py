@@ -17,6 +17,7 @@ from pathlib import Path
 from moto.cloudwatch.models import cloudwatch_backends
 
 from launcher.local.document import MetricSummary
+from launcher.local.files import append
 from launcher.local.services.logs import LogLine
 from launcher.local.state import ACCOUNT
 
@@ -46,10 +47,8 @@ class JobMetrics:
         values = [value for line in lines for value in self._values(line)]
         if not values:
             return {}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(
-                json.dumps({"t": value.time, "name": value.name, "value": value.value}) + "\n" for value in values
-            )
+        rows = (json.dumps({"t": value.time, "name": value.name, "value": value.value}) + "\n" for value in values)
+        append(self._path, "".join(rows).encode())
         publish(values, self._job_name, self._region)
         changed: dict[str, MetricSummary] = {}
         for value in values:
@@ -75,11 +74,11 @@ def load(job_name: str, region: str, path: Path) -> None:
 def read(path: Path) -> list[Value]:
     """Return every value that is kept; the last line may have been cut by the end of the server."""
     values = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for text in path.read_bytes().splitlines() if path.exists() else ():
         try:
             row = json.loads(text)
-            values.append(Value(row["name"], row["value"], row["t"]))
-        except (ValueError, KeyError, TypeError):
+            values.append(Value(str(row["name"]), float(row["value"]), float(row["t"])))
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return values
 

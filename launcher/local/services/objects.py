@@ -21,9 +21,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from moto.s3.exceptions import S3ClientError
 from moto.s3.models import FakeKey, s3_backends
 
 from launcher.errors import LauncherError
+from launcher.local.files import DAMAGED, StateFiles, write
 from launcher.local.state import ACCOUNT, REGION
 
 _BUCKET = "bucket.json"
@@ -49,13 +51,14 @@ class StoredObject:
 class Objects:
     """Every bucket; safe to use from any thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: StateFiles | None = None) -> None:
         self._folder = folder
+        self._files = files or StateFiles()
         self._lock = threading.RLock()
         self._records: dict[str, dict[str, StoredObject]] = {}
         self._backend = s3_backends[ACCOUNT]["aws"]
-        for path in sorted(folder.glob(f"*/{_BUCKET}")):
-            self._load(path.parent)
+        for path in sorted(folder.glob("*/")):
+            self._load(path)
 
     def has_bucket(self, bucket: str) -> bool:
         """Tell whether there is such a bucket."""
@@ -135,8 +138,7 @@ class Objects:
             known = self._backend.buckets[bucket]
             record = self._folder / bucket / _BUCKET
             if not record.exists():
-                record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                record.write_text(json.dumps({"region": known.region_name}), encoding="utf-8")
+                self._write_bucket(bucket, known.region_name)
             for key in {*self._records.get(bucket, {}), *known.keys}:
                 self.keep(bucket, key)
 
@@ -167,9 +169,7 @@ class Objects:
         )
         s3_object._etag = record.etag
         path = self._record_path(bucket, record.key)
-        aside = path.with_suffix(".new")
-        aside.write_text(json.dumps(asdict(record)), encoding="utf-8")
-        aside.replace(path)
+        write(path, json.dumps(asdict(record)).encode())
         before = self._records.setdefault(bucket, {}).get(record.key)
         self._records[bucket][record.key] = record
         if before is not None:
@@ -181,14 +181,24 @@ class Objects:
             self._record_path(bucket, key).unlink(missing_ok=True)
             (self._folder / bucket / record.content).unlink(missing_ok=True)
 
+    def _write_bucket(self, bucket: str, region: str) -> None:
+        write(self._folder / bucket / _BUCKET, json.dumps({"region": region}).encode())
+
     def _load(self, folder: Path) -> None:
         """Bring a bucket back into moto; contents without a record are of a write that was cut short."""
-        bucket = self._backend.create_bucket(folder.name, json.loads((folder / _BUCKET).read_text())["region"])
-        records = [
-            StoredObject(**json.loads(path.read_text(encoding="utf-8")))
-            for path in folder.glob("*.json")
-            if path.name != _BUCKET
-        ]
+        held = f"the region of the bucket {folder.name}, which is served as one of {REGION}"
+        region = self._files.read(folder / _BUCKET, _region, held)
+        paths = [path for path in folder.glob("*.json") if path.name != _BUCKET]
+        if region is None:
+            if not paths and not any(DAMAGED in path.name for path in folder.iterdir()):
+                return  # a bucket that was being made, or deleted
+            region = REGION
+        try:
+            bucket = self._backend.create_bucket(folder.name, region)
+        except S3ClientError as error:  # a folder that this server has not made
+            self._files.put_aside(folder, f"no bucket can have its name: {error}", f"the bucket {folder.name}")
+            return
+        records = [record for path in paths if (record := self._record(path)) is not None]
         for record in records:
             s3_object = self._backend.put_object(
                 bucket.name, record.key, b"", etag=record.etag, disable_notification=True
@@ -197,10 +207,46 @@ class Objects:
             s3_object.last_modified = dt.datetime.fromtimestamp(record.last_modified, dt.UTC).replace(tzinfo=None)
             _attach(s3_object, folder / record.content, record.size)
         self._records[bucket.name] = {record.key: record for record in records}
-        known = {record.content for record in records}
-        for path in folder.iterdir():
-            if path.suffix != ".json" and path.name not in known:
-                path.unlink()
+        if not (folder / _BUCKET).exists():
+            self._write_bucket(bucket.name, region)
+        names = {path.name for path in folder.iterdir()}
+        if not any(DAMAGED in name for name in names):  # whose record is damaged may be wanted once more
+            for name in names - {record.content for record in records}:
+                if not name.endswith(".json"):
+                    (folder / name).unlink()
+
+    def _record(self, path: Path) -> StoredObject | None:
+        """Return the object of a record; None if either is damaged."""
+        record = self._files.read(path, _stored_object, f"an object of the bucket {path.parent.name}")
+        if record is None:
+            return None
+        content, held = path.parent / record.content, f"the object s3://{path.parent.name}/{record.key}"
+        if self._record_path(path.parent.name, record.key) != path or "/" in record.content:
+            self._files.put_aside(path, "it is another object's", held)
+            return None
+        try:
+            size = content.stat().st_size
+        except OSError as error:
+            self._files.put_aside(path, f"its content {record.content}: {error.strerror}", held)
+            return None
+        if size != record.size:
+            self._files.put_aside(content, f"{size} bytes instead of {record.size}", f"the content of {held}")
+            self._files.put_aside(path, "its content is damaged", held)
+            return None
+        return record
+
+
+def _region(content: bytes) -> str:
+    return str(json.loads(content)["region"])
+
+
+def _stored_object(content: bytes) -> StoredObject:
+    record = StoredObject(**json.loads(content))
+    texts = (record.key, record.content, record.etag, *record.metadata.keys(), *record.metadata.values())
+    if not all(isinstance(text, str) for text in texts) or not isinstance(record.size, int):
+        raise TypeError("it is no record of an object")
+    dt.datetime.fromtimestamp(record.last_modified, dt.UTC)
+    return record
 
 
 def _attach(s3_object: Any, content: Path, size: int) -> None:  # noqa: ANN401 - moto's

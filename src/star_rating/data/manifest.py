@@ -4,11 +4,13 @@
         print(manifest.host, manifest.records, manifest.label_histogram)
 
 One file per channel folder and host, `manifest-<host>.json`, so that hosts which share a folder never overwrite one
-another. It holds counts, hashes and settings; never a word of a review.
+another. It holds counts, hashes and settings; never a word of a review. Its `texts` (None in manifests of earlier
+images) names a file beside it with the hashes of the channel's texts, by which channels are compared: fingerprint.py.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,9 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from star_rating.data.files import visible_files
+from star_rating.data.fingerprint import MOST_SAMPLED_BITS, TextsFile
 from star_rating.failures import DataError
 
 FORMAT_VERSION = 1
+PATTERN = "manifest-*.json"
 STARS = ("1", "2", "3", "4", "5")
 LARGEST_NUMBER = 2**63 - 1
 """Of records, bytes, or a seed; what an int64 holds."""
@@ -80,6 +84,8 @@ class Manifest:
     sources: tuple[Source, ...]
     settings: Mapping[str, Scalar]
     """The options that `prepare` ran with, as on its command line."""
+    texts: TextsFile | None = None
+    """The hashes of the channel's texts; None where the manifest is of an image that wrote none."""
 
     @property
     def file_name(self) -> str:
@@ -129,6 +135,7 @@ class Manifest:
                 for source in document.sections("sources")
             ),
             settings=document.section("settings").values,
+            texts=_texts(document) if document.values.get("texts") is not None else None,
         )
         manifest._check_sums(where)
         return manifest
@@ -143,10 +150,26 @@ class Manifest:
             )
 
 
+def _texts(document: _Section) -> TextsFile:
+    texts = document.section("texts")
+    bits = texts.take("sampled_bits", int)
+    if bits > MOST_SAMPLED_BITS:
+        raise DataError(f"{texts.where} sampled_bits is {bits}, more than {MOST_SAMPLED_BITS}. Run `prepare` again.")
+    return TextsFile(texts.take("name", str), texts.take("hashes", int), bits, texts.take("sha256", str))
+
+
+def is_manifest(path: Path) -> bool:
+    """Tell whether a file is a manifest by its name and its first bytes, as `to_json` writes them."""
+    if not fnmatch.fnmatchcase(path.name, PATTERN):
+        return False
+    with path.open("rb") as file:
+        return file.read(64).split()[:2] == [b"{", b'"format_version":']
+
+
 def read_manifests(folder: Path) -> list[Manifest]:
     """Return the manifests of all hosts below a channel folder, sorted by path; none if `prepare` did not make it."""
     manifests = []
-    for path in visible_files(folder, "manifest-*.json"):
+    for path in visible_files(folder, PATTERN):
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

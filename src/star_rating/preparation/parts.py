@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from star_rating.data.fingerprint import TextHashes
 from star_rating.data.manifest import PartFile
 from star_rating.failures import DataError
 from star_rating.preparation.reviews import Columns, read_reviews
@@ -41,6 +42,7 @@ class SplitTally:
     files: list[PartFile] = field(default_factory=list)
     histogram: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(CLASSES, dtype=np.int64))
     truncated: int = 0
+    texts: TextHashes = field(default_factory=TextHashes)
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,17 @@ def write_parts(
                 _close(parts, tallies)
                 current = batch.source
             records: dict[int, list[bytes]] = {}
-            for ids, label, split in zip(tokenized.ids, batch.labels.tolist(), batch.splits.tolist(), strict=True):
+            texts: dict[int, list[str]] = {}
+            for text, ids, label, split in zip(
+                batch.texts, tokenized.ids, batch.labels.tolist(), batch.splits.tolist(), strict=True
+            ):
                 records.setdefault(split, []).append(frame(serializer.serialize(ids, label)))
+                texts.setdefault(split, []).append(text)
             for split, framed in records.items():
                 if split not in parts:
                     parts[split] = _Part(folders[split] / f"{prefix}-{batch.source.part_stem}.tfrecord")
                 parts[split].write(framed)
+                tallies[split].texts.add(texts[split])
                 in_split = batch.splits == split
                 tallies[split].histogram += np.bincount(batch.labels[in_split], minlength=CLASSES)
                 tallies[split].truncated += int(np.asarray(tokenized.truncated)[in_split].sum())

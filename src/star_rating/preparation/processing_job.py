@@ -51,7 +51,9 @@ def leave_message(failure: Failure, base: Path) -> None:
         return
     write_failure(failure, base / "output")
     try:
-        (base / "output" / "message").write_text(str(failure)[:FAILURE_MAX_CHARACTERS], encoding="utf-8")
+        # A file's name that the sentence repeats may hold what is not UTF-8.
+        text = str(failure).encode("utf-8", "backslashreplace").decode()
+        (base / "output" / "message").write_text(text[:FAILURE_MAX_CHARACTERS], encoding="utf-8")
     except OSError:
         return  # the same sentence goes to stderr, and the exit code still tells
 

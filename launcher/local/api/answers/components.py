@@ -36,7 +36,7 @@ def component(job: Job) -> Answer:
         Parameters=_training_parameters(job) if job.kind == "training" else _processing_parameters(job),
         InputArtifacts=_inputs(job),
         OutputArtifacts=_outputs(job),
-        Metrics=[_metric(job, name, metric) for name, metric in job.metrics.items() if metric.count],
+        Metrics=[metric_summary(name, metric, job_arn(job)) for name, metric in job.metrics.items() if metric.count],
     )
 
 
@@ -147,7 +147,8 @@ def _outputs(job: Job) -> dict[str, Answer]:
     return {name: {"Value": uri} for name, uri in places.items() if uri}
 
 
-def _metric(job: Job, name: str, metric: MetricSummary) -> Answer:
+def metric_summary(name: str, metric: MetricSummary, source_arn: str) -> Answer:
+    """Return what a trial component says of a metric; what is no number is left out."""
     numbers = {
         "Max": metric.maximum,
         "Min": metric.minimum,
@@ -157,4 +158,4 @@ def _metric(job: Job, name: str, metric: MetricSummary) -> Answer:
         "StdDev": metric.standard_deviation,
     }
     finite = {statistic: value for statistic, value in numbers.items() if math.isfinite(value)}
-    return {"MetricName": name, "SourceArn": job_arn(job), "TimeStamp": metric.last_time} | finite
+    return {"MetricName": name, "SourceArn": source_arn, "TimeStamp": metric.last_time} | finite

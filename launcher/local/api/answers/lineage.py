@@ -68,7 +68,7 @@ def query(links: list[Answer], request: Answer) -> Answer:
             break
         reached |= dict.fromkeys(sorted(following))
         frontier = following
-    types = {link[f"{end}Arn"]: link[f"{end}Type"] for link in links for end in ("Source", "Destination")}
+    types = {link[f"{end}Arn"]: link.get(f"{end}Type", "") for link in links for end in ("Source", "Destination")}
     answer: Answer = {
         "Vertices": [
             {"Arn": arn, "Type": types.get(arn, ""), "LineageType": _lineage_type(arn)}
@@ -78,7 +78,8 @@ def query(links: list[Answer], request: Answer) -> Answer:
     }
     if request.get("IncludeEdges", True):
         answer["Edges"] = [
-            {name: link[name] for name in ("SourceArn", "DestinationArn", "AssociationType")} for link in edges
+            {name: link[name] for name in ("SourceArn", "DestinationArn", "AssociationType") if name in link}
+            for link in edges
         ]
     return answer
 
@@ -89,7 +90,8 @@ def _wanted(filters: Answer, kind: str, lineage_type: str) -> bool:
 
 
 def _lineage_type(arn: str) -> str:
-    return "Artifact" if ":artifact/" in arn else "TrialComponent"
+    kinds = {"artifact": "Artifact", "action": "Action", "context": "Context"}
+    return kinds.get(arn.rpartition(":")[2].partition("/")[0], "TrialComponent")
 
 
 def _read(job: Job) -> Iterator[tuple[str, str]]:

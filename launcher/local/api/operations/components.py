@@ -6,11 +6,12 @@ import time
 from typing import Any
 
 from launcher.local.api.account import Account, Document
-from launcher.local.api.answers.components import component, component_summary
+from launcher.local.api.answers.components import component, component_summary, metric_summary
 from launcher.local.api.errors import ApiError, invalid
 from launcher.local.api.operations import experiments
 from launcher.local.api.operations.tags import forget_tags
 from launcher.local.api.paging import page_of, within
+from launcher.local.document import MetricSummary
 
 _KIND = "experiment-trial-component"
 _GIVEN = ("DisplayName", "Status", "StartTime", "EndTime", "Parameters", "InputArtifacts", "OutputArtifacts")
@@ -19,8 +20,17 @@ _MAPS = ("Parameters", "InputArtifacts", "OutputArtifacts")
 
 def every_component(account: Account) -> list[Document]:
     """Return all trial components as DescribeTrialComponent does."""
-    own: list[Document] = [{"Metrics": []} | record for record in account.all_records(_KIND, "TrialComponentArn")]
-    return [*(_changed(account, component(job)) for job in account.every_job()), *own]
+    rows = [
+        *(_changed(account, component(job)) for job in account.every_job()),
+        *account.all_records(_KIND, "TrialComponentArn"),
+    ]
+    return [row | {"Metrics": [*row.get("Metrics", []), *_put_metrics(account, row)]} for row in rows]
+
+
+def component_named(account: Account, name: str) -> Document | None:
+    """Return a component by name, in any case, or ARN; None if there is none."""
+    wanted = name.rpartition("/")[2].lower()
+    return next((row for row in every_component(account) if row["TrialComponentName"].lower() == wanted), None)
 
 
 def describe_trial_component(account: Account, request: Document) -> Document:
@@ -101,6 +111,7 @@ def delete_trial_component(account: Account, request: Document) -> Document:
     if experiments.parents_of(account, name):
         raise invalid(f"TrialComponent {name} is in trials; disassociate it first")
     account.records.delete(_KIND, f"{account.region}/{name}")
+    account.records.forget_appended(record["TrialComponentArn"])
     forget_tags(account, record["TrialComponentArn"])
     return {"TrialComponentArn": record["TrialComponentArn"]}
 
@@ -120,12 +131,21 @@ def disassociate_trial_component(account: Account, request: Document) -> Documen
 
 
 def _find(account: Account, name: str) -> Document:
-    """Return a component by name, in any case, or ARN: SageMaker writes the ARN of a job's component in lower case."""
-    wanted = name.rpartition("/")[2].lower()
-    for row in every_component(account):
-        if row["TrialComponentName"].lower() == wanted:
-            return row
-    raise ApiError("ResourceNotFound", f"TrialComponent '{account.arn(_KIND, wanted)}' does not exist.")
+    """Return a component, whose ARN SageMaker writes in lower case; raise ApiError."""
+    found = component_named(account, name)
+    if found is None:
+        arn = account.arn(_KIND, name.rpartition("/")[2].lower())
+        raise ApiError("ResourceNotFound", f"TrialComponent '{arn}' does not exist.")
+    return found
+
+
+def _put_metrics(account: Account, row: Document) -> list[Document]:
+    """Return the summaries of what BatchPutMetrics has given a component."""
+    summaries: dict[str, MetricSummary] = {}
+    for value in account.records.appended(row["TrialComponentArn"]):
+        before = summaries.get(value["MetricName"], MetricSummary())
+        summaries[value["MetricName"]] = before.followed_by(value["Value"], value["Timestamp"])
+    return [metric_summary(name, summary, row["TrialComponentArn"]) for name, summary in summaries.items()]
 
 
 def _fits(account: Account, request: Document, row: Document) -> bool:

@@ -43,11 +43,10 @@ class JobKind:
         """Keep a job whose request is right, and make it part of its experiment."""
         experiments.refuse_unknown(account, request.get("ExperimentConfig", {}))
         try:
-            job = account.jobs.create(self.kind, request, account.region)
+            job = account.jobs.create(self.kind, request, account.region, lambda job: experiments.join(account, job))
         except NameTakenError:
             arn = account.arn(f"{self.kind}-job", request[NAME_FIELDS[self.kind]])
             raise ApiError("ResourceInUse", f"{self.taken} ({arn})") from None
-        experiments.join(account, job)
         return {f"{self.title}Arn": job_arn(job)}
 
     def list(self, account: Account, request: Document) -> Document:

@@ -80,6 +80,10 @@ def _first_tags(account: Account, arn: str) -> list[Tag]:
         ("experiment", "ExperimentArn"),
         ("experiment-trial", "TrialArn"),
         ("experiment-trial-component", "TrialComponentArn"),
+        ("artifact", "ArtifactArn"),
+        ("action", "ActionArn"),
+        ("context", "ContextArn"),
+        ("model", "ModelArn"),
     ):
         if any(record[field] == arn for record in account.records.all(kind_of_record)):
             return []

@@ -31,7 +31,6 @@ NOT_HERE = {
     "ServerlessJobConfig": "serverless model customization",
     "ModelPackageConfig": "model packages",
     "MlflowConfig": "MLflow",
-    "SessionChainingConfig": "session chaining",
 }
 """Fields of CreateTrainingJob that ask for services which this machine has not."""
 
@@ -199,12 +198,6 @@ def _network(request: Request) -> Iterator[str]:
         yield "EnableRemoteDebug is not supported when EnableNetworkIsolation is set to true"
 
 
-def _experiment(request: Request) -> Iterator[str]:
-    config = request.get("ExperimentConfig", {})
-    if "RunName" in config and "TrialName" in config:
-        yield "RunName and TrialName cannot both be specified in ExperimentConfig"
-
-
 RULES: tuple[Rule, ...] = (
     _nothing_that_is_not_here,
     _algorithm,
@@ -219,5 +212,4 @@ RULES: tuple[Rule, ...] = (
     _local_paths,
     _tags,
     _network,
-    _experiment,
 )

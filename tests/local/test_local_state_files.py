@@ -1,0 +1,182 @@
+"""The state folder's files: damaged, of an older version, on a disk that is full. Servers of processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_sagemaker import LocalSageMaker
+
+from launcher.local.client import control, start_server, stop_server
+from launcher.local.files import StateFiles, append, write
+from launcher.local.state import State
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-2]),
+    "zeros": lambda path: path.write_bytes(bytes(4096)),
+    "not UTF-8": lambda path: path.write_bytes(b"\xff\xfe"),
+    "other JSON": lambda path: path.write_text('["of", {"something": "else"}]'),
+    "deep": lambda path: path.write_text("[" * 100_000),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a FIFO": lambda path: (path.unlink(), os.mkfifo(path)),
+}
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    state = State(tmp_path / "state")
+    yield state
+    stop_server(state)
+
+
+def start(state: State, *options: str) -> LocalSageMaker:
+    return LocalSageMaker(start_server(state, options).address)
+
+
+def damaged(state: State) -> list[str]:
+    server = state.running_server()
+    assert server is not None
+    sentences: list[str] = control(server, "GET", "status")["damaged"]
+    return sentences
+
+
+def put_aside(folder: Path, name: str) -> list[Path]:
+    return sorted(folder.glob(f"{name}.damaged-*"))
+
+
+def of_another_type(content: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(content)
+    return {name: value["text"] for name, value in document.items()}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_named_and_put_aside(tmp_path: Path, damage: str) -> None:
+    path, files = tmp_path / "records.json", StateFiles()
+    write(path, b'{"a": {"text": "b"}}')
+    assert files.read(path, of_another_type, "records") == {"a": "b"}
+    DAMAGES[damage](path)
+    assert files.read(path, of_another_type, "two records") is None
+    assert len(put_aside(tmp_path, "records.json")) == 1
+    assert not path.exists()
+    assert [str(path) in sentence and "two records" in sentence for sentence in files.damaged] == [True]
+    assert files.read(path, of_another_type, "two records") is None  # there is none any more: no damage
+    assert len(files.damaged) == 1
+
+
+def test_lines_are_appended_after_one_that_was_cut(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    append(path, b"one\n")
+    path.write_bytes(b"one\ntw")
+    append(path, b"three\n")
+    assert path.read_bytes() == b"one\ntw\nthree\n"
+
+
+def job_folders(sagemaker: LocalSageMaker, state: State, count: int) -> list[Path]:
+    """Create jobs that wait for a machine for ever: nothing of them is on the engine."""
+    request = sagemaker.request()
+    names = [f"{request['TrainingJobName']}-{number}" for number in range(count)]
+    for name in names:
+        sagemaker.client("sagemaker").create_training_job(**request | {"TrainingJobName": name})
+    return [state.folder / "jobs" / "training" / name for name in names]
+
+
+@pytest.mark.docker
+def test_a_server_starts_whatever_is_damaged_and_serves_the_rest(
+    state: State, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    sagemaker = start(state)
+    control(state.running_server() or pytest.fail("no server"), "POST", "faults", {"kind": "capacity", "seconds": 3600})
+    s3 = sagemaker.client("s3")
+    for bucket in ("bucket", "other"):
+        s3.create_bucket(Bucket=bucket)
+        for key in ("kept", "record", "content"):
+            s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    sagemaker.client("ecr").create_repository(repositoryName="kept")
+    sagemaker.client("sagemaker").create_experiment(ExperimentName="experiment")
+    kept, *broken = job_folders(sagemaker, state, 1 + len(DAMAGES))
+    stop_server(state)
+
+    for folder, damage in zip(broken, DAMAGES.values(), strict=True):
+        damage(folder / "job.json")
+    shutil.copytree(kept, kept.with_name("foreign"))  # its document is another job's
+    log = kept / "log"
+    log.mkdir(exist_ok=True)
+    (log / "algo-1-1.jsonl").write_bytes(b'{"t": "x", "m": 1}\n[]\n\xff\n{"t": 1790000000000000000, "m": "line"}\n')
+    (kept / "metrics.jsonl").write_bytes(b'{"t": [], "name": {}, "value": "x"}\n\xff\n')
+    (state.folder / "faults.json").write_text("garbage")
+    (state.folder / "api" / "records.json").write_bytes(b"")
+    with (state.folder / "journal.jsonl").open("ab") as journal:
+        journal.write(b'\xff\n{"REQUEST_METHOD": "POST", "PATH_INFO": "/", "body": ""}\n{"REQUEST_METHOD"')
+    (state.folder / "s3" / "other" / "bucket.json").write_bytes(b"")
+    for path in (state.folder / "s3" / "bucket").glob("*.json"):
+        record = json.loads(path.read_text())
+        if record.get("key") == "record":
+            path.write_text("{}")
+        if record.get("key") == "content":
+            (path.parent / record["content"]).write_bytes(b"co")
+    (state.folder / "s3" / "ab").mkdir()
+    (state.folder / "s3" / "ab" / "bucket.json").write_text('{"region": "us-east-1"}')
+
+    sagemaker = start(state)
+    names = {
+        job["TrainingJobName"] for job in sagemaker.client("sagemaker").list_training_jobs()["TrainingJobSummaries"]
+    }
+    assert names == {kept.name}
+    assert sagemaker.keys() == ["kept"]
+    assert sagemaker.read("s3://other/content") == b"content"
+    assert sagemaker.client("ecr").describe_repositories()["repositories"][0]["repositoryName"] == "kept"
+    assert sagemaker.client("sagemaker").list_experiments()["ExperimentSummaries"] == []
+    for folder in (*broken, kept.with_name("foreign")):
+        assert put_aside(folder, "job.json"), folder
+    for folder, name in (
+        (state.folder, "faults.json"),
+        (state.folder / "api", "records.json"),
+        (state.folder, "journal.jsonl"),
+        (state.folder / "s3" / "other", "bucket.json"),
+        (state.folder / "s3", "ab"),
+    ):
+        assert put_aside(folder, name), name
+        assert any(str(folder / name) in sentence for sentence in damaged(state))
+    said = capsys.readouterr().err
+    assert all(sentence in said.replace("\n", "") for sentence in damaged(state)[:1])
+
+    again = broken[0].name  # its name is free; what is damaged stays
+    sagemaker.client("sagemaker").create_training_job(**sagemaker.request() | {"TrainingJobName": again})
+    assert put_aside(broken[0], "job.json")
+    stop_server(state)
+    start(state)
+    assert damaged(state) == []
+
+
+@pytest.mark.docker
+def test_the_state_of_an_older_version_loads(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders by bare names, whatever the region; documents without fields of today."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    folder = state.folder / "jobs" / "training" / "same"
+    folder.mkdir(parents=True)
+    request = LocalSageMaker("").request() | {"TrainingJobName": "same"}
+    document = {
+        "kind": "training",
+        "name": "same",
+        "region": "eu-west-1",
+        "request": request,
+        "creation_time": 1.0,
+        "status": "Stopped",
+        "secondary_status": "Stopped",
+    }
+    (folder / "job.json").write_text(json.dumps(document))
+    sagemaker = start(state)
+    sagemaker.client("sagemaker").create_training_job(**request)  # in another region: both are there
+    stop_server(state)
+    assert json.loads((folder / "job.json").read_text())["region"] == "eu-west-1"
+    sagemaker = start(state)
+    assert sagemaker.describe("same")["TrainingJobName"] == "same"
+    assert sorted(path.parent.name for path in folder.parent.glob("*/job.json")) == ["same", "same.us-east-1"]
+    assert damaged(state) == []
