@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,9 +205,18 @@ def _state_of(folder: Path | None) -> State:
 
 
 def _say_address(server: Server, state: State) -> None:
+    from launcher.local.client import region_of
+
     terminal = Terminal()
     terminal.say(f"the local SageMaker of {state.folder} runs; its page is {server.address}/")
-    for line in (f"AWS_ENDPOINT_URL={server.address}", "AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local"):
+    region = region_of(os.environ)
+    for line in (
+        f"AWS_ENDPOINT_URL={server.address}",
+        "AWS_ACCESS_KEY_ID=local",
+        "AWS_SECRET_ACCESS_KEY=local",
+        f"AWS_DEFAULT_REGION={region}",  # boto3 and the CLI read this one, the other SDKs the next
+        f"AWS_REGION={region}",
+    ):
         terminal.line(f"export {line}")
 
 

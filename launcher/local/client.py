@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -172,9 +172,14 @@ def running_local() -> Server | None:
     return _used[-1] if _used else None
 
 
+def region_of(environ: Mapping[str, str]) -> str:
+    """Return the region of an environment, else the local SageMaker's own; no profile is asked."""
+    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or REGION
+
+
 def local_environment(environ: dict[str, str], address: str) -> dict[str, str]:
     """Return an environment from which no path leads to AWS."""
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or REGION
+    region = region_of(environ)
     kept = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
     loopback = {name: f"{kept[name]},{_LOOPBACK}" if kept.get(name) else _LOOPBACK for name in ("NO_PROXY", "no_proxy")}
     return {

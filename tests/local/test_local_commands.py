@@ -37,7 +37,9 @@ def test_a_server_that_starts_ends_and_keeps_what_it_was_given(
     (tmp_path / "reviews" / "a").mkdir(parents=True)
     (tmp_path / "reviews" / "a" / "b.tsv").write_text("text")
     assert main(["local", "start", "--jobs", "1"]) == 0
-    assert "export AWS_ENDPOINT_URL=http://127.0.0.1:" in capsys.readouterr().out
+    exported = capsys.readouterr().out.splitlines()
+    assert exported[0].startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:")
+    assert {"export AWS_DEFAULT_REGION=us-east-1", "export AWS_REGION=us-east-1"} <= set(exported)
     assert main(["local", "put", str(tmp_path / "reviews"), "s3://bucket/raw"]) == 0
     assert main(["local", "fault", "interrupt", "--after", "5..20", "--times", "3", "--job", "mine"]) == 0
     assert main(["local", "stop"]) == 0

@@ -56,6 +56,13 @@ def test_what_the_sdk_sends_is_read(contract: Contract, caplog: pytest.LogCaptur
     ]
 
 
+def test_the_platform_s_own_switch_is_known(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
+    assert settings_of(contract, parameters(ProfilerEnabled="true", LocalPath="/opt/ml/output/profiler")).configured
+    assert caplog.messages == []
+    configure(contract, parameters(ProfilerEnabled=False), "profilerconfig.json")
+    assert read_settings(contract) is None
+
+
 def test_plain_json_is_the_same(contract: Contract) -> None:
     sent = settings_of(contract, SDK)
     plain = {name: str(text).replace(", }", "}") for name, text in SDK["ProfilingParameters"].items()}

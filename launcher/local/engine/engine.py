@@ -109,6 +109,13 @@ class Engine:
             return None
         return description
 
+    def tagged(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the full name and the engine's summary of every tagged image; none without an engine."""
+        try:
+            return [(name, image) for image in self._api.images() for name in image.get("RepoTags") or ()]
+        except (DockerException, EngineError):
+            return []
+
     def image(self, name: str, cancelled: threading.Event) -> Image:
         """Return an image of the engine, pulled if it is not there; raise ImageMissingError, PullCancelledError."""
         try:

@@ -2,8 +2,8 @@
 
     application = with_operations(moto, {"logs": log_queries}, account_of)
 
-A module has a function for each operation that it answers, as in launcher/local/api/operations. What neither it nor
-moto has is one error that names the operation, instead of a page with status 500, for which clients ask again.
+A module or an object has a function for each operation that it answers, as in launcher/local/api/operations. What
+neither it nor moto has is one error that names the operation: for moto's page with status 500 clients ask again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
@@ -31,7 +30,6 @@ from moto.core.serialize import SerializationContext, get_serializer_class
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.exceptions import NotFound
 
-from launcher.local.api.account import Account, Document
 from launcher.local.api.constraints import refuse_what_breaks
 from launcher.local.api.errors import ApiError
 from launcher.local.files import StorageError
@@ -45,13 +43,18 @@ _log = logging.getLogger(__name__)
 _SCOPE = re.compile(r"Credential=[^/,&\s]*/[0-9]{8}/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
 
 _SIGNED_AS = {
+    "ecr": ("ecr",),
     "logs": ("logs",),
     "monitoring": ("cloudwatch",),
     "sagemaker": ("sagemaker-metrics", "sagemaker-runtime", "sagemaker-featurestore-runtime"),
 }
 """Name that a request is signed with -> the services that it may be for."""
 
-_INVALID = {"logs": "InvalidParameterException", "sagemaker-runtime": "ValidationError"}
+_INVALID = {
+    "ecr": "InvalidParameterException",
+    "logs": "InvalidParameterException",
+    "sagemaker-runtime": "ValidationError",
+}
 """Service -> its code for a request that its model forbids, where that is not ValidationException."""
 
 _PAGE = re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE)
@@ -80,21 +83,27 @@ class _Request:
 
 
 def with_operations(
-    behind: WSGIApplication, modules: Mapping[str, ModuleType], account_of: Callable[[str], Account]
+    behind: WSGIApplication, services: Mapping[str, object], context_of: Callable[[str], object]
 ) -> WSGIApplication:
-    """Return `behind`, with the operations of `modules` (by botocore's name of the service) in front."""
+    """Return `behind`, with the operations of `services` (by botocore's name) in front.
+
+    An operation is a function of what `context_of` makes of the request's region and of the parsed request; it returns
+    the answer, or None to leave it to `behind`, or raises ApiError.
+    """
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request = _request_of(environ)
         for service in _SIGNED_AS.get(request.service, ()):
-            module = modules.get(service)
-            answer = _answered(environ, request, service, module, account_of) if module else None
+            operations = services.get(service)
+            answer = _answered(environ, request, service, operations, context_of) if operations else None
             if answer is not None:
                 return _write(start_response, *answer)
         return _or_one_error(behind, request, environ, start_response)
 
     return application
 
+
+Document = dict[str, Any]
 
 Answer = tuple[int, Mapping[str, str], bytes]
 
@@ -103,10 +112,10 @@ def _answered(
     environ: WSGIEnvironment,
     described: _Request,
     service: str,
-    module: ModuleType,
-    account_of: Callable[[str], Account],
+    operations: object,
+    context_of: Callable[[str], object],
 ) -> Answer | None:
-    """Return a module's answer; None if it has no such operation, and the request can be read again."""
+    """Return an operation's answer; None if there is none, and the request can be read again."""
     body = _read(environ)
     if described.protocol == "cbor":
         return None
@@ -117,16 +126,19 @@ def _answered(
         return None
     finally:
         environ["wsgi.input"] = io.BytesIO(body)
-    perform = getattr(module, xform_name(operation.name), None)
+    perform = getattr(operations, xform_name(operation.name), None)
     if perform is None:
         return None
     protocol = determine_request_protocol(operation.service_model, request.content_type)
     try:
         parsed = _parsed(request, operation, protocol, in_path)
         refuse_what_breaks(operation.input_shape, parsed, _INVALID.get(service, "ValidationException"))
-        result = perform(account_of(described.region), parsed)
+        result = perform(context_of(described.region), parsed)
     except Exception as error:  # noqa: BLE001 - a defect of one operation is an answer, and the server goes on
         return _error(described, _api_error(error, operation.name))
+    if result is None:
+        environ["wsgi.input"] = io.BytesIO(body)
+        return None
     serializer = get_serializer_class(service, protocol)(operation, SerializationContext(str(uuid.uuid4())))
     written = serializer.serialize(result)
     content = written["body"]

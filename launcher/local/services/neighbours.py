@@ -22,6 +22,8 @@ from moto.iam.models import iam_backends
 
 from launcher.local.engine.engine import Engine
 from launcher.local.services import engine_images, quotas
+from launcher.local.services.aws import with_operations
+from launcher.local.services.engine_images import EngineImages
 from launcher.local.state import ACCOUNT
 
 if TYPE_CHECKING:
@@ -47,17 +49,13 @@ def neighbours(behind: WSGIApplication, engine: Engine) -> WSGIApplication:
             return _json(start_response, quotas.list_service_quotas(_body(environ)))
         if target.startswith("AmazonEC2ContainerRegistry") and operation == "GetDownloadUrlForLayer":
             return _json(start_response, engine_images.download_url(environ["HTTP_HOST"], _body(environ)))
-        if target.startswith("AmazonEC2ContainerRegistry") and operation == "BatchGetImage":
-            found = engine_images.batch_get_image(engine, _region(environ), _body(environ))
-            if found is not None:
-                return _json(start_response, found)
         if "/iam/" in environ.get("HTTP_AUTHORIZATION", "") and environ["REQUEST_METHOD"] == "POST":
             answer = _iam(_form(environ))
             if answer is not None:
                 return _xml(start_response, answer)
         return behind(environ, start_response)
 
-    return application
+    return with_operations(application, {"ecr": EngineImages(engine)}, lambda region: region)
 
 
 def _iam(form: dict[str, list[str]]) -> str | None:
@@ -88,11 +86,6 @@ def _iam(form: dict[str, list[str]]) -> str | None:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def _region(environ: WSGIEnvironment) -> str:
-    scope = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].split("/")
-    return scope[2] if len(scope) > 2 else ""
 
 
 def _read(environ: WSGIEnvironment) -> bytes:

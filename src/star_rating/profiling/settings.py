@@ -42,7 +42,13 @@ TIMERS = ("total_time", "cpu_time", "off_cpu_time", "default")
 
 _NAMES = (
     *("DisableProfiler", "ProfilingIntervalInMilliseconds", "ProfilingParameters"),
-    *("LocalPath", "RotateFileCloseIntervalInSeconds", "RotateMaxFileSizeInBytes", "FileOpenFailThreshold"),
+    *(
+        "ProfilerEnabled",
+        "LocalPath",
+        "RotateFileCloseIntervalInSeconds",
+        "RotateMaxFileSizeInBytes",
+        "FileOpenFailThreshold",
+    ),
     *("DetailedProfilingConfig", "PythonProfilingConfig", *WITHOUT_EFFECT),
     *("StartStep", "NumSteps", "StartTimeInSecSinceEpoch", "DurationInSeconds", "ProfilerName", "cProfileTimer"),
 )
@@ -138,7 +144,11 @@ def read_settings(contract: Contract) -> Settings | None:
     parameters = document.get("ProfilingParameters") or {}
     if not isinstance(parameters, dict):
         raise ConfigurationError(f"{path}: ProfilingParameters must be an object of name and text.")
-    return _with_parameters(settings, _named(parameters), path)
+    parameters = _named(parameters)
+    # The platform writes it, whatever the request says.
+    if not _switch(parameters.get("ProfilerEnabled", True), f"{path}: ProfilingParameters: ProfilerEnabled"):
+        return None
+    return _with_parameters(settings, parameters, path)
 
 
 def _with_parameters(settings: Settings, parameters: Mapping[str, Any], path: Path) -> Settings:

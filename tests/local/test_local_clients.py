@@ -1,0 +1,56 @@
+"""What AWS's clients see of jobs and images of this machine's engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import docker
+import pytest
+from botocore.exceptions import ClientError
+from local_sagemaker import IMAGE, LocalSageMaker
+
+pytestmark = pytest.mark.docker
+
+REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+REPOSITORY = "local-clients-test/job"
+
+
+@pytest.fixture
+def named_image(sagemaker: LocalSageMaker) -> Iterator[str]:  # noqa: ARG001 - it makes the image
+    """An image of the engine with two tags of a repository in ECR, which ECR itself does not have; its Id."""
+    engine = docker.from_env()
+    names = [f"{REGISTRY}/{REPOSITORY}:{tag}" for tag in ("a", "b")]
+    image = engine.images.get(IMAGE)
+    for name in names:
+        image.tag(name)
+    yield str(image.id)
+    for name in names:
+        engine.images.remove(name)
+    engine.close()
+
+
+def test_ecr_tells_of_the_engine_s_images(sagemaker: LocalSageMaker, named_image: str) -> None:
+    ecr = sagemaker.client("ecr")
+    (image,) = ecr.describe_images(repositoryName=REPOSITORY)["imageDetails"]
+    assert (sorted(image["imageTags"]), image["imageDigest"]) == (["a", "b"], named_image)
+    assert image["imageSizeInBytes"] > 1000
+    listed = ecr.list_images(repositoryName=REPOSITORY, maxResults=1)
+    assert listed["imageIds"] == [{"imageDigest": named_image, "imageTag": "a"}]
+    rest = ecr.list_images(repositoryName=REPOSITORY, maxResults=1, nextToken=listed["nextToken"])
+    assert rest["imageIds"] == [{"imageDigest": named_image, "imageTag": "b"}]
+    (repository,) = ecr.describe_repositories(repositoryNames=[REPOSITORY])["repositories"]
+    assert repository["repositoryUri"] == f"{REGISTRY}/{REPOSITORY}"
+    ecr.create_repository(repositoryName="of-ecr-itself")
+    names = [entry["repositoryName"] for entry in ecr.describe_repositories()["repositories"]]
+    assert {REPOSITORY, "of-ecr-itself"} <= set(names)
+    ecr.delete_repository(repositoryName="of-ecr-itself")
+    got = ecr.batch_get_image(repositoryName=REPOSITORY, imageIds=[{"imageTag": "a"}, {"imageTag": "none"}])
+    assert [entry["imageId"]["imageDigest"] for entry in got["images"]] == [named_image]
+    assert [entry["failureCode"] for entry in got["failures"]] == ["ImageNotFound"]
+    for wanted, code in (
+        ({"repositoryName": "none"}, "RepositoryNotFoundException"),
+        ({"repositoryName": REPOSITORY, "imageIds": [{"imageTag": "none"}]}, "ImageNotFoundException"),
+    ):
+        with pytest.raises(ClientError) as error:
+            ecr.describe_images(**wanted)
+        assert error.value.response["Error"]["Code"] == code
