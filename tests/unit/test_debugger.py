@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -11,29 +12,81 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tf_keras
 from debugger_files import configure
 from debugger_fit import EPOCHS, STEPS, Recorder, fit
 
 from star_rating.contract import Contract
-from star_rating.debugger import debugger
+from star_rating.debugger import debugger, result
 from star_rating.debugger.debugger import attach
+from star_rating.debugger.tensor_folder import count_steps, names_saved
 from star_rating.failures import DebuggerError
+from star_rating.rules.trial import Trial
 
 pytestmark = pytest.mark.usefixtures("fresh_smdebug")
 
 EVERYTHING = [{"CollectionName": name} for name in ("losses", "metrics", "weights", "biases", "gradients")]
 
 
-def test_a_job_without_a_debug_hook_config_saves_nothing(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
+def test_on_sagemaker_without_a_debug_hook_config_the_result_is_in_the_jobs_output(
+    contract: Contract, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     os.environ["TRAINING_JOB_NAME"] = "job"
     attached = attach(contract)
-    assert attached.callbacks == []
-    assert attached.finish(1.0)["disabled_reason"] == "the job has no DebugHookConfig"
-    assert caplog.messages == [
-        "debugger: not running, training goes on without it: the job has no DebugHookConfig",
-    ]
+    fit(attached)
+    record = attached.finish(1.0)
+    assert record["enabled"]
+    assert record["save_interval"] == 10
+    statuses = [{"RuleConfigurationName": "Overfit", "RuleEvaluationStatus": "NoIssuesFound"}]
+    attached.keep_result(statuses)
+    kept = contract.output_dir / "data" / "debugger"
+    assert json.loads((kept / "rules.json").read_text()) == statuses
+    assert count_steps(kept / "tensors") == record["steps_saved"]
+    assert names_saved(kept / "tensors") == names_saved(contract.output_dir / "tensors")
+    steps = list(Trial(kept / "tensors").new_steps(final=True))
+    assert sum(step.mode == "TRAIN" for step in steps) == record["steps_saved"]["TRAIN"]
+    assert np.isfinite(steps[0].value("loss")).all()
+
+
+@pytest.mark.parametrize("on_sagemaker", [False, True])
+def test_where_the_tensors_are_kept_anyway_nothing_is_put_into_the_output(
+    contract: Contract, *, on_sagemaker: bool
+) -> None:
+    if on_sagemaker:
+        os.environ["TRAINING_JOB_NAME"] = "job"
+        configure(contract, {"LocalPath": str(contract.output_dir / "tensors")})
+    attached = attach(contract)
+    fit(attached)
+    attached.finish(1.0)
+    attached.keep_result([])
+    assert not (contract.output_dir / "data" / "debugger").exists()
+
+
+def test_the_result_has_as_many_steps_as_fit(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    tensors = contract.output_dir / "tensors"
+    fit(attached := attach(contract))
+    attached.finish(1.0)
+    steps = sum(count_steps(tensors).values())
+    size = sum(path.stat().st_size for folder in ("index", "events") for path in (tensors / folder).rglob("*.*"))
+    kept = contract.output_dir / "kept"
+    result.keep(kept, tensors, [], largest=size - 1)
+    assert 0 < sum(count_steps(kept / "tensors").values()) < steps
+    result.keep(contract.output_dir / "none", tensors, [], largest=10)
+    assert not (contract.output_dir / "none" / "tensors").exists()
+    assert f"0 of {steps} saved steps" in caplog.messages[-1]
+
+
+def test_a_result_that_cannot_be_written_costs_a_line_in_the_log(
+    contract: Contract, caplog: pytest.LogCaptureFixture
+) -> None:
+    contract.output_dir.mkdir(parents=True, exist_ok=True)
+    (contract.output_dir / "data").write_text("a file where the folder should be")
+    result.keep(contract.output_dir / "data" / "debugger", None, [])
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_a_bare_run_ends_with_the_marker_that_rules_wait_for(
@@ -142,7 +195,7 @@ def test_a_setting_that_cannot_run_is_said_and_training_goes_on(
     assert said.startswith("debugger: not running, training goes on without it: HookParameters: 'median' is no reduct")
 
 
-@pytest.mark.parametrize("why", ["switched off", "several hosts", "an unsupported setting", "no config on SageMaker"])
+@pytest.mark.parametrize("why", ["switched off", "several hosts", "an unsupported setting"])
 def test_a_required_debugger_that_cannot_run_ends_the_job(contract: Contract, why: str) -> None:
     job, enabled = contract, True
     match why:
@@ -152,8 +205,6 @@ def test_a_required_debugger_that_cannot_run_ends_the_job(contract: Contract, wh
             job = replace(contract, hosts=("algo-1", "algo-2"))
         case "an unsupported setting":
             configure(contract, {"HookParameters": {"reductions": "median"}})
-        case _:
-            os.environ["TRAINING_JOB_NAME"] = "job"
     with pytest.raises(DebuggerError, match="require_sagemaker_debugger is True"):
         attach(job, enabled=enabled, required=True)
 
@@ -207,6 +258,7 @@ import tf_keras
 from pathlib import Path
 from star_rating.contract import Contract
 from star_rating.debugger.debugger import attach
+from star_rating.debugger.tensor_folder import count_steps, names_saved
 
 class Failing(tf_keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):

@@ -4,10 +4,11 @@
     model.fit(..., callbacks=[*others, *debugger.callbacks])     # the model built before
     record = debugger.finish(fit_seconds=61.2)
 
-On SageMaker the tensors go where the platform uploads them from, and rules read them; in a bare `docker run` they go to
-<output>/tensors. Where the debugger cannot run, or stops, the log and the record say so, and the job goes on without it
-unless `required`. The modules beside this one hold its parts: settings and unsupported (what to save), smdebug_messages
-(protobuf), smdebug_hook (Keras), smdebug_errors, gradients, cost.
+On SageMaker the tensors go where the platform uploads them from, and rules read them. In a bare `docker run`, and on
+SageMaker without a DebugHookConfig, they go to <output>/tensors; there, what `keep_result` leaves is uploaded.
+Where the debugger cannot run, or stops, the log and the record say so, and the job goes on without it unless
+`required`. The modules beside this one hold its parts: settings and unsupported (what to save), smdebug_messages
+(protobuf), smdebug_hook (Keras), smdebug_errors, gradients, cost, result.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from star_rating.contract import Contract
+from star_rating.debugger import result
 from star_rating.debugger.settings import ON_SAGEMAKER, Settings, read_settings, tensorboard_config
 from star_rating.debugger.tensor_folder import count_steps, free_folder, names_saved
 from star_rating.debugger.unsupported import remarks
@@ -65,12 +67,14 @@ class Debugger:
         *,
         required: bool = False,
         seconds_to_start: float = 0.0,
+        result_folder: Path | None = None,
     ) -> None:
         self._hook = hook
         self._errors = errors
         self._disabled_reason = disabled_reason
         self._required = required
         self._seconds_to_start = seconds_to_start
+        self._result_folder = result_folder
         if required:
             self.require()
 
@@ -146,6 +150,11 @@ class Debugger:
             )
         )
 
+    def keep_result(self, statuses: Sequence[Mapping[str, Any]]) -> None:
+        """Leave the rules' statuses and the tensors in output.tar.gz, where the platform uploads no tensors."""
+        if self._result_folder is not None:
+            result.keep(self._result_folder, self.out_dir, statuses)
+
     def _report(self, steps_saved: Mapping[str, int], collections: Mapping[str, int], seconds: float) -> None:
         if self.disabled_reason:
             log.warning("debugger: stopped saving tensors, training went on: %s", self.disabled_reason)
@@ -171,8 +180,6 @@ def attach(contract: Contract, *, enabled: bool = True, required: bool = False) 
         )
     on_sagemaker = ON_SAGEMAKER in os.environ
     settings = read_settings(contract, on_sagemaker=on_sagemaker)
-    if settings is None:
-        return _not_running("the job has no DebugHookConfig", required=required)
     os.environ.setdefault("TENSORBOARD_CONFIG_FILE_PATH", str(tensorboard_config(contract)))
     # None: smdebug would look through the checkpoint folder at each step. A resumed run tells it its steps (go_on).
     os.environ.setdefault("CHECKPOINT_CONFIG_FILE_PATH", "")
@@ -186,7 +193,8 @@ def attach(contract: Contract, *, enabled: bool = True, required: bool = False) 
         settings.document["LocalPath"] = str(
             free_folder(Path(settings.document["LocalPath"]), on_sagemaker=on_sagemaker)
         )
-        return _running(settings, required=required)
+        kept = contract.output_dir / "data" / "debugger" if on_sagemaker and not settings.configured else None
+        return _running(settings, required=required, result_folder=kept)
     except DebuggerError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever fails in an unmaintained package must not end the job
@@ -194,7 +202,7 @@ def attach(contract: Contract, *, enabled: bool = True, required: bool = False) 
         return _not_running(f"{name}{' '.join(str(error).split())}", required=required)
 
 
-def _running(settings: Settings, *, required: bool) -> Debugger:
+def _running(settings: Settings, *, required: bool, result_folder: Path | None) -> Debugger:
     started = time.monotonic()
     # smdebug still uses numpy's tostring and distutils; for a warning at compile time, `module` is the file's path.
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r".*\bsmdebug\b")
@@ -214,7 +222,13 @@ def _running(settings: Settings, *, required: bool) -> Debugger:
         smdebug_hook.save_interval(hook),
         hook.out_dir,
     )
-    return Debugger(hook, errors, required=required, seconds_to_start=time.monotonic() - started)
+    return Debugger(
+        hook,
+        errors,
+        required=required,
+        seconds_to_start=time.monotonic() - started,
+        result_folder=result_folder,
+    )
 
 
 def _not_running(reason: str, *, required: bool) -> Debugger:

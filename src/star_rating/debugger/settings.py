@@ -1,6 +1,6 @@
 """What the debugger's hook shall save: SageMaker's config files, or this image's defaults in the same shape.
 
-    settings = read_settings(contract, on_sagemaker=True)     # None: the job has no DebugHookConfig
+    settings = read_settings(contract, on_sagemaker=True)
     settings.document["LocalPath"]                            # '/opt/ml/output/tensors'
 
 SageMaker writes debughookconfig.json from CreateTrainingJob's DebugHookConfig, with texts for values, and
@@ -22,10 +22,10 @@ from star_rating.failures import ConfigurationError, shown
 log = logging.getLogger(__name__)
 
 DEFAULT_SAVE_INTERVAL = 10
-"""Steps, in a bare `docker run`; the notebook's setting. smdebug's own default is 500."""
+"""Steps, in a job without debughookconfig.json; the notebook's setting. smdebug's own default is 500."""
 
 PACED = ("weights", "biases", "gradients")
-"""Collections as large as the model: in a bare `docker run` they are saved as DEFAULT_REDUCTIONS, and at a pace."""
+"""Collections as large as the model: without debughookconfig.json they are saved as DEFAULT_REDUCTIONS, at a pace."""
 DEFAULT_REDUCTIONS = "min,max,mean,variance,abs_mean,abs_max"
 """What rules ask of large tensors, in a few bytes; the tensors themselves would be a gigabyte in a few saved steps."""
 
@@ -55,22 +55,18 @@ class Settings:
     """In debughookconfig.json's shape, with every part."""
     paced: tuple[str, ...] = ()
     """Collections that are saved less often where that would take too much of the time."""
+    configured: bool = True
+    """Whether the job has a debughookconfig.json; SageMaker uploads the tensors of no other."""
 
 
-def read_settings(contract: Contract, *, on_sagemaker: bool) -> Settings | None:
-    """Return the hook's settings; None if the job asks for no tensors.
+def read_settings(contract: Contract, *, on_sagemaker: bool) -> Settings:
+    """Return the hook's settings: what debughookconfig.json says, or the defaults where there is none.
 
-    A damaged file raises ConfigurationError. What a file asks for is saved as it says; outside SageMaker there is a
-    default.
+    A damaged file raises ConfigurationError.
     """
     path = contract.config_dir / "debughookconfig.json"
     given = read_object(path)
-    if given is not None:
-        settings = Settings(_checked(given, path))
-    elif on_sagemaker:
-        return None
-    else:
-        settings = Settings(_defaults(), PACED)
+    settings = Settings(_defaults(), PACED, configured=False) if given is None else Settings(_checked(given, path))
     document = settings.document
     document["LocalPath"] = document.get("LocalPath") or str(contract.output_dir / "tensors")
     _place_tensorboard(document, contract, on_sagemaker=on_sagemaker)

@@ -61,9 +61,9 @@ class RuleWatch(tf_keras.callbacks.Callback):
             self._look(self.trial, final=True)
         self.evaluation.finish()
         self.evaluation.leave_out_what_does_not_apply()
-        clean = [verdict.configured.name for verdict in self.evaluation.verdicts if verdict.status != ISSUES]
-        if clean:
-            log.info("debugger: no issues found by %s", ", ".join(clean))
+        for verdict in self.evaluation.verdicts:
+            if verdict.status != ISSUES:  # those were said when they were found
+                log.info("debugger: rule %s found no issues", verdict.configured.name)
         return {
             "verdicts": [as_record(verdict) for verdict in self.evaluation.verdicts],
             "error": self.error,

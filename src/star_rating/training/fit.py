@@ -113,6 +113,8 @@ def fit(
         )
         checkpoints.write()
     seconds = time.monotonic() - started
+    debugger_record = {**debugger.finish(seconds), "rules": rules.finish()}
+    debugger.keep_result(rules.evaluation.statuses())
     return Fit(
         model=model,
         history=progress.history,
@@ -120,7 +122,7 @@ def fit(
         total_steps=total_steps,
         skipped_steps=guard.skipped,
         checkpoints=checkpoints.record(seconds),
-        debugger={**debugger.finish(seconds), "rules": rules.finish()},
+        debugger=debugger_record,
         xla=compiled.record() if compiled else None,
         board=board,
         seconds=seconds,
