@@ -23,9 +23,14 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "not UTF-8": lambda path: path.write_bytes(b"\xff\xfe"),
     "other JSON": lambda path: path.write_text('["of", {"something": "else"}]'),
     "deep": lambda path: path.write_text("[" * 100_000),
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
-    "a FIFO": lambda path: (path.unlink(), os.mkfifo(path)),
+    "a folder": lambda path: replaced_by(Path.mkdir, path),
+    "a FIFO": lambda path: replaced_by(os.mkfifo, path),
 }
+
+
+def replaced_by(make: Callable[[Path], None], path: Path) -> None:
+    path.unlink()
+    make(path)
 
 
 @pytest.fixture
