@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+import json
 import logging
 from collections import Counter
 from dataclasses import replace
@@ -17,6 +20,7 @@ from tokenizers import Tokenizer
 from star_rating.data.manifest import read_manifests
 from star_rating.failures import DataError, UsageError, WeightsError
 from star_rating.preparation import prepare as preparation
+from star_rating.preparation import reviews
 from star_rating.preparation.prepare import Settings, prepare
 from star_rating.preparation.reviews import Columns
 from star_rating.preparation.sources import dealt_by_bytes
@@ -223,6 +227,81 @@ def test_empty_and_broken_rows_are_left_out_and_named_without_their_text(
     assert "secret" not in caplog.text
     assert not any(text in caplog.text for _, _, text in random_reviews(400))
     assert "403 rows read from 1 file(s): 1 empty, 2 broken." in summary(manifests)
+
+
+def json_lines(path: Path, documents: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(document) + "\n" for document in documents), encoding="utf-8")
+
+
+def test_a_json_key_that_is_missing_is_null(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    documents = [
+        {"review_id": name, "star_rating": stars, "review_body": body} for name, stars, body in random_reviews(98)
+    ]
+    (settings.inputs[0] / "reviews.tsv").unlink()
+    json_lines(settings.inputs[0] / "a.jsonl", [*documents, {"star_rating": 5}, {"review_body": "x"}])
+    json_lines(settings.inputs[0] / "b.jsonl", [{"star_rating": 5}])
+
+    a, b = prepare(settings)[0].sources
+
+    assert (a.rows, a.empty, a.broken, b.rows, b.empty) == (100, 2, 0, 1, 1)
+    assert "1 file(s) have no row with all keys, such as b.jsonl, which lacks review_body" in caplog.text
+
+
+def test_a_json_key_that_no_row_has_is_an_error(settings: Settings) -> None:
+    (settings.inputs[0] / "reviews.tsv").unlink()
+    json_lines(settings.inputs[0] / "a.jsonl", [{"star_rating": 5, "review_text": "x"}])
+    with pytest.raises(
+        DataError, match=r"a\.jsonl has no column review_body \(did you mean review_text\?\).*body-column"
+    ):
+        prepare(settings)
+    json_lines(settings.inputs[0] / "a.jsonl", [{"star_rating": 5, "review_body": "x"}])
+    with pytest.raises(DataError, match=r"no column id; it has star_rating, review_body.*--review-id-column"):
+        prepare(replace(settings, columns=Columns(review_id="id")))
+
+
+@pytest.mark.parametrize("name", ["part-1.csv", "part-1.tsv", "part-1.jsonl", "part-1.parquet", "part-1.csv.gz"])
+def test_a_file_without_a_row_is_left_out_with_a_word(
+    settings: Settings, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (settings.inputs[0] / name).write_bytes(b"")
+
+    manifests = prepare(settings)
+
+    assert sum(manifest.records for manifest in manifests) == 400
+    assert f"Leaving out 1 file(s) without a row, such as {name}" in caplog.text
+
+
+def test_every_row_and_every_line_is_accounted_for(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [*random_reviews(300), ("E1", 5, "two\nlines"), ("E2", 4, ""), ("E3", "", "three\nmore\nlines")]
+    file = io.StringIO()
+    csv.writer(file).writerows([("review_id", "star_rating", "review_body"), *rows])
+    content = file.getvalue().replace("\r\n", "\n") + '\nX1,5,"never closed\nX2,5,fine\n\nX3,9,x\n'
+    (settings.inputs[0] / "other.csv").write_text(content, encoding="utf-8")
+
+    with caplog.at_level(logging.INFO):
+        manifests = prepare(settings)
+
+    source = manifests[0].sources[0]
+    assert (source.rows, source.kept, source.empty, source.broken) == (306, 302, 2, 2)
+    assert (source.kept_lines, source.empty_lines, source.broken_lines, source.other_lines) == (303, 4, 2, 3)
+    assert source.lines == content.count("\n")
+    assert "713 lines read: 703 kept, 4 empty, 2 broken, 4 header or blank." in summary(manifests)
+    assert "Reading 1 file(s), such as other.csv, as csv: fields between commas, fields are quoted" in caplog.text
+    assert "Reading 1 file(s), such as reviews.tsv, as tsv: fields between tabs, quotes are characters" in caplog.text
+
+
+def test_a_line_that_no_reader_accounts_for_is_an_error(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = reviews.open_reviews
+
+    def look_then_grow(path: Path, *arguments: Any) -> reviews.ReviewFile:
+        file = looked_at(path, *arguments)
+        with path.open("a", encoding="utf-8") as text:
+            text.write("late\t5\tanother one\n")
+        return file
+
+    monkeypatch.setattr("star_rating.preparation.survey.open_reviews", look_then_grow)
+    with pytest.raises(DataError, match=r"reviews\.tsv: 402 of its 401 lines are accounted for"):
+        prepare(settings)
 
 
 def test_too_many_broken_rows_end_it_before_anything_is_written(settings: Settings) -> None:

@@ -100,7 +100,10 @@ def status(path: Path) -> os.stat_result:
 
 def printable(path: Path | str) -> str:
     """Return a path for people and for JSON: bytes that are not UTF-8, and line breaks, as escapes."""
-    text = os.fsencode(path).decode(errors="backslashreplace")
+    try:
+        text = os.fsencode(path).decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # no path of a file: half a pair of UTF-16
+        text = str(path).encode(errors="backslashreplace").decode()
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 

@@ -23,6 +23,7 @@ from star_rating.failures import DataError
 
 FORMAT_VERSION = 1
 PATTERN = "manifest-*.json"
+LINES = ("kept_lines", "empty_lines", "broken_lines", "other_lines")
 STARS = ("1", "2", "3", "4", "5")
 LARGEST_NUMBER = 2**63 - 1
 """Of records, bytes, or a seed; what an int64 holds."""
@@ -53,7 +54,10 @@ class PartFile:
 
 @dataclass(frozen=True)
 class Source:
-    """One input file, over all splits. rows = kept + empty + broken."""
+    """One input file, over all splits. rows = kept + empty + broken.
+
+    In text files, lines = kept_lines + empty_lines + broken_lines + other_lines; elsewhere all are 0.
+    """
 
     name: str
     rows: int
@@ -62,6 +66,16 @@ class Source:
     """Rows whose text or rating is missing or blank."""
     broken: int
     """Rows that could not be read, or whose rating is not 1 to 5."""
+    kept_lines: int = 0
+    empty_lines: int = 0
+    broken_lines: int = 0
+    other_lines: int = 0
+    """The header, and blank lines."""
+
+    @property
+    def lines(self) -> int:
+        """Return how many lines the file has."""
+        return self.kept_lines + self.empty_lines + self.broken_lines + self.other_lines
 
 
 @dataclass(frozen=True)
@@ -131,6 +145,8 @@ class Manifest:
                     source.take("kept", int),
                     source.take("empty", int),
                     source.take("broken", int),
+                    # Manifests of earlier images have no lines.
+                    *(source.take(key, int) if key in source.values else 0 for key in LINES),
                 )
                 for source in document.sections("sources")
             ),

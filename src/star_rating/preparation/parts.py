@@ -1,6 +1,6 @@
 """The second pass over the reviews: tokenise, serialise, and write each split's TFRecord files.
 
-    tallies = write_parts(sources, surveyed, assignment, tokenizer, Columns(), folders=folders, prefix="part")
+    tallies = write_parts(sources, surveyed, assignment, tokenizer, folders=folders, prefix="part")
 
 A source file becomes one part file a split. The tokenizer works on the next batches, outside the interpreter lock,
 while this thread reads, serialises and writes: on two cores the rest then costs little beside it.
@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from star_rating.data.files import printable
 from star_rating.data.fingerprint import TextHashes
 from star_rating.data.manifest import PartFile
 from star_rating.failures import DataError
-from star_rating.preparation.reviews import Columns, read_reviews
+from star_rating.preparation.reviews import ReviewFile
 from star_rating.preparation.sources import Source
 from star_rating.preparation.split import CLASSES, LEFT_OUT, Assignment
 from star_rating.preparation.survey import Survey
@@ -54,11 +55,10 @@ class _Batch:
 
 
 def write_parts(
-    sources: Sequence[tuple[Source, slice]],
+    sources: Sequence[tuple[Source, ReviewFile, slice]],
     surveyed: Survey,
     assignment: Assignment,
     tokenizer: ReviewTokenizer,
-    columns: Columns,
     *,
     folders: Mapping[int, Path],
     prefix: str,
@@ -69,12 +69,12 @@ def write_parts(
     """
     serializer = ExampleSerializer(tokenizer.max_seq_length, tokenizer.vocabulary_size, tokenizer.pad_id)
     tallies = {split: SplitTally() for split in folders}
-    reviews = sum(int((assignment[where] != LEFT_OUT).sum()) for _, where in sources)
+    reviews = sum(int((assignment[where] != LEFT_OUT).sum()) for *_, where in sources)
     throughput = Throughput("Reviews tokenised:", reviews)
     parts: dict[int, _Part] = {}
     current: Source | None = None
     try:
-        for batch, tokenized in _tokenised_ahead(_batches(sources, surveyed, assignment, columns), tokenizer):
+        for batch, tokenized in _tokenised_ahead(_batches(sources, surveyed, assignment), tokenizer):
             if batch.source is not current:
                 _close(parts, tallies)
                 current = batch.source
@@ -100,11 +100,11 @@ def write_parts(
 
 
 def _batches(
-    sources: Sequence[tuple[Source, slice]], surveyed: Survey, assignment: Assignment, columns: Columns
+    sources: Sequence[tuple[Source, ReviewFile, slice]], surveyed: Survey, assignment: Assignment
 ) -> Iterator[_Batch]:
     """Read the sources again, and yield the reviews that are kept in batches that never span two sources."""
-    for source, where in sources:
-        usable = (row.body for row in read_reviews(source.path, source.review_format, columns) if not row.problem)
+    for source, file, where in sources:
+        usable = (row.body for row in file if not row.problem)
         for start in range(where.start, where.stop, BATCH_REVIEWS):
             rows = slice(start, min(start + BATCH_REVIEWS, where.stop))
             texts = list(islice(usable, rows.stop - rows.start))
@@ -119,7 +119,9 @@ def _batches(
 
 
 def _changed(source: Source) -> DataError:
-    return DataError(f"{source.path} changed while it was being read. Run `prepare` when nothing writes to it.")
+    return DataError(
+        f"{printable(source.path)} changed while it was being read. Run `prepare` when nothing writes to it."
+    )
 
 
 def _tokenised_ahead(batches: Iterator[_Batch], tokenizer: ReviewTokenizer) -> Iterator[tuple[_Batch, TokenizedBatch]]:

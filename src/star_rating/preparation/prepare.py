@@ -24,7 +24,7 @@ from star_rating.data.manifest import PATTERN, STARS, Manifest, Scalar, Tokenize
 from star_rating.data.manifest import Source as SourceCounts
 from star_rating.failures import UsageError
 from star_rating.preparation.parts import SplitTally, write_parts
-from star_rating.preparation.reviews import Columns
+from star_rating.preparation.reviews import Columns, HasToken, ReviewFile
 from star_rating.preparation.sources import Source, dealt_by_bytes, find_sources, no_sources
 from star_rating.preparation.split import LEFT_OUT, SPLITS, Assignment, assign_splits, balance
 from star_rating.preparation.survey import Survey, check_rows, survey
@@ -75,7 +75,7 @@ def prepare(settings: Settings) -> tuple[Manifest, ...]:
     tokenizer = load_tokenizer(settings.weights, settings.max_seq_length)
     if not sources:
         return ()
-    plan = _plan(sources, settings)
+    plan = _plan(sources, settings, tokenizer.has_token)
     owned = _owned(sources, settings)
     mine = _mine(_with_places(sources, plan.surveyed), owned)
     if not mine:
@@ -86,12 +86,11 @@ def prepare(settings: Settings) -> tuple[Manifest, ...]:
             plan.surveyed,
             plan.assignment,
             tokenizer,
-            settings.columns,
             folders=staging,
             # Hosts that see all files give no two the same name: their output is that of one host, name by name.
             prefix="part" if settings.shard_by_host else f"part-{settings.host}",
         )
-        dropped = {split: sum(plan.dropped(split, place) for _, place in mine) for split in folders}
+        dropped = {split: sum(plan.dropped(split, place) for *_, place in mine) for split in folders}
         manifests = [
             replace(
                 _manifest(split, tally, dropped[split], _mine(plan.surveyed.sources, owned), tokenizer, settings),
@@ -99,6 +98,7 @@ def prepare(settings: Settings) -> tuple[Manifest, ...]:
             )
             for split, tally in tallies.items()
         ]
+        _check_accounts(manifests)
         for folder, manifest in zip(staging.values(), manifests, strict=True):
             (folder / manifest.file_name).write_text(manifest.to_json(), encoding="utf-8")
         _publish(staging, folders, settings.output)
@@ -119,9 +119,9 @@ class _Plan:
         return int(((self.dealt[place] == split) & (self.assignment[place] == LEFT_OUT)).sum())
 
 
-def _plan(sources: Sequence[Source], settings: Settings) -> _Plan:
+def _plan(sources: Sequence[Source], settings: Settings, has_token: HasToken) -> _Plan:
     log.info("Surveying %d file(s)", len(sources))
-    surveyed = survey(sources, settings.columns, settings.seed)
+    surveyed = survey(sources, settings.columns, settings.seed, has_token)
     check_rows(surveyed, settings.max_broken_share)
     dealt = assign_splits(surveyed.labels, surveyed.text_hashes, surveyed.group_hashes, settings.shares)
     _warn_of_missed_shares(dealt, settings.shares)
@@ -167,10 +167,19 @@ def _manifest(
     )
 
 
-def _with_places(sources: Sequence[Source], surveyed: Survey) -> list[tuple[Source, slice]]:
-    """Return each source with the slice of the survey that its reviews take."""
+def _check_accounts(manifests: Sequence[Manifest]) -> None:
+    """Make sure that every row that was kept is in a split, or was left out to balance the classes."""
+    kept = sum(source.kept for source in manifests[0].sources)
+    written = sum(manifest.records + manifest.dropped_by_balancing for manifest in manifests)
+    if written != kept:
+        raise RuntimeError(f"{kept:,} rows were kept, and {written:,} came into the splits")
+
+
+def _with_places(sources: Sequence[Source], surveyed: Survey) -> list[tuple[Source, ReviewFile, slice]]:
+    """Return each source with its file and the slice of the survey that its reviews take."""
     ends = np.cumsum([0] + [source.kept for source in surveyed.sources]).tolist()
-    return [(source, slice(*ends[index : index + 2])) for index, source in enumerate(sources)]
+    places = [slice(*ends[index : index + 2]) for index in range(len(sources))]
+    return list(zip(sources, surveyed.files, places, strict=True))
 
 
 def _owned(sources: Sequence[Source], settings: Settings) -> list[bool]:

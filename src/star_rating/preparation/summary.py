@@ -41,8 +41,17 @@ def _notes(manifests: Sequence[Manifest]) -> list[str]:
     rows, empty, broken = (sum(getattr(source, name) for source in sources) for name in ("rows", "empty", "broken"))
     dropped = sum(manifest.dropped_by_balancing for manifest in manifests)
     read = f"{rows:,} rows read from {len(sources)} file(s): {empty:,} empty, {broken:,} broken"
+    lines = sum(source.lines for source in sources)
+    kinds = (
+        ("kept", "kept_lines"),
+        ("empty", "empty_lines"),
+        ("broken", "broken_lines"),
+        ("header or blank", "other_lines"),
+    )
+    of_lines = ", ".join(f"{sum(getattr(source, name) for source in sources):,} {kind}" for kind, name in kinds)
     return [
         f"{read}, {dropped:,} left out to balance the classes." if dropped else f"{read}.",
+        *([f"{lines:,} lines read: {of_lines}."] if lines else []),
         f"Cut: longer than max_seq_length {manifests[0].max_seq_length}. Tokenizer: {manifests[0].tokenizer.name}.",
     ]
 

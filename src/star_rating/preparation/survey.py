@@ -1,6 +1,6 @@
 """The first pass over the reviews: what is usable, and what the split must know about each review.
 
-    surveyed = survey(sources, Columns(), seed=42)
+    surveyed = survey(sources, Columns(), seed=42, has_token=tokenizer.has_token)
     surveyed.labels.size, [source.broken for source in surveyed.sources]
 
 Reading twice costs a few microseconds a review against the tokenizer's hundred, and buys three things: every error in
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from star_rating.data import manifest
 from star_rating.failures import DataError
-from star_rating.preparation.reviews import EMPTY, Columns, read_reviews
+from star_rating.preparation.reviews import LEFT_EMPTY, Columns, HasToken, ReviewFile, Row, no_column, open_reviews
 from star_rating.preparation.sources import Source
 from star_rating.preparation.throughput import Throughput
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 LINES_NAMED = 3
 """How many empty and how many broken lines are named in the log and in messages."""
+DIALECTS_NAMED = 10
 ROWS_BETWEEN_TICKS = 4096
 _HASH_BYTES = 8
 
@@ -45,14 +46,18 @@ class Survey:
     group_hashes: npt.NDArray[np.uint64]
     """Equal for equal review ids; where there is no id, the text's hash."""
     sources: tuple[manifest.Source, ...]
+    files: tuple[ReviewFile, ...]
+    """The sources as they are read, for the second pass."""
     empty_lines: tuple[str, ...]
     """The first few, as "file line n"."""
     broken_lines: tuple[str, ...]
     """The first few, as "file line n: what is wrong"."""
 
 
-def survey(sources: Sequence[Source], columns: Columns, seed: int) -> Survey:
-    """Read every row once; raise DataError when a file itself is damaged."""
+def survey(sources: Sequence[Source], columns: Columns, seed: int, has_token: HasToken) -> Survey:
+    """Read every row once; raise DataError when a file itself is damaged, or a row or line is not accounted for."""
+    files = [open_reviews(source.path, source.review_format, columns, has_token) for source in sources]
+    _log_dialects(sources, files)
     key = seed.to_bytes(8, "little")
     of_text = hashlib.blake2b(digest_size=_HASH_BYTES, key=key, person=b"review_body")
     of_id = hashlib.blake2b(digest_size=_HASH_BYTES, key=key, person=b"review_id")
@@ -61,32 +66,85 @@ def survey(sources: Sequence[Source], columns: Columns, seed: int) -> Survey:
     empty_lines: list[str] = []
     broken_lines: list[str] = []
     throughput = Throughput("Rows surveyed:")
-    for source in sources:
-        rows = kept = empty = 0
-        for row in read_reviews(source.path, source.review_format, columns):
+    for source, file in zip(sources, files, strict=True):
+        rows = kept = empty = lines_kept = lines_empty = lines_broken = 0
+        for row in file:
             rows += 1
             if rows % ROWS_BETWEEN_TICKS == 0:
                 throughput.add(ROWS_BETWEEN_TICKS)
             if row.problem:
-                empty += row.problem is EMPTY
-                named, what = (empty_lines, "") if row.problem is EMPTY else (broken_lines, f": {row.problem}")
+                is_empty = row.problem in LEFT_EMPTY
+                empty += is_empty
+                lines_empty += row.lines * is_empty
+                lines_broken += row.lines * (not is_empty)
+                named, what = (empty_lines, "") if is_empty else (broken_lines, _what(row))
                 if len(named) < LINES_NAMED:
                     named.append(f"{source.name} line {row.line}{what}")
                 continue
             kept += 1
+            lines_kept += row.lines
             labels.append(row.stars - 1)
             text_hash = _digest(of_text, row.body)
             text_hashes += text_hash
             group_hashes += _digest(of_id, row.review_id) if row.review_id else text_hash
-        counts.append(manifest.Source(source.name, rows, kept, empty, broken=rows - kept - empty))
+        count = manifest.Source(
+            source.name, rows, kept, empty, rows - kept - empty, lines_kept, lines_empty, lines_broken, file.other_lines
+        )
+        if count.lines != file.lines:
+            raise DataError(
+                f"{source.name}: {count.lines:,} of its {file.lines:,} lines are accounted for. Run `prepare` again "
+                "when nothing writes to it; if it happens again, please report it with the image's version."
+            )
+        counts.append(count)
+    without_rows = [count.name for count in counts if not count.rows]
+    if without_rows:
+        log.warning("Leaving out %s file(s) without a row, such as %s", f"{len(without_rows):,}", without_rows[0])
+    _check_keys(sources, files, counts)
     return Survey(
         np.frombuffer(labels, np.uint8),
         np.frombuffer(text_hashes, np.uint64),
         np.frombuffer(group_hashes, np.uint64),
         tuple(counts),
+        tuple(files),
         tuple(empty_lines),
         tuple(broken_lines),
     )
+
+
+def _log_dialects(sources: Sequence[Source], files: Sequence[ReviewFile]) -> None:
+    """Log how the files are read, a line for each way, and which hold nothing."""
+    alike: dict[str, list[str]] = {}
+    for source, file in zip(sources, files, strict=True):
+        alike.setdefault(f"{source.review_format}: {file.dialect}", []).append(source.name)
+    for way, names in list(alike.items())[:DIALECTS_NAMED]:
+        log.info("Reading %s file(s), such as %s, as %s", f"{len(names):,}", names[0], way)
+    if len(alike) > DIALECTS_NAMED:
+        log.info("Reading the others in %d other ways", len(alike) - DIALECTS_NAMED)
+
+
+def _check_keys(sources: Sequence[Source], files: Sequence[ReviewFile], counts: Sequence[manifest.Source]) -> None:
+    """Raise DataError for a JSON key that no row of any file has; log the files that alone lack one."""
+    with_rows = [
+        (source, file)
+        for source, file, count in zip(sources, files, counts, strict=True)
+        if count.rows and source.review_format == "jsonl"
+    ]
+    lacking = [(source, file) for source, file in with_rows if file.unseen]
+    for source, file in lacking:
+        for name, option in file.unseen.items():
+            if all(name in other.unseen for _, other in with_rows):
+                raise no_column(source.name, name, file.names, option)
+    if lacking:
+        log.warning(
+            "%s file(s) have no row with all keys, such as %s, which lacks %s: their rows count as empty",
+            f"{len(lacking):,}",
+            lacking[0][0].name,
+            ", ".join(lacking[0][1].unseen),
+        )
+
+
+def _what(row: Row) -> str:
+    return f": {row.problem}" + (f" ({row.lines:,} lines)" if row.lines > 1 else "")
 
 
 def _digest(keyed: hashlib.blake2b, text: str) -> bytes:

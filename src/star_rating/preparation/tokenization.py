@@ -52,6 +52,10 @@ class ReviewTokenizer:
         ]
         return TokenizedBatch(ids, truncated)
 
+    def has_token(self, text: str) -> bool:
+        """Tell whether a text holds a token besides those that every text gets."""
+        return bool(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
 
 def load_tokenizer(weights: Path, max_seq_length: int) -> ReviewTokenizer:
     """Load `weights`/tokenizer.json; raise WeightsError when it is missing, damaged, or has no [PAD]."""

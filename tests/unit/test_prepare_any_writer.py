@@ -1,0 +1,90 @@
+"""Whatever tool wrote a table, the reader gives back its rows, or says how else it took the file."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies
+from review_writers import DELIMITED, OTHERS, Rows, Writer
+
+from star_rating.preparation.delimited import Quoting
+from star_rating.preparation.reviews import EMPTY, NO_TOKEN, Columns, open_reviews
+
+pieces = strategies.sampled_from(
+    ['"', '""', "\\", '\\"', "\\\\", ",", ";", "\t", "|", "\n", "\r\n", "\r", " ", "'", "a", "great", "5", "é", "日本",
+     "\u2028", "\x0b", "\x85", "\0", "\ufeff", "=", "\\n", "R1,5,fine", "R1\t5\tfine\t", "x" * 140_000]
+)  # fmt: skip
+texts = strategies.lists(pieces, max_size=6).map("".join) | strategies.text(
+    strategies.characters(exclude_categories=["Cs"]), max_size=12
+)
+tables = strategies.lists(
+    strategies.fixed_dictionaries({"title": texts, "star_rating": strategies.integers(1, 5), "review_body": texts}),
+    min_size=1,
+    max_size=6,
+)
+orders = strategies.permutations(["review_id", "star_rating", "title", "review_body"])
+
+
+def given_tables(number: int) -> Callable[[Callable[..., None]], Callable[[], None]]:
+    def wrap(check: Callable[..., None]) -> Callable[[], None]:
+        settings = hypothesis.settings(
+            max_examples=number,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        return settings(hypothesis.given(tables, orders, strategies.data())(check))
+
+    return wrap
+
+
+def ordered(table: Rows, order: list[str]) -> Rows:
+    return [{name: ({"review_id": f"R{row}"} | one)[name] for name in order} for row, one in enumerate(table)]
+
+
+def expected(row: dict[str, Any]) -> tuple[str, int, str] | None:
+    """Return what the reader is to give; None for a text that counts as empty."""
+    body = row["review_body"]
+    return (row["review_id"], row["star_rating"], body) if body.strip() and body != r"\N" else None
+
+
+def can_write(writer: Writer, table: Rows) -> bool:
+    """Tell whether a tool without quoting can write a table at all."""
+    if writer.quoting is not Quoting.PLAIN:
+        return True
+    return not any(mark in str(value) for row in table for value in row.values() for mark in "\t\n\r")
+
+
+def test_the_rows_of_a_table_come_back(tmp_path: Path, scaled: Callable[..., int], say: Callable[[str], None]) -> None:
+    outcomes: Counter[str] = Counter()
+
+    @given_tables(scaled(2000))
+    def check(table: Rows, order: list[str], data: strategies.DataObject) -> None:
+        writer = data.draw(strategies.sampled_from(OTHERS) | strategies.sampled_from(DELIMITED))
+        rows = ordered(table, order)
+        hypothesis.assume(can_write(writer, rows))
+        path = tmp_path / "reviews"
+        content = writer.write(rows)
+        path.write_bytes(gzip.compress(content, 1) if data.draw(strategies.booleans()) else content)
+        file = open_reviews(path, writer.review_format, Columns())
+        read = list(file)
+        found = [None if row.problem in (EMPTY, NO_TOKEN) else (row.review_id, row.stars, row.body) for row in read]
+        assert file.lines == sum(row.lines for row in read) + file.other_lines
+        if found == [expected(row) for row in rows]:
+            outcomes["the same"] += 1
+            return
+        # Only where the file is as well-formed in another dialect, which the log names.
+        assert writer.quoting is not None, (writer.name, found)
+        assert writer.quoting.value not in file.dialect, (writer.name, file.dialect, found)
+        assert not [row.problem for row in read if row.problem not in ("", EMPTY)], (writer.name, file.dialect, read)
+        outcomes[f"also {file.dialect.split(', ')[1]}"] += 1
+
+    check()
+    say(f"tables of {len(DELIMITED) + len(OTHERS)} writers: {dict(outcomes)}")
+    assert outcomes["the same"] > 0.9 * outcomes.total()
