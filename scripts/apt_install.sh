@@ -9,7 +9,11 @@ if [[ $EUID -ne 0 ]] || ! command -v apt-get > /dev/null; then exit 1; fi
 
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
-if ! { apt-get update && apt-get install --yes --no-install-recommends "$@"; } > "$log" 2>&1; then
+# apt fails where another apt is at work, instead of waiting for it. --close: a service that a package starts would keep
+# the lock.
+alone=(flock --close /run/lock/distilbert-trainer-apt)
+if ! { "${alone[@]}" apt-get update && "${alone[@]}" apt-get install --yes --no-install-recommends "$@"; } \
+    > "$log" 2>&1; then
     tail -n 15 "$log" >&2
     echo "apt: installing $* failed; the end of apt's log is above" >&2
     exit 1

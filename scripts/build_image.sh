@@ -27,6 +27,8 @@ revision() {
 }
 
 mkdir -p .cache
+exec 9> .cache/image-build.lock
+flock 9 # two builds of one checkout would share .build/ and the log
 scripts/pypi_access.sh
 base_image=$(scripts/base_image.sh)
 options=(--tag "$image" --target "$stage" --build-arg "BASE_IMAGE=$base_image"

@@ -1,6 +1,11 @@
 #!/usr/bin/env bash
 # Run every test tier that this machine can run, and say which it cannot, and why. All run, whatever fails; the exit
-# code says whether one did.
+# code says whether one did. CONTRIBUTING.md says what each tier holds.
+#
+# Two lanes run side by side, because containers wait a lot and most tiers keep one core busy:
+#   host:   python, lint, unit, weights, slow, browser, registry
+#   docker: engine and image build (while .venv is being made), docker, image
+# What a tier prints appears when the tier has ended; until then it is in .cache/test-logs/.
 #
 #   make test
 set -euo pipefail
@@ -8,53 +13,94 @@ cd "$(dirname "$0")/.."
 
 unset PYTHONDONTWRITEBYTECODE # each tier, and each program that a test starts, would compile the same files anew
 
-results=()
-failed=0
+logs=.cache/test-logs
+rm -rf "$logs"
+mkdir -p "$logs"
+state=$(mktemp --directory)
+trap 'rm -rf "$state"' EXIT
 
-run_tier() { # run_tier NAME COMMAND...
-    local begin=$SECONDS result=passed
-    echo
-    echo "=== $1"
-    "${@:2}" || { result=FAILED && failed=1; }
-    results+=("$(printf '%-12s %-9s %4s s' "$1" "$result" $((SECONDS - begin)))")
+pytest=(.venv/bin/python -m pytest --quiet --durations 10)
+# A process for each core, each with TensorFlow loaded. By file: what the tests of a file share, such as a trained
+# model, is made once.
+in_parallel=(--numprocesses auto --dist loadfile)
+# Nothing in tests/unit needs Docker, and reading it loads TensorFlow.
+without_unit=(--ignore tests/unit)
+
+run_tier() { # run_tier NAME COMMAND...: keep its result for `await`; success if the command succeeds
+    local name=$1 log=$logs/${1// /-}.log begin=$SECONDS result=passed
+    "${@:2}" > "$log" 2>&1 || result=FAILED
+    {
+        flock 9
+        printf '\n=== %s\n' "$name"
+        cat "$log"
+        printf '%-12s %-9s %4s s\n' "$name" "$result" $((SECONDS - begin)) | tee -a "$state/results"
+    } 9> "$state/lock"
+    echo "$result" > "$state/.$name" && mv "$state/.$name" "$state/$name" # whole, for whoever awaits it
+    [[ $result == passed ]]
 }
 
 leave_out() { # leave_out NAME REASON
-    results+=("$(printf '%-12s %-9s %s' "$1" 'left out' "$2")")
+    printf '%-12s %-9s %s\n' "$1" 'left out' "$2" >> "$state/results"
+    echo 'left out' > "$state/$1"
 }
 
-pytest=(.venv/bin/python -m pytest --quiet --durations 5)
-# A process for each core, each with TensorFlow loaded.
-in_parallel=(--numprocesses auto)
+await() { # await NAME: wait for the end of a tier of the other lane; success if it passed
+    until [[ -e $state/$1 ]]; do sleep 1; done
+    [[ $(< "$state/$1") == passed ]]
+}
 
-run_tier python scripts/host_python.sh
-if ((failed)); then
-    echo "nothing can be tested without .venv" >&2
-    exit 1
-fi
-run_tier lint scripts/lint.sh
-# By file: what the tests of a file share, such as a trained model, is made once.
-run_tier unit "${pytest[@]}" "${in_parallel[@]}" --dist loadfile -m 'not slow and not image and not docker and not browser and not conformance'
-run_tier weights scripts/host_weights.sh # once, before several processes ask for them
-# By test, as one file may hold most of it: a process that has none left takes from the other's.
-run_tier slow "${pytest[@]}" "${in_parallel[@]}" --dist worksteal -m 'slow and not image'
-if why=$(scripts/browser.sh 2>&1); then
-    run_tier browser "${pytest[@]}" -m browser
-else
-    leave_out browser "$why"
-fi
-if why=$(scripts/engine.sh 2>&1); then
-    run_tier docker "${pytest[@]}" -m docker
-    run_tier 'image build' scripts/build_image.sh
-    if ((failed)) && [[ ${results[-1]} == *FAILED* ]]; then
-        leave_out image 'there is no image'
+host_lane() {
+    trap 'exit 130' INT
+    run_tier python scripts/host_python.sh || return 0
+    run_tier lint scripts/lint.sh || true
+    run_tier unit "${pytest[@]}" "${in_parallel[@]}" \
+        -m 'not slow and not image and not docker and not browser and not conformance' || true
+    run_tier weights scripts/host_weights.sh || true # once, before several processes ask for them
+    run_tier slow "${pytest[@]}" "${in_parallel[@]}" -m 'slow and not image and not docker' || true
+    local why
+    if why=$(scripts/browser.sh 2>&1); then
+        run_tier browser "${pytest[@]}" "${without_unit[@]}" -m browser || true
     else
-        run_tier image "${pytest[@]}" -m image
+        leave_out browser "$why"
     fi
-else
-    leave_out image "$why"
-fi
+    if await 'image build'; then
+        run_tier registry "${pytest[@]}" -m image tests/registry || true
+    else
+        leave_out registry 'there is no image'
+    fi
+}
+
+docker_lane() {
+    trap 'exit 130' INT
+    local why
+    if ! why=$(scripts/engine.sh 2>&1); then
+        leave_out 'image build' "$why"
+        leave_out docker "$why"
+        leave_out image "$why"
+        return
+    fi
+    run_tier 'image build' scripts/build_image.sh || true
+    await python || return 0
+    run_tier docker "${pytest[@]}" "${without_unit[@]}" -m docker || true
+    if await 'image build'; then
+        run_tier image "${pytest[@]}" "${without_unit[@]}" --ignore tests/registry -m image || true
+    else
+        leave_out image 'there is no image'
+    fi
+}
+
+set -m # a process group for each lane
+host_lane &
+host=$!
+docker_lane &
+docker=$!
+set +m
+trap 'kill -INT -- "-$host" "-$docker" 2> /dev/null; wait; exit 130' INT TERM
+wait "$host" "$docker"
 
 echo
-printf '%s\n' "${results[@]}"
-exit "$failed"
+cat "$state/results"
+if [[ $(< "$state/python") != passed ]]; then
+    echo "nothing can be tested without .venv" >&2
+fi
+! grep -q FAILED "$state/results"

@@ -1,14 +1,14 @@
 """Runs inside the image: whole training jobs with the debugger on, beside a recorder that keeps its own numbers.
 
-    python debugger_parity.py FOLDER             # prints what was compared, a JSON line a job
+    python debugger_parity.py FOLDER False,False True,True     # prints what was compared, a JSON line a job
 
-XLA on and off, mixed precision on and off. What the recorder keeps: losses and metrics as Keras reports them, variables
-before and after each step, and of the gradients what Adam made of them: its momentum m is b m + (1 - b) gradient.
+Each pair says whether XLA and mixed precision are on. What the recorder keeps: losses and metrics as Keras reports
+them, variables before and after each step, and of the gradients what Adam made of them: its momentum m is
+b m + (1 - b) gradient.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import sys
@@ -119,8 +119,8 @@ def require_equal(name: str, value: Array, step: int, recorder: Recorder) -> Non
 
 
 def main() -> None:
-    """Compare in all four ways to compute."""
-    for xla, amp in itertools.product(("False", "True"), repeat=2):
+    """Compare in the ways to compute that the arguments name."""
+    for xla, amp in (pair.split(",") for pair in sys.argv[2:]):
         folder = Path(sys.argv[1], f"xla-{xla}-amp-{amp}")
         report = compare(*train(folder, {"use_xla": xla, "use_amp": amp}))
         computed = report.pop("acceleration")

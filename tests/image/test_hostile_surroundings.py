@@ -223,6 +223,7 @@ time.time_ns = lambda: real_ns() + jump() * 10**9
 """Loaded by every Python process of the container, PID 1 included: a day on, a day back, every second."""
 
 
+@pytest.mark.long
 def test_two_jobs_at_once_one_of_them_with_a_clock_that_jumps(containers: Containers, tmp_path: Path) -> None:
     steady, jumping = RealJob(containers, tmp_path / "a", LENGTH), RealJob(containers, tmp_path / "b", LENGTH)
     (tmp_path / "clock").mkdir()

@@ -15,7 +15,7 @@ from real_job import RealJob
 pytestmark = pytest.mark.image
 
 
-@pytest.fixture(scope="module", params=[64, 128])
+@pytest.fixture(scope="module", params=[64, pytest.param(128, marks=pytest.mark.long)])
 def trained(
     request: pytest.FixtureRequest, containers: Containers, tmp_path_factory: pytest.TempPathFactory
 ) -> RealJob:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.retries.standard import ExponentialBackoff
 
 if TYPE_CHECKING:
     from sagemaker_stand_in import StandIn
@@ -49,6 +50,8 @@ def aws(_stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
         "AWS_MAX_ATTEMPTS": "2",
     }.items():
         monkeypatch.setenv(name, value)
+    # A throttled call is repeated after a hundredth of the pause; the setting is private to botocore.
+    monkeypatch.setitem(ExponentialBackoff._DEFAULT_BACKOFF_CONFIG, "throttling_base_scale", 0.01)
     _stand_in.reset()
     # Again each time: moto is one for the whole process, and the local SageMaker's tests empty it.
     _stand_in.client("s3").create_bucket(Bucket=BUCKET)

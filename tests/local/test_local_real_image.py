@@ -37,9 +37,15 @@ SETTINGS = {
 
 
 @pytest.fixture
-def _local() -> Iterator[None]:
-    yield
-    stop_server(State(default_folder()))
+def _undisturbed() -> Iterator[None]:
+    """A local SageMaker in which a job has run to its end."""
+    try:
+        assert main(["local", "put", str(REPOSITORY / "data" / "reviews.tsv"), "s3://reviews/reviews/"]) == 0
+        assert launch("process") == 0
+        assert launch("train", "--job-name", "undisturbed") == 0
+        yield
+    finally:
+        stop_server(State(default_folder()))
 
 
 def launch(command: str, *options: str) -> int:
@@ -48,13 +54,20 @@ def launch(command: str, *options: str) -> int:
     return main([command, "--local", "--file", file, "--image", IMAGE, *settings, *options])
 
 
-@pytest.mark.usefixtures("_local")
+@pytest.mark.usefixtures("_undisturbed")
+def test_its_rules_have_evaluated_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["rules", "--local", "undisturbed", "--output", "json"]) == 0
+    verdicts = {verdict["rule"]: verdict for verdict in json.loads(capsys.readouterr().out)}
+    assert set(verdicts) == {"LossNotDecreasing", "Overfit", "ExplodingTensor", "VanishingGradient", "ProfilerReport"}
+    assert {verdict["status"] for verdict in verdicts.values()} <= {"NoIssuesFound", "IssuesFound"}, verdicts
+
+
+@pytest.mark.long  # tests/image/test_kill_matrix.py resumes this image, test_local_spot.py interrupts
+@pytest.mark.usefixtures("_undisturbed")
 def test_an_interrupted_job_has_the_weights_of_one_that_was_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["local", "put", str(REPOSITORY / "data" / "reviews.tsv"), "s3://reviews/reviews/"]) == 0
-    assert launch("process") == 0
-    assert launch("train", "--job-name", "undisturbed") == 0
     after = f"{seconds_to_the_first_checkpoint('undisturbed'):.1f}"
     capsys.readouterr()
     assert launch("train", "--job-name", "interrupted", "--interrupt-after", after) == 0
@@ -64,11 +77,6 @@ def test_an_interrupted_job_has_the_weights_of_one_that_was_not(
     assert phases[-1] == "Completed"
     weights = {name: weights_of(name, tmp_path) for name in ("undisturbed", "interrupted")}
     assert weights["undisturbed"] == weights["interrupted"]
-    capsys.readouterr()
-    assert main(["rules", "--local", "undisturbed", "--output", "json"]) == 0
-    verdicts = {verdict["rule"]: verdict for verdict in json.loads(capsys.readouterr().out)}
-    assert set(verdicts) == {"LossNotDecreasing", "Overfit", "ExplodingTensor", "VanishingGradient", "ProfilerReport"}
-    assert {verdict["status"] for verdict in verdicts.values()} <= {"NoIssuesFound", "IssuesFound"}, verdicts
 
 
 def seconds_to_the_first_checkpoint(job: str) -> float:

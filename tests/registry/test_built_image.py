@@ -85,6 +85,7 @@ def test_the_bill_of_materials_lists_what_pip_and_dpkg_list(tmp_path: Path) -> N
     assert record["bytes_unpacked"] > 1e9
 
 
+@pytest.mark.long  # two gigabytes are packed, and two smoke tests run; test_push.py pushes small images
 def test_it_comes_back_from_the_registry_as_it_went(images: Images, push: Push) -> None:
     """Through its own smoke test into the registry, and pulled by the digest that was printed."""
     result = push("--image", IMAGE, "--repository", "real", "--dirty", "mark")

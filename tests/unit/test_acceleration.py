@@ -229,6 +229,7 @@ def test_the_model_computes_in_the_modes_dtype_with_variables_in_float32(mode: M
     assert logits.dtype == tf.float32
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("keras_settings")
 def test_in_float16_the_loss_is_scaled_and_a_step_that_overflows_changes_nothing(tmp_path: Path) -> None:
     model = built(Mode(xla=False, compute_dtype="float16"), tmp_path)

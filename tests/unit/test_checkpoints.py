@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,19 @@ VARIANTS = {
     "bfloat16": {"use_amp": "True"},
     "XLA": {"use_xla": "True"},
 }
+IN_CI = {
+    "schedule, epochs, skipping, bfloat16": VARIANTS["linear schedule, weight decay, clipping"]
+    | VARIANTS["epochs that are not passes"]
+    | VARIANTS["skipping"]
+    | VARIANTS["bfloat16"],
+    "no validation, frozen body, XLA": VARIANTS["no validation"] | VARIANTS["frozen body"] | VARIANTS["XLA"],
+}
+"""The same settings, several in a run."""
+
+
+def in_ci(*steps: int) -> list[Any]:
+    """Return every step of the run; those that are not named are of the long tier."""
+    return [step if step in steps else pytest.param(step, marks=pytest.mark.long) for step in range(1, STEPS + 1)]
 
 
 def checkpoints(job: TrainingJob) -> list[Path]:
@@ -85,6 +99,7 @@ def uninterrupted(job: TrainingJob) -> Outcome:
     return outcome
 
 
+@pytest.mark.slow
 def test_a_job_killed_within_an_epoch_ends_as_if_it_had_not_been(
     job: TrainingJob, uninterrupted: Outcome, tmp_path: Path
 ) -> None:
@@ -115,13 +130,13 @@ def test_a_job_stopped_in_validation_leaves_a_model_and_ends_as_if_it_had_not_be
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", range(1, STEPS + 1))
+@pytest.mark.parametrize("step", in_ci(1, 5))
 def test_killed_after_any_step(job: TrainingJob, uninterrupted: Outcome, tmp_path: Path, step: int) -> None:
     assert_same_end(killed_after(step, job, tmp_path).run(**SETTINGS), uninterrupted)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [1, 4, 5, 7, STEPS])
+@pytest.mark.parametrize("step", in_ci(5, 7))
 def test_stopped_after_any_step(
     uninterrupted: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -137,9 +152,9 @@ def test_stopped_after_any_step(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [*IN_CI, *(pytest.param(name, marks=pytest.mark.long) for name in VARIANTS)])
 def test_killed_in_a_run_with(name: str, tmp_path: Path) -> None:
-    settings = SETTINGS | VARIANTS[name]
+    settings = SETTINGS | (IN_CI | VARIANTS)[name]
     job = TrainingJob(tmp_path / "a")
     uninterrupted = job.run(**settings)
     assert uninterrupted.exit_code == 0, uninterrupted.log
@@ -147,9 +162,11 @@ def test_killed_in_a_run_with(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_interrupted_again_and_again(uninterrupted: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_again_and_again(
+    uninterrupted: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scaled: Callable[..., int]
+) -> None:
     job = TrainingJob(tmp_path)
-    for _ in range(4):
+    for _ in range(scaled(4, in_ci=2)):
         with monkeypatch.context() as patch:
             signal_at(patch, "on_train_batch_end", 2)
             assert job.run(**SETTINGS).exit_code == 0
@@ -237,6 +254,7 @@ def test_a_damaged_newest_checkpoint_costs_a_step(job: TrainingJob, uninterrupte
     assert_same_end(resumed, uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -254,6 +272,7 @@ def test_a_checkpoint_of_another_run_is_refused_with_what_differs(
     assert said in outcome.failure
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_data_is_refused(job: TrainingJob, uninterrupted: Outcome, tmp_path: Path) -> None:
     del uninterrupted
     other = killed_after(STEPS, job, tmp_path)
@@ -289,6 +308,7 @@ def test_a_disk_that_is_too_small_is_said_before_training(tmp_path: Path) -> Non
         require_space(CheckpointStore(tmp_path / "checkpoints", kept=2), 10**15)
 
 
+@pytest.mark.slow
 def test_the_cost_is_in_the_run_record(uninterrupted: Outcome) -> None:
     record = uninterrupted.run["checkpoints"]
     assert record["written"] == STEPS

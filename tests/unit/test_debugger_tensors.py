@@ -51,8 +51,8 @@ def value(trial: Any, tensor: str, step: int) -> Any:
     ("jit_compile", "policy"),
     [
         (False, "float32"),
-        (True, "float32"),
-        (True, "mixed_bfloat16"),
+        pytest.param(True, "float32", marks=pytest.mark.slow),
+        pytest.param(True, "mixed_bfloat16", marks=pytest.mark.slow),
         pytest.param(False, "mixed_bfloat16", marks=pytest.mark.slow),
         pytest.param(False, "mixed_float16", marks=pytest.mark.slow),
     ],

@@ -78,7 +78,7 @@ class TestParityWithTransformers:
             pytest.param(unpadded, False, id="unpadded"),
             pytest.param(in_groups, False, id="groups"),
             pytest.param(in_bucket, False, id="bucket"),
-            pytest.param(in_bucket, True, id="bucket-xla"),
+            pytest.param(in_bucket, True, id="bucket-xla", marks=pytest.mark.slow),
             pytest.param(padded, False, id="padded"),
             pytest.param(padded, True, id="padded-xla", marks=pytest.mark.slow),
         ],
@@ -180,10 +180,12 @@ class TestMixedPrecision:
 
 
 class TestTraining:
+    @pytest.mark.slow
     def test_fits_a_handful_of_reviews(self, pretrained: checkpoint.Checkpoint, batch: Batch) -> None:
         losses = fit(build(pretrained), batch, epochs=40)
         assert losses[-1] < losses[0] / 2
 
+    @pytest.mark.slow
     def test_xla_drops_by_the_step_alone(self, pretrained: checkpoint.Checkpoint, batch: Batch) -> None:
         model, batch = build(pretrained), in_bucket(batch)
         compiled = tf.function(lambda batch: model(batch, training=True), jit_compile=True)
@@ -192,6 +194,7 @@ class TestTraining:
         assert not np.array_equal(first, second)
         np.testing.assert_array_equal(compiled(batch), first)
 
+    @pytest.mark.slow
     def test_the_same_seed_gives_the_same_losses_and_another_does_not(
         self, pretrained: checkpoint.Checkpoint, batch: Batch
     ) -> None:

@@ -86,13 +86,15 @@ def test_the_first_host_alone_writes_what_there_is_one_of(together: Sequence[Hos
     assert "debugger" not in second.log
 
 
-def test_a_checkpoint_of_two_hosts_goes_on_on_one_and_on_three(together: Sequence[HostOutcome], tmp_path: Path) -> None:
-    for hosts in (1, 3):
-        job = HostsJob(tmp_path / str(hosts), hosts)
-        job.copy_checkpoints(together[0].root, up_to_step=12)  # within an epoch
-        outcomes = job.run(**SETTINGS | (ALONE if hosts == 1 else {}))
-        assert outcomes[0].run["checkpoints"]["resumed_from_step"] == 12
-        assert_same_training(outcomes[0], together[0])
+@pytest.mark.parametrize("hosts", [1, pytest.param(3, marks=pytest.mark.long)])
+def test_a_checkpoint_of_two_hosts_goes_on_on_another_number(
+    together: Sequence[HostOutcome], tmp_path: Path, hosts: int
+) -> None:
+    job = HostsJob(tmp_path, hosts)
+    job.copy_checkpoints(together[0].root, up_to_step=12)  # within an epoch
+    outcomes = job.run(**SETTINGS | (ALONE if hosts == 1 else {}))
+    assert outcomes[0].run["checkpoints"]["resumed_from_step"] == 12
+    assert_same_training(outcomes[0], together[0])
 
 
 def test_uneven_shards_are_seen_whole_under_xla_and_mixed_precision_too(alone: HostOutcome, tmp_path: Path) -> None:

@@ -196,7 +196,9 @@ sys.exit(train.main())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("switch", "dtype"), [("True", "bfloat16"), ("auto", "float32")])
+@pytest.mark.parametrize(
+    ("switch", "dtype"), [("True", "bfloat16"), pytest.param("auto", "float32", marks=pytest.mark.long)]
+)
 def test_a_job_on_a_machine_whose_amx_traps_completes_and_says_what_was_chosen_and_why(
     tmp_path: Path, switch: str, dtype: str
 ) -> None:

@@ -46,7 +46,7 @@ def shipped() -> Path:
     return PROJECT / ".cache" / "weights"
 
 
-@pytest.fixture(scope="module", params=["shipped weights", "6 x 768, random"])
+@pytest.fixture(scope="module", params=["shipped weights", pytest.param("6 x 768, random", marks=pytest.mark.long)])
 def case(request: pytest.FixtureRequest, shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
     folder = shipped
     if request.param != "shipped weights":

@@ -12,6 +12,7 @@ from training_job import TrainingJob
 SETTINGS = {"train_batch_size": "10", "enable_sagemaker_debugger": "False"}
 
 
+@pytest.mark.slow
 def test_stopped_in_training_it_exports_evaluates_nothing_and_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -270,6 +270,7 @@ def test_a_host_that_never_comes_is_named_before_anything_is_read(
     assert "channel train" not in outcome.log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tensor", "said"),
     [
