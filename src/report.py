@@ -96,8 +96,8 @@ def _confusion_matrix(evaluation: Mapping[str, Any]) -> Iterator[str]:
     yield f"{'confusion matrix':18}{'predicted':>10}"
     yield f"{'true':>18}" + "".join(f"{star + ' star':>8}" for star in stars) + f"{'recall':>9}"
     for star, row in zip(stars, evaluation["confusion_matrix"]["counts"], strict=True):
-        recall = evaluation["per_class"][star]["recall"]
-        yield f"{star + ' star':>18}" + "".join(f"{count:>8}" for count in row) + f"{recall:>9.0%}"
+        recall = f"{evaluation['per_class'][star]['recall']:.0%}" if any(row) else "-"
+        yield f"{star + ' star':>18}" + "".join(f"{count:>8}" for count in row) + f"{recall:>9}"
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ STYLE: Any = {
 def draw_confusion_matrix(evaluation: Evaluation, path: Path, title: str) -> None:
     """Draw true stars as rows, predicted stars as columns; each cell has its count and its share of the row."""
     counts = np.array(evaluation.confusion_matrix)
-    rows = np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    shares = counts / rows
+    support = counts.sum(axis=1)
+    shares = counts / np.maximum(support, 1)[:, np.newaxis]
     stars = [str(index + 1) for index in range(len(counts))]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 5.6), layout="constrained")
@@ -42,7 +42,7 @@ def draw_confusion_matrix(evaluation: Evaluation, path: Path, title: str) -> Non
             axes.text(column, row, text, ha="center", va="center", color=colour)
         axes.set_xticks(range(len(stars)), stars)
         axes.set_yticks(
-            range(len(stars)), [f"{star}\n(n={count:,})" for star, count in zip(stars, rows[:, 0], strict=True)]
+            range(len(stars)), [f"{star}\n(n={count:,})" for star, count in zip(stars, support, strict=True)]
         )
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
