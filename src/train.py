@@ -173,7 +173,7 @@ def open_channels(
             contract.channels.get(name),
             max_seq_length=hyperparameters.max_seq_length,
             vocabulary_size=pretrained.config.vocab_size,
-            tokenizer_sha256=source.tokenizer_sha256,
+            tokenizer=source.tokenizer,
             shared=cluster.size > 1,
             on_progress=lambda: watchdog.beat("reading the channels"),
         )

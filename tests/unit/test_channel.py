@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 from prepare_fixtures import make_weights, random_reviews, write_tsv
 from training_job import examples, write_records
 
+from star_rating.data import records
 from star_rating.data.channel import Channel, open_channel, require_several_classes
+from star_rating.data.records import require_unchanged
 from star_rating.failures import DataError
+from star_rating.model.tokenizer import KnownTokenizer
 from star_rating.preparation.prepare import Settings, prepare
+from star_rating.preparation.tfrecord import frame
 
 LENGTH = 16
 
@@ -65,6 +72,8 @@ CHANGES: dict[str, Change] = {
     "input_ids holds 3 values, max_seq_length is 16": lambda record: record.update(input_ids=[1, 2, 3]),
     "input_ids is 100; allowed are the weights' vocabulary": lambda record: record.update(input_ids=[100] * LENGTH),
     "input_mask is 2": lambda record: record.update(input_mask=[2] * LENGTH),
+    "it begins with padding": lambda record: record.update(input_mask=[0] * 5 + [1] * (LENGTH - 5)),
+    "no token is real": lambda record: record.update(input_mask=[0] * LENGTH),
     "int64": lambda record: record.update(label_ids=[1.0]),
 }
 
@@ -73,6 +82,33 @@ CHANGES: dict[str, Change] = {
 def test_a_bad_record_is_named_with_its_file_and_number(tmp_path: Path, said: str) -> None:
     with pytest.raises(DataError, match=rf"a\.tfrecord, record 7.*{re.escape(said)}"):
         check(broken(tmp_path, CHANGES[said]))
+
+
+ODD: dict[str, Change] = {
+    "begin with another token": lambda record: record.update(input_ids=[*record["input_ids"][1:], 0]),
+    "attends to padding": lambda record: record.update(
+        input_ids=[2, 5, 3] + [0] * (LENGTH - 3), input_mask=[1] * LENGTH
+    ),
+    "never sees it": lambda record: record.update(
+        input_ids=[2, 5] * (LENGTH // 2), input_mask=[1] + [0] * (LENGTH - 1)
+    ),
+}
+
+
+@pytest.mark.parametrize("said", ODD)
+def test_records_that_hardly_anybody_means_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, said: str
+) -> None:
+    channel = check(broken(tmp_path, ODD[said]), tokenizer=KnownTokenizer("", cls_id=2, pad_id=0))
+    assert channel.records == 10
+    (warning,) = [record.getMessage() for record in caplog.records if said in record.getMessage()]
+    assert re.search(r"channel train: 1 record\(s\), the first of them \S+a\.tfrecord, record 7,", warning)
+
+
+def test_good_records_are_not_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_records(tmp_path / "a.tfrecord", examples(10, LENGTH, seed=0))
+    check(tmp_path, tokenizer=KnownTokenizer("", cls_id=2, pad_id=0))
+    assert not caplog.records
 
 
 def test_a_missing_channel(tmp_path: Path) -> None:
@@ -87,6 +123,23 @@ def test_a_channel_without_tfrecords(tmp_path: Path) -> None:
         check(tmp_path)
 
 
+def test_what_is_passed_over_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.tfrecord", "b.tfrecords", "part-r-00001", "_temporary/0/c.tfrecord", "D.TFRECORD"):
+        write_records(tmp_path / name, examples(5, LENGTH, seed=0))
+    (tmp_path / "e.tfrecord.gz").write_bytes(gzip.compress((tmp_path / "a.tfrecord").read_bytes()))
+    (tmp_path / "_SUCCESS").touch()
+    with caplog.at_level("INFO"):
+        assert check(tmp_path).records == 5
+    loud, quiet = caplog.records
+    assert loud.levelname == "WARNING"
+    assert "4 file(s) of TFRecords are NOT read" in loud.getMessage()
+    assert quiet.levelname == "INFO"
+    assert "_SUCCESS" in quiet.getMessage()
+    (tmp_path / "a.tfrecord").unlink()
+    with pytest.raises(DataError, match=r"holds no \*\.tfrecord file; there is .*D\.TFRECORD"):
+        check(tmp_path)
+
+
 def test_a_channel_of_empty_files(tmp_path: Path) -> None:
     (tmp_path / "a.tfrecord").touch()
     with pytest.raises(DataError, match="holds no record"):
@@ -97,6 +150,48 @@ def test_a_file_that_is_no_tfrecord(tmp_path: Path) -> None:
     (tmp_path / "a.tfrecord").write_bytes(gzip.compress(b"star_rating\treview_body\n" * 100))
     with pytest.raises(DataError, match="is not a TFRecord file"):
         check(tmp_path)
+
+
+@pytest.mark.parametrize("whole", [0, 3])
+@pytest.mark.parametrize("claimed", [2**20 + 1, 2**31, 2**62, 2**63, 2**64 - 1])
+def test_a_record_that_claims_more_bytes_than_any_review_has(tmp_path: Path, whole: int, claimed: int) -> None:
+    # TensorFlow allocates what the length says, and dies of it; here the length's checksum is right.
+    write_records(tmp_path / "a.tfrecord", examples(whole, LENGTH, seed=0))
+    header = struct.pack("<Q", claimed)
+    with (tmp_path / "a.tfrecord").open("ab") as file:
+        file.write(header + frame(header)[-4:] + b"x" * 100)
+    with pytest.raises(DataError, match=rf"a\.tfrecord, record {whole}: it claims to be {claimed:,} bytes long"):
+        check(tmp_path)
+
+
+def test_a_compressed_file_is_named_as_such(tmp_path: Path) -> None:
+    with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord"), "GZIP") as writer:
+        writer.write(b"anything")
+    with pytest.raises(DataError, match=r"is compressed with gzip\. Uncompress it"):
+        check(tmp_path)
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.tfrecord"
+    write_records(path, examples(10, LENGTH, seed=0))
+    before = path.stat()
+    with path.open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(DataError, match=r"a\.tfrecord changes while it is read"):
+        require_unchanged(path, before)
+
+
+def test_frames_are_walked_over_the_edges_of_what_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tfrecord"
+    write_records(path, examples(20, LENGTH, seed=0))
+    expected = records.scan(path)
+    assert (expected.records, expected.whole) == (20, True)
+    for size in (1, 7, 12, 13, 100, 1000):
+        monkeypatch.setattr(records, "_BYTES_A_READ", size)
+        assert records.scan(path) == expected
+        assert check(tmp_path).records == 20
 
 
 @pytest.mark.parametrize("missing_bytes", [1, 4, 30])
@@ -161,6 +256,37 @@ def test_a_file_that_was_lost_after_prepare(made_by_prepare: Path, tmp_path: Pat
         check(folder, vocabulary_size=1000)
 
 
+def test_files_beside_a_manifest_that_knows_nothing_of_them(made_by_prepare: Path, tmp_path: Path) -> None:
+    folder, _ = copied(made_by_prepare, tmp_path)
+    write_records(folder / "part-algo-1-old.tfrecord", examples(5, LENGTH, seed=0))
+    with pytest.raises(DataError, match=r"1 of 3 record file\(s\) are in no manifest .*part-algo-1-old\.tfrecord"):
+        check(folder, vocabulary_size=1000)
+    next(folder.glob("manifest-*.json")).unlink()
+    assert check(folder, vocabulary_size=1000).records > 100
+
+
+def test_a_file_that_has_its_manifests_name_alone_in_another_folder(made_by_prepare: Path, tmp_path: Path) -> None:
+    folder, files = copied(made_by_prepare, tmp_path)
+    (folder / "nested").mkdir()
+    files[0].rename(folder / "nested" / files[0].name)
+    assert check(folder, vocabulary_size=1000).records > 100
+    files[1].unlink()
+    shutil.copy(folder / "nested" / files[0].name, files[1])
+    with pytest.raises(DataError, match=rf"lacks 1 file\(s\) of its manifest, for example {files[1].name}"):
+        check(folder, vocabulary_size=1000)
+
+
+def test_a_manifest_that_counts_other_records_than_its_file_has(made_by_prepare: Path, tmp_path: Path) -> None:
+    folder, _ = copied(made_by_prepare, tmp_path)
+    manifest = next(folder.glob("manifest-*.json"))
+    document = json.loads(manifest.read_text())
+    for part, more in zip(document["files"], (1, -1), strict=True):
+        part["records"] += more
+    manifest.write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"whole record\(s\), its manifest says"):
+        check(folder, vocabulary_size=1000)
+
+
 def test_a_file_that_is_there_twice_is_counted_twice(made_by_prepare: Path, tmp_path: Path) -> None:
     folder, files = copied(made_by_prepare, tmp_path)
     records = check(folder, vocabulary_size=1000).records
@@ -175,4 +301,4 @@ def test_another_length_than_prepares(made_by_prepare: Path) -> None:
 
 def test_another_tokenizer_than_the_weights(made_by_prepare: Path) -> None:
     with pytest.raises(DataError, match=r"prepared with the tokenizer of .*its ids mean other words"):
-        check(made_by_prepare, vocabulary_size=1000, tokenizer_sha256="0" * 64)
+        check(made_by_prepare, vocabulary_size=1000, tokenizer=KnownTokenizer("0" * 64))

@@ -18,6 +18,7 @@ from transformers_reference import load_reference
 from star_rating.failures import WeightsError
 from star_rating.model import checkpoint
 from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.model.tokenizer import TOKENIZER_FILES
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -88,8 +89,23 @@ class TestSave:
 
     def test_takes_the_tokenizers_files_along(self, folder: Path, tmp_path: Path) -> None:
         checkpoint.save(classifier(folder), tmp_path / "saved", folder)
-        for name in checkpoint.TOKENIZER_FILES:
+        for name in TOKENIZER_FILES:
             assert (tmp_path / "saved" / name).read_bytes() == (folder / name).read_bytes()
+
+    def test_leaves_out_what_leads_out_of_the_folder(self, folder: Path, tmp_path: Path) -> None:
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        foreign = {
+            "auto_map": {"AutoTokenizer": ["owner/code--tokenizer.Evil", None]},
+            "name_or_path": "/home/somebody/checkpoint-9",
+            "tokenizer_file": "/home/somebody/tokenizer.json",
+            "tokenizer_class": "EvilTokenizer",
+        }
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings | foreign))
+        checkpoint.save(classifier(folder), tmp_path / "saved", folder)
+        del settings["tokenizer_class"]
+        assert json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text()) == settings
+        loaded = AutoTokenizer.from_pretrained(tmp_path / "saved")  # type: ignore[no-untyped-call]
+        assert type(loaded).__name__ == "DistilBertTokenizerFast"
 
     def test_others_than_the_owner_can_read_the_files(self, folder: Path, tmp_path: Path) -> None:
         checkpoint.save(classifier(folder), tmp_path / "saved", folder)
@@ -173,11 +189,49 @@ class TestBadFolder:
         with pytest.raises(WeightsError, match=r"has no tensor distilbert\.transformer\.layer\.1\.ffn\.lin2\.bias"):
             classifier(folder)
 
-    def test_of_another_geometry_names_the_tensor_and_both_shapes_and_sets_nothing(self, folder: Path) -> None:
+    def test_of_another_geometry_names_the_tensor_and_both_shapes(self, folder: Path) -> None:
         rewrite_config(folder, hidden_dim=48)
-        loaded = checkpoint.load(folder)
-        model = DistilBertClassifier(loaded.config, 5, seed=1)
-        before = model.distilbert.embeddings.word_embeddings.embeddings.numpy()
         with pytest.raises(WeightsError, match=r"layer\.0\.ffn\.lin1\.weight has shape \(64, 32\).*\(48, 32\)"):
-            checkpoint.load_into(model, loaded)
-        np.testing.assert_array_equal(model.distilbert.embeddings.word_embeddings.embeddings, before)
+            checkpoint.load(folder)
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"n_layers": 10**9}, r"has no tensor distilbert\.transformer\.layer\.2\.attention\.q_lin\.weight"),
+            ({"n_layers": 10**30}, "n_layers is 10+.*it must be a positive whole number"),
+            ({"n_layers": -1}, "n_layers is -1"),
+            ({"vocab_size": 2**31 - 1}, r"word_embeddings\.weight has shape \(112, 32\).*\(2147483647, 32\)"),
+            ({"dim": 2**30, "n_heads": 2**20}, r"has shape \(112, 32\)"),
+            ({"initializer_range": 1e300}, "initializer_range is 1e\\+300"),
+            ({"dropout": float("nan")}, "dropout is nan"),
+            ({"model_type": ["x" * 9000]}, "model_type"),
+        ],
+    )
+    def test_no_model_is_built_of_numbers_that_are_not_the_weights(
+        self, folder: Path, changes: dict[str, Any], said: str
+    ) -> None:
+        rewrite_config(folder, **changes)
+        with pytest.raises(WeightsError, match=said) as raised:
+            checkpoint.load(folder)
+        assert len(str(raised.value)) < 600
+
+    def test_of_deep_json(self, folder: Path) -> None:
+        (folder / "config.json").write_text("[" * 100_000)
+        with pytest.raises(WeightsError, match="cannot be read as JSON"):
+            checkpoint.load(folder)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_weights_that_are_not_numbers_any_more(self, folder: Path, value: float) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        tensors["distilbert.embeddings.LayerNorm.bias"][3] = value
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(WeightsError, match=r"LayerNorm\.bias holds NaN or infinite values"):
+            checkpoint.load(folder)
+
+    def test_a_pickle_is_never_loaded(self, folder: Path) -> None:
+        (folder / "model.safetensors").unlink()
+        loaded = folder / "loaded"
+        (folder / "pytorch_model.bin").write_bytes(b"cposix\nsystem\n(S'touch " + str(loaded).encode() + b"'\ntR.")
+        with pytest.raises(WeightsError, match=r"pytorch_model\.bin but no model\.safetensors"):
+            checkpoint.load(folder)
+        assert not loaded.exists()

@@ -73,6 +73,39 @@ class TestBadWeights:
         with pytest.raises(WeightsError, match=r"holds model\.tar\.gz\. Unpack it"):
             resolve("auto", {"model": tmp_path}, {})
 
+    @pytest.mark.parametrize(
+        ("name", "content", "said"),
+        [
+            ("tokenizer.json", None, "is damaged, or not a tokenizer"),  # its first half
+            ("tokenizer.json", b"{}", "is damaged, or not a tokenizer"),
+            ("tokenizer.json", b"[" * 100_000, "is damaged, or not a tokenizer"),
+            ("tokenizer.json", b"\xff\xfe", "is damaged, or not a tokenizer"),
+            ("tokenizer_config.json", b"{", "is not JSON"),
+            ("tokenizer_config.json", b"[" * 100_000, "is not JSON"),
+            ("special_tokens_map.json", b"[]", "holds no JSON object"),
+            ("vocab.txt", b"\xff", "is not UTF-8"),
+            ("vocab.txt", b"[PAD]\n[UNK]\n[SEP]\n", r"line 3: '\[SEP\]' is not token 2"),
+        ],
+    )
+    def test_a_damaged_or_foreign_tokenizer_is_found_before_training(
+        self, folder: Path, name: str, content: bytes | None, said: str
+    ) -> None:
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[: len(whole) // 2] if content is None else content)
+        with pytest.raises(WeightsError, match=rf"{name}.*{said}"):
+            resolve("auto", {"model": folder}, {})
+
+    def test_a_tokenizer_with_more_words_than_the_model_has_embeddings(self, folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"vocab_size": config["vocab_size"] - 1}))
+        with pytest.raises(WeightsError, match=r"has ids up to 111, config\.json's vocab_size is 111"):
+            resolve("auto", {"model": folder}, {})
+
+    def test_the_name_is_the_folders_where_weights_json_is_damaged(self, folder: Path) -> None:
+        for content in ("[" * 100_000, "{}", '{"name": 3}', json.dumps({"name": "a\nb"})):
+            (folder / "weights.json").write_text(content)
+            assert resolve("auto", {"model": folder}, {}).name == "weights"
+
     @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
     def test_a_missing_file_is_found_before_training(self, folder: Path, name: str) -> None:
         (folder / name).unlink()

@@ -2,39 +2,48 @@
 
     channel = open_channel("train", Path("/opt/ml/input/data/train"), max_seq_length=64, vocabulary_size=30522)
 
-A file that `prepare` made is checked against its manifest's hash. Every other file (TFRecords made elsewhere have no
-manifest) is parsed record by record: what is wrong is said with its file and record before a step is paid for.
+A file that `prepare` made is checked against its manifest's hash. A channel without manifests, of TFRecords made
+elsewhere, is parsed record by record: what is wrong is said with its file and record before a step is paid for.
+between.py then checks the channels of a job against each other.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
 
-from star_rating.data.files import visible_files
+from star_rating.data.files import printable, visible_files, walk
 from star_rating.data.manifest import Manifest, read_manifests
-from star_rating.data.tuning import untuned
+from star_rating.data.records import (
+    NUMBER_OF_CLASSES,
+    ODD,
+    Hashes,
+    Labels,
+    Limits,
+    Scanned,
+    Sketch,
+    check_records,
+    is_tfrecord,
+    scan,
+)
 from star_rating.failures import DataError
+from star_rating.model.tokenizer import KnownTokenizer
 
 log = logging.getLogger(__name__)
 
-NUMBER_OF_CLASSES = 5
-SEQUENCE_FEATURES = ("input_ids", "input_mask", "segment_ids")
-RECORDS_A_CHECK = 4096
-
-UNPARSABLE = (tf.errors.InvalidArgumentError, UnicodeDecodeError)
-"""TensorFlow's error quotes the record: where its bytes are not UTF-8, Python cannot even make the message."""
-
-Labels = npt.NDArray[np.int64]
-"""Records per class."""
+RECORDS = "*.tfrecord"
+READ = (RECORDS, "manifest-*.json")
+HIDDEN = "._"
+"""Characters that hide a file or folder when its name begins with one, as in Hadoop and Spark."""
+MOST_SNIFFED = 1000
+"""Files of other names that are opened to see whether they hold TFRecords."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,9 @@ class Channel:
     """The files' own hashes (sha256)."""
     not_here: tuple[str, ...] = ()
     """Names of files that a manifest lists and that are not here; other hosts of the job may have them."""
+    manifests: tuple[Manifest, ...] = field(default=(), compare=False)
+    sketch: Sketch | None = field(default=None, compare=False)
+    """Of the records' tokens; None where manifests vouch for all files, which are then not parsed."""
 
     @property
     def stars(self) -> dict[str, int]:
@@ -66,7 +78,7 @@ def open_channel(
     *,
     max_seq_length: int,
     vocabulary_size: int,
-    tokenizer_sha256: str | None = None,
+    tokenizer: KnownTokenizer | None = None,
     shared: bool = False,
     on_progress: Callable[[], object] = lambda: None,
 ) -> Channel:
@@ -79,56 +91,144 @@ def open_channel(
         if shared:
             return Channel(name, (), 0, (0,) * NUMBER_OF_CLASSES, together([]))
         raise no_channel(name)
-    files = visible_files(folder, "*.tfrecord")
+    tree = walk(folder, HIDDEN)
+    visible = set(tree.files)
+    files = tuple(path for path in visible_files(folder, RECORDS) if path in visible)
+    others = [path for path in tree.files if not _is_read(path)] + list(tree.hidden)
     if not files and not shared:
+        there = f"; there is {_shown(others)}" if others else ""
         raise DataError(
-            f"Channel {name!r} ({folder}) holds no *.tfrecord file. Point it at the folder that `prepare` wrote for it."
+            f"Channel {name!r} ({folder}) holds no *.tfrecord file{there}. Point it at the folder that `prepare` wrote "
+            "for it; a TFRecord file needs the ending .tfrecord, and no compression."
         )
+    _name_what_is_not_read(name, others)
     manifests = read_manifests(folder)
-    _check_manifests(name, manifests, max_seq_length, tokenizer_sha256)
+    _check_manifests(name, manifests, max_seq_length, tokenizer.sha256 if tokenizer else None)
     not_here = {file.name for manifest in manifests for file in manifest.files} - {path.name for path in files}
     if not_here and not shared:
         raise files_missing(name, not_here)
-    digests, histogram = _checked_files(files, manifests, max_seq_length, vocabulary_size, on_progress)
-    records = int(histogram.sum())
+    limits = Limits(
+        max_seq_length,
+        vocabulary_size,
+        tokenizer.cls_id if tokenizer else None,
+        tokenizer.pad_id if tokenizer else None,
+    )
+    checked = _check_files(files, manifests, limits, on_progress)
+    digests = tuple(checked.digests.values())
+    if not shared:
+        require_listed(
+            name, {str(path.relative_to(folder)): sha256 for path, sha256 in checked.digests.items()}, manifests
+        )
+    checked.warn(name)
+    records = int(checked.histogram.sum())
     if records == 0 and not shared:
         raise DataError(f"Channel {name!r} ({folder}) holds no record: its *.tfrecord files are empty.")
     return Channel(
         name,
         files,
         records,
-        tuple(int(count) for count in histogram),
+        tuple(int(count) for count in checked.histogram),
         together(digests),
         digests,
         tuple(sorted(not_here)),
+        tuple(manifests),
+        checked.sketch,
     )
 
 
-def _checked_files(
-    files: Sequence[Path],
-    manifests: list[Manifest],
-    max_seq_length: int,
-    vocabulary_size: int,
-    on_progress: Callable[[], object],
-) -> tuple[tuple[str, ...], Labels]:
-    """Return the files' hashes and their labels; parse what no manifest vouches for."""
-    digests = {}
-    for path in files:
-        digests[path] = _sha256(path)
-        on_progress()
-    histogram, vouched_for = _promised_labels(manifests, list(digests.values()))
-    promised = {file.name: file.sha256 for manifest in manifests for file in manifest.files}
-    for path, digest in digests.items():
-        if digest in vouched_for:
-            continue
-        if path.name in promised and digest not in promised.values():
-            raise DataError(
-                f"{path} is not the file that its manifest describes: it was cut off or changed. Run `prepare` again."
+def _is_read(path: Path) -> bool:
+    return any(fnmatch.fnmatchcase(path.name, pattern) for pattern in READ)
+
+
+def _shown(paths: Sequence[Path], most: int = 3) -> str:
+    more = f" and {len(paths) - most:,} more" if len(paths) > most else ""
+    return ", ".join(map(printable, paths[:most])) + more
+
+
+def _name_what_is_not_read(name: str, others: Sequence[Path]) -> None:
+    """Say which files are passed over, aloud where they hold TFRecords or are called so."""
+    meant = [path for path in others[:MOST_SNIFFED] if "tfrecord" in path.name.lower() or is_tfrecord(path)]
+    if meant:
+        log.warning(
+            "channel %s: %d file(s) of TFRecords are NOT read, as their names do not end in .tfrecord, or begin with "
+            "'.' or '_': %s. If they belong to the channel, name them so (and uncompress them); if not, remove them",
+            name,
+            len(meant),
+            _shown(meant),
+        )
+    if len(others) > len(meant):
+        rest = sorted(set(others) - set(meant))
+        log.info("channel %s: not read, as no TFRecords by name: %s", name, _shown(rest))
+
+
+@dataclass
+class _CheckedFiles:
+    """What the files of a channel hold."""
+
+    digests: dict[Path, str]
+    histogram: Labels
+    sketch: Sketch | None
+    """None where a file was not parsed."""
+    odd: Counter[str]
+    first_odd: dict[str, tuple[Path, int]]
+    """Of each kind, file and record."""
+
+    def warn(self, name: str) -> None:
+        """Say of which records training may not be what was meant."""
+        for kind, (path, record) in self.first_odd.items():
+            log.warning(
+                "channel %s: %d record(s), the first of them %s, record %d, %s",
+                name,
+                self.odd[kind],
+                path,
+                record,
+                ODD[kind],
             )
-        for labels in _check_records(path, max_seq_length, vocabulary_size):
-            histogram += labels
-            on_progress()
-    return tuple(digests.values()), histogram
+
+
+def _check_files(
+    files: Sequence[Path], manifests: Sequence[Manifest], limits: Limits, on_progress: Callable[[], object]
+) -> _CheckedFiles:
+    """Read each file; parse what no manifest vouches for."""
+    scanned: dict[Path, Scanned] = {}
+    for path in files:
+        scanned[path] = scan(path)
+        on_progress()
+    digests = {path: file.sha256 for path, file in scanned.items()}
+    histogram, vouched_for = _promised_labels(manifests, list(digests.values()))
+    promised = {file.sha256: file for manifest in manifests for file in manifest.files}
+    names = {file.name for file in promised.values()}
+    checked = _CheckedFiles(digests, histogram, None, Counter(), {})
+
+    def parsed() -> Iterator[Hashes]:
+        for path, file in scanned.items():
+            if file.sha256 in vouched_for:
+                _require_promised_frames(path, file, promised[file.sha256].records)
+                continue
+            if path.name in names and file.sha256 not in promised:
+                raise DataError(
+                    f"{path} is not the file that its manifest describes: it was cut off or changed. Run `prepare` "
+                    "again."
+                )
+            for records in check_records(path, file, limits):
+                checked.histogram += records.labels
+                for kind, numbers in records.odd.items():
+                    checked.odd[kind] += len(numbers)
+                    checked.first_odd.setdefault(kind, (path, numbers[0]))
+                on_progress()
+                yield records.hashes
+
+    sketch = Sketch.of(parsed())
+    checked.sketch = None if vouched_for else sketch
+    return checked
+
+
+def _require_promised_frames(path: Path, scanned: Scanned, records: int) -> None:
+    """Raise DataError for a file that has the hash in its manifest and not what the manifest says of it."""
+    if not scanned.whole or scanned.records != records:
+        raise DataError(
+            f"{path} holds {scanned.records:,} whole record(s), its manifest says {records:,}. Run `prepare` again."
+        )
 
 
 def together(digests: Iterable[str]) -> str:
@@ -139,6 +239,25 @@ def together(digests: Iterable[str]) -> str:
 def no_channel(name: str) -> DataError:
     """Return the error for a channel that the job lacks."""
     return DataError(f"The job has no channel {name!r}. Add it to InputDataConfig, or mount it as input/data/{name}.")
+
+
+def require_listed(name: str, digests: Mapping[str, str], manifests: Sequence[Manifest]) -> None:
+    """Raise DataError for files (path below the folder -> sha256) beside manifests that know nothing of them.
+
+    What an earlier run of `prepare` has left where a later one wrote looks so.
+    """
+    listed = {file.sha256 for manifest in manifests for file in manifest.files}
+    unlisted = sorted(path for path, sha256 in digests.items() if sha256 not in listed)
+    if manifests and unlisted:
+        raise DataError(
+            f"Channel {name!r}: {len(unlisted)} of {len(digests)} record file(s) are in no manifest of its folder, for "
+            f"example {unlisted[0]}. Another run of `prepare`, whose split may be another one, leaves such files: give "
+            "each run a prefix of its own, or remove these files. If they belong there, remove the manifests."
+        )
+    here = set(digests.values())
+    missing = [file.name for manifest in manifests for file in manifest.files if file.sha256 not in here]
+    if missing:
+        raise files_missing(name, missing)
 
 
 def files_missing(name: str, missing: Collection[str]) -> DataError:
@@ -159,7 +278,9 @@ def require_several_classes(channel: Channel) -> None:
         )
 
 
-def _check_manifests(name: str, manifests: list[Manifest], max_seq_length: int, tokenizer_sha256: str | None) -> None:
+def _check_manifests(
+    name: str, manifests: Sequence[Manifest], max_seq_length: int, tokenizer_sha256: str | None
+) -> None:
     for manifest in manifests:
         if manifest.max_seq_length != max_seq_length:
             raise DataError(
@@ -173,12 +294,7 @@ def _check_manifests(name: str, manifests: list[Manifest], max_seq_length: int, 
             )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _promised_labels(manifests: list[Manifest], digests: list[str]) -> tuple[Labels, set[str]]:
+def _promised_labels(manifests: Sequence[Manifest], digests: list[str]) -> tuple[Labels, set[str]]:
     """Add up the labels of the manifests whose files are all here, once each; return their files' hashes too."""
     histogram = np.zeros(NUMBER_OF_CLASSES, dtype=np.int64)
     vouched_for: set[str] = set()
@@ -189,90 +305,3 @@ def _promised_labels(manifests: list[Manifest], digests: list[str]) -> tuple[Lab
             histogram += [manifest.label_histogram[str(stars)] for stars in range(1, NUMBER_OF_CLASSES + 1)]
             vouched_for |= hashes
     return histogram, vouched_for
-
-
-def _check_records(path: Path, max_seq_length: int, vocabulary_size: int) -> Iterator[Labels]:
-    """Parse a file and yield label counts, part by part; raise DataError at the first record that cannot be used."""
-    first = 0
-    for parsed in _parsed_chunks(path):
-        for feature in SEQUENCE_FEATURES:
-            _check_lengths(path, first, feature, parsed[feature], max_seq_length)
-        _check_lengths(path, first, "label_ids", parsed["label_ids"], 1)
-        labels = parsed["label_ids"].values.numpy()
-        _check_range(path, first, "label_ids", labels, NUMBER_OF_CLASSES, "star_rating - 1, from 0 to 4")
-        ids = parsed["input_ids"].values.numpy().reshape(-1, max_seq_length)
-        _check_range(path, first, "input_ids", ids, vocabulary_size, "the weights' vocabulary; was another one used?")
-        _check_range(
-            path, first, "input_mask", parsed["input_mask"].values.numpy().reshape(-1, max_seq_length), 2, "0, 1"
-        )
-        yield np.bincount(labels, minlength=NUMBER_OF_CLASSES)
-        first += len(labels)
-
-
-def _parsed_chunks(path: Path) -> Iterator[dict[str, tf.RaggedTensor]]:
-    specification = {name: tf.io.RaggedFeature(tf.int64) for name in (*SEQUENCE_FEATURES, "label_ids")}
-    chunks = iter(untuned(tf.data.TFRecordDataset(str(path)).batch(RECORDS_A_CHECK)))
-    read = 0
-    while True:
-        try:
-            serialized = next(chunks)
-        except StopIteration:
-            return
-        except tf.errors.DataLossError as error:
-            raise _damaged(path, str(error), read) from None
-        try:
-            yield tf.io.parse_example(serialized, specification)
-        except UNPARSABLE:
-            raise _unparsable(path, serialized, specification, read) from None
-        read += int(serialized.shape[0])
-
-
-def _damaged(path: Path, reason: str, read: int) -> DataError:
-    if read == 0 and "corrupted record at 0" in reason:
-        return DataError(
-            f"{path} is not a TFRecord file: its first record has no valid checksum. Make it with `prepare`."
-        )
-    what = "ends in the middle of a record" if "truncated" in reason else "has a record whose checksum is wrong"
-    return DataError(f"{path} {what} (after at least {read} whole ones). Copy it again, or run `prepare` again.")
-
-
-def _unparsable(path: Path, serialized: tf.Tensor, specification: dict[str, object], read: int) -> DataError:
-    for index, record in enumerate(serialized):
-        try:
-            tf.io.parse_example(record[tf.newaxis], specification)
-        except UNPARSABLE:
-            return DataError(
-                f"{path}, record {read + index}: not a tf.train.Example whose features input_ids, input_mask, "
-                "segment_ids and label_ids are int64. Write the features as Int64List."
-            )
-    return DataError(
-        f"{path}: a record between {read} and {read + len(serialized)} cannot be parsed. Run `prepare` again."
-    )
-
-
-def _check_lengths(path: Path, first: int, feature: str, values: tf.RaggedTensor, expected: int) -> None:
-    lengths = values.row_lengths().numpy()
-    wrong = np.flatnonzero(lengths != expected)
-    if not wrong.size:
-        return
-    where = f"{path}, record {first + wrong[0]}"
-    if lengths[wrong[0]] == 0:
-        raise DataError(
-            f"{where}: feature {feature} is missing. Training needs input_ids, input_mask, segment_ids, label_ids."
-        )
-    if feature == "label_ids":
-        raise DataError(f"{where}: label_ids holds {lengths[wrong[0]]} values, one is needed (star_rating - 1).")
-    raise DataError(
-        f"{where}: {feature} holds {lengths[wrong[0]]} values, max_seq_length is {expected}. "
-        f"Set max_seq_length={lengths[wrong[0]]}, or run `prepare` with {expected}."
-    )
-
-
-def _check_range(path: Path, first: int, feature: str, values: npt.NDArray[np.int64], limit: int, allowed: str) -> None:
-    outside = (values < 0) | (values >= limit)
-    if outside.any():
-        record = int(np.argwhere(outside)[0][0])
-        value = int(values[outside][0])
-        raise DataError(
-            f"{path}, record {first + record}: {feature} is {value}; allowed are {allowed} (below {limit})."
-        )

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star_rating.data.channel import Channel, files_missing, no_channel, together
+from star_rating.data.channel import Channel, files_missing, no_channel, require_listed, together
+from star_rating.data.manifest import Manifest
 from star_rating.failures import DataError
 from star_rating.hosts.cluster import Cluster
 
@@ -55,6 +56,9 @@ def share(cluster: Cluster, channel: Channel, folder: Path | None) -> SharedChan
     have = {Path(name).name for name in merged}
     if missing := {name for own in every for name in own["not_here"]} - have:
         raise files_missing(channel.name, missing)
+    texts = dict.fromkeys(text for own in every for text in own["manifests"])
+    manifests = tuple(Manifest.from_json(text, "a manifest") for text in texts)
+    require_listed(channel.name, merged, manifests)
     counted = every[:1] if replicated else every
     records = [own["records"] for own in counted]
     if not sum(records):
@@ -69,6 +73,8 @@ def share(cluster: Cluster, channel: Channel, folder: Path | None) -> SharedChan
         # As one host would see them, which goes by their paths.
         sha256=together(merged[name] for name in sorted(merged)),
         digests=channel.digests,
+        manifests=manifests,
+        sketch=channel.sketch,
         here=channel.records,
         shards=None if replicated else tuple(records),
         rank=cluster.rank,
@@ -83,6 +89,7 @@ def _description(channel: Channel, folder: Path | None) -> Mapping[str, Any]:
         "records": channel.records,
         "labels": channel.label_histogram,
         "not_here": channel.not_here,
+        "manifests": [manifest.to_json() for manifest in channel.manifests],
     }
 
 

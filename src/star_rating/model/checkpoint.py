@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -28,6 +28,7 @@ from safetensors.numpy import save as serialize
 
 from star_rating.failures import WeightsError
 from star_rating.model.config import DistilBertConfig
+from star_rating.model.tokenizer import export_tokenizer
 
 if TYPE_CHECKING:  # TensorFlow takes seconds to import, and checking a folder does not need it
     import tensorflow as tf
@@ -35,10 +36,10 @@ if TYPE_CHECKING:  # TensorFlow takes seconds to import, and checking a folder d
 
     from star_rating.model.distilbert import DistilBertClassifier
 
+log = logging.getLogger(__name__)
+
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-TOKENIZER_FILE = "tokenizer.json"
-TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 STAR_LABELS: Mapping[int, str] = {star - 1: str(star) for star in range(1, 6)}
 """Class -> star rating, as in the TFRecords' label_ids."""
 
@@ -59,7 +60,9 @@ class Checkpoint:
 def load(folder: Path) -> Checkpoint:
     """Read a folder; a WeightsError says what is wrong with it and what to do."""
     config, path = read_config(folder), find_weights(folder)
-    return Checkpoint(folder, config, _read_tensors(path))
+    tensors = _read_tensors(path)
+    _check_tensors(tensors, config, path)
+    return Checkpoint(folder, config, tensors)
 
 
 def read_config(folder: Path) -> DistilBertConfig:
@@ -71,7 +74,7 @@ def read_config(folder: Path) -> DistilBertConfig:
         )
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} cannot be read as JSON: {error}. Copy the checkpoint again.") from error
     if not isinstance(document, dict):
         raise WeightsError(f"{path} holds no JSON object. Copy the checkpoint again.")
@@ -147,9 +150,7 @@ def save(
     # transformers refuses a file that does not say whose names and layouts it has. Written here, not by safetensors'
     # save_file, which makes files that their owner alone can read.
     (folder / WEIGHTS_FILE).write_bytes(serialize(tensors, metadata={"format": "pt"}))
-    for name in TOKENIZER_FILES:
-        if (tokenizer_folder / name).is_file():
-            shutil.copyfile(tokenizer_folder / name, folder / name)
+    export_tokenizer(tokenizer_folder, folder)
 
 
 def file_sha256(path: Path) -> str:
@@ -169,6 +170,56 @@ def _read_tensors(path: Path) -> dict[str, npt.NDArray[np.float32]]:
             return {_full_name(name): file.get_tensor(name).astype(np.float32, copy=False) for name in file.keys()}  # noqa: SIM118 (no iterator)
     except (SafetensorError, OSError, TypeError) as error:
         raise WeightsError(f"{path} is damaged or not a safetensors file ({error}). Copy it again.") from error
+
+
+def _check_tensors(tensors: Mapping[str, npt.NDArray[np.float32]], config: DistilBertConfig, path: Path) -> None:
+    """Refuse, before a model is built of config.json's numbers, weights that are not those of its geometry.
+
+    The names come one by one: a config of a billion layers ends at the first that is not there.
+    """
+    for name, shape in _body_shapes(config):
+        if name not in tensors:
+            raise WeightsError(
+                f"{path} has no tensor {name}. It must hold a whole DistilBERT of the geometry in {CONFIG_FILE}."
+            )
+        if tensors[name].shape != shape:
+            raise WeightsError(
+                f"{path}: tensor {name} has shape {tensors[name].shape}, but {CONFIG_FILE} makes it {shape}. The two "
+                "files must be of one checkpoint."
+            )
+    if any(name.startswith(f"{BODY_PREFIX}transformer.layer.{config.n_layers}.") for name in tensors):
+        log.warning(
+            "%s has more layers than n_layers in %s, which is %d: the rest is left out",
+            path,
+            CONFIG_FILE,
+            config.n_layers,
+        )
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise WeightsError(
+                f"{path}: tensor {name} holds NaN or infinite values, nothing can be trained from it. Bring an earlier "
+                "checkpoint of that training."
+            )
+
+
+def _body_shapes(config: DistilBertConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield name and shape of the body's tensors, as PyTorch has them."""
+    dim, hidden_dim = config.dim, config.hidden_dim
+    yield f"{BODY_PREFIX}embeddings.word_embeddings.weight", (config.vocab_size, dim)
+    yield f"{BODY_PREFIX}embeddings.position_embeddings.weight", (config.max_position_embeddings, dim)
+    norms = [f"{BODY_PREFIX}embeddings.LayerNorm"]
+    for layer in range(config.n_layers):
+        prefix = f"{BODY_PREFIX}transformer.layer.{layer}"
+        kernels = {f"attention.{name}": (dim, dim) for name in ("q_lin", "k_lin", "v_lin", "out_lin")}
+        kernels |= {"ffn.lin1": (hidden_dim, dim), "ffn.lin2": (dim, hidden_dim)}
+        for name, shape in kernels.items():
+            yield f"{prefix}.{name}.weight", shape
+            yield f"{prefix}.{name}.bias", shape[:1]
+        norms += [f"{prefix}.sa_layer_norm", f"{prefix}.output_layer_norm"]
+        while norms:
+            norm = norms.pop(0)
+            yield f"{norm}.weight", (dim,)
+            yield f"{norm}.bias", (dim,)
 
 
 def _full_name(name: str) -> str:

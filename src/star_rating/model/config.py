@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from star_rating.failures import WeightsError
+from star_rating.failures import WeightsError, shown
+
+LARGEST = 2**31 - 1
+"""What a tensor's dimension can be."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,11 @@ class DistilBertConfig:
         """Read the decoded config.json; `source` is the file that a WeightsError names."""
         if document.get("model_type") != "distilbert":
             raise WeightsError(
-                f"{source} has model_type {document.get('model_type')!r}; this image trains DistilBERT "
+                f"{source} has model_type {shown(document.get('model_type'))}; this image trains DistilBERT "
                 "('distilbert'). Bring a DistilBERT checkpoint."
             )
         if document.get("activation", "gelu") != "gelu":
-            raise WeightsError(f"{source}: activation is {document['activation']!r}; only 'gelu' is supported.")
+            raise WeightsError(f"{source}: activation is {shown(document['activation'])}; only 'gelu' is supported.")
         values = {field.name: document[field.name] for field in fields(cls) if field.name in document}
         for name, value in values.items():
             _check_value(name, value, source)
@@ -72,10 +75,11 @@ def _check_value(name: str, value: object, source: Path) -> None:
     default = getattr(DistilBertConfig, name)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(default, int):
-        allowed, valid = "a positive whole number", isinstance(value, int) and is_number and value > 0
+        allowed = f"a positive whole number, up to {LARGEST:,}"
+        valid = isinstance(value, int) and is_number and 0 < value <= LARGEST
     elif name == "initializer_range":
-        allowed, valid = "a positive number", is_number and value > 0  # type: ignore[operator]
+        allowed, valid = "a positive number, up to 10", is_number and 0 < value <= 10  # type: ignore[operator]
     else:
         allowed, valid = "a share of at least 0 and below 1", is_number and 0 <= value < 1  # type: ignore[operator]
     if not valid:
-        raise WeightsError(f"{source}: {name} is {value!r}; it must be {allowed}.")
+        raise WeightsError(f"{source}: {name} is {shown(value)}; it must be {allowed}.")

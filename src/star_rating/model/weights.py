@@ -20,11 +20,12 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from star_rating.failures import WeightsError
 from star_rating.model import checkpoint
+from star_rating.model.tokenizer import TOKENIZER_FILES, KnownTokenizer, check_tokenizer
 
 AUTO = "auto"
 CHANNEL = "model"
@@ -37,7 +38,9 @@ PINNED_REVISIONS = {
 }
 HUB_ID = re.compile(r"(?P<repository>[\w-][\w.-]*(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
 HUB_TIMEOUT_SECONDS = 10
-HUB_FILES = (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE, *checkpoint.TOKENIZER_FILES)
+LONGEST_NAME = 200
+"""Characters of a name in weights.json."""
+HUB_FILES = (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE, *TOKENIZER_FILES)
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +56,17 @@ class Weights:
     """Where they came from: `baked`, `channel`, `path` or `hub`."""
     sha256: str
     """Of model.safetensors."""
-    tokenizer_sha256: str
-    """Of tokenizer.json."""
+    tokenizer: KnownTokenizer
 
     def as_dict(self) -> dict[str, str]:
-        """Return the fields as JSON takes them."""
-        return {name: str(value) for name, value in asdict(self).items()}
+        """Return what run.json keeps."""
+        return {
+            "folder": str(self.folder),
+            "name": self.name,
+            "source": self.source,
+            "sha256": self.sha256,
+            "tokenizer_sha256": self.tokenizer.sha256,
+        }
 
 
 def resolve(model: str, channels: Mapping[str, Path], environ: Mapping[str, str]) -> Weights:
@@ -77,13 +85,13 @@ def resolve(model: str, channels: Mapping[str, Path], environ: Mapping[str, str]
         repository, revision = _parse_hub_id(model)
         folder, commit = _download(repository, revision)
         source, name = "hub", f"{repository}@{commit}"
-    _check(folder, source)
+    known_tokenizer = _check(folder, source)
     weights = Weights(
         folder=folder,
         name=name or _own_name(folder),
         source=source,
         sha256=checkpoint.file_sha256(folder / checkpoint.WEIGHTS_FILE),
-        tokenizer_sha256=checkpoint.file_sha256(folder / checkpoint.TOKENIZER_FILE),
+        tokenizer=known_tokenizer,
     )
     logger.info(
         "weights: %s (source %s, folder %s, sha256 %s)", weights.name, weights.source, weights.folder, weights.sha256
@@ -91,8 +99,8 @@ def resolve(model: str, channels: Mapping[str, Path], environ: Mapping[str, str]
     return weights
 
 
-def _check(folder: Path, source: str) -> None:
-    """Find out now what would otherwise fail after minutes of training."""
+def _check(folder: Path, source: str) -> KnownTokenizer:
+    """Find out now what would otherwise fail after minutes of training; return the folder's tokenizer."""
     if not folder.is_dir():
         advice = {
             "baked": f"Set {BAKED_VARIABLE} to the image's weights, or give the job a '{CHANNEL}' channel.",
@@ -104,13 +112,9 @@ def _check(folder: Path, source: str) -> None:
             f"The '{CHANNEL}' channel holds model.tar.gz. Unpack it, and give the channel the prefix of the folder "
             "with config.json (transformers/fine-tuned/ in an archive of this image)."
         )
-    checkpoint.read_config(folder)
+    config = checkpoint.read_config(folder)
     checkpoint.find_weights(folder)
-    if not (folder / checkpoint.TOKENIZER_FILE).is_file():
-        raise WeightsError(
-            f"{folder} has no {checkpoint.TOKENIZER_FILE}. Write it once where transformers is installed: "
-            "DistilBertTokenizerFast.from_pretrained(folder).save_pretrained(folder)."
-        )
+    return check_tokenizer(folder, config.vocab_size)
 
 
 def _parse_hub_id(model: str) -> tuple[str, str]:
@@ -157,6 +161,7 @@ def _own_name(folder: Path) -> str:
     """Return the name in weights.json, which container/convert_minilm.py writes, or else the folder's."""
     try:
         name = json.loads((folder / "weights.json").read_text(encoding="utf-8"))["name"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return folder.resolve().name
-    return str(name)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        name = None
+    usable = isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
+    return str(name) if usable else folder.resolve().name

@@ -7,7 +7,7 @@ import logging
 import tf_keras
 
 from star_rating.checkpointing import model_state
-from star_rating.data.channel import NUMBER_OF_CLASSES
+from star_rating.data.records import NUMBER_OF_CLASSES
 from star_rating.failures import HyperparameterError
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import checkpoint
