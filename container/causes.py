@@ -57,8 +57,15 @@ _MAY_BE_REFUSED_MEMORY = (signal.SIGABRT, signal.SIGSEGV)
 """How native code may end that is refused memory. It may have another cause: that the limit was met is not known."""
 
 
-def cause_of_death(signal_number: int, *, out_of_memory: bool) -> str:
-    """Return the sentence for a training process that a signal killed."""
+_MAY_BE_REFUSED_A_THREAD = (signal.SIGABRT, signal.SIGSEGV, signal.SIGTRAP)
+"""How native code may end that cannot start a thread."""
+
+
+def cause_of_death(signal_number: int, *, out_of_memory: bool, process_limit: int | None = None) -> str:
+    """Return the sentence for a training process that a signal killed.
+
+    `process_limit` is that of the container, if it has refused a process or thread meanwhile.
+    """
     if out_of_memory:
         limit = memory_limit()
         where = f"at the container's limit of {limit / 2**20:,.0f} MiB" if limit else "as the machine had no more"
@@ -70,7 +77,15 @@ def cause_of_death(signal_number: int, *, out_of_memory: bool) -> str:
         known = signal.Signals(signal_number)
     except ValueError:
         return f"Training was killed by signal {signal_number}. The log above has what came before."
+    if process_limit and known in _MAY_BE_REFUSED_A_THREAD:
+        return processes_refused(process_limit)
     sentence = _SENTENCES.get(known, f"Training was killed by {known.name}. The log above has what came before.")
+    of_user = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    if of_user != resource.RLIM_INFINITY and known in _MAY_BE_REFUSED_A_THREAD:
+        sentence += (
+            f" This user may have {of_user:,} processes and threads (ulimit nproc); if the log speaks of threads, "
+            "raise or remove that limit."
+        )
     limit_of_process = process_memory_limit()
     if limit_of_process and known in _MAY_BE_REFUSED_MEMORY:
         name, size = limit_of_process
@@ -83,7 +98,7 @@ def cause_of_death(signal_number: int, *, out_of_memory: bool) -> str:
 
 def out_of_memory_kills(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int | None:
     """Return how many processes of this container the kernel has killed for memory; None where it does not tell."""
-    for folder in _memory_folders(cgroup, membership):
+    for folder in _folders(cgroup, membership, "memory"):
         for line in (*_lines(folder / "memory.events"), *_lines(folder / "memory.oom_control")):
             name, _, value = line.partition(" ")
             if name == "oom_kill" and value.isdecimal():
@@ -91,9 +106,36 @@ def out_of_memory_kills(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) ->
     return None
 
 
+def processes_refused(limit: int | None) -> str:
+    """Return the sentence for training that could not start a thread or process."""
+    which = f"the container's limit of {limit:,} (pids.max)" if limit else "a limit on them"
+    return (
+        f"Training could not start another process or thread: {which} was reached. Raise or remove it (docker run "
+        "--pids-limit; a pod's limit on processes); training wants some 200."
+    )
+
+
+def refused_processes(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int | None:
+    """Return how often this container was refused a process or thread; None where the kernel does not tell."""
+    for folder in _folders(cgroup, membership, "pids"):
+        for line in _lines(folder / "pids.events"):
+            name, _, value = line.partition(" ")
+            if name == "max" and value.isdecimal():
+                return int(value)
+    return None
+
+
+def process_limit(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int | None:
+    """Return how many processes and threads the container may have; None if there is no limit."""
+    for folder in _folders(cgroup, membership, "pids"):
+        for line in _lines(folder / "pids.max"):
+            return int(line) if line.isdecimal() else None
+    return None
+
+
 def memory_limit(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int | None:
     """Return the container's memory limit in bytes; None if there is none."""
-    for folder in _memory_folders(cgroup, membership):
+    for folder in _folders(cgroup, membership, "memory"):
         for line in (*_lines(folder / "memory.max"), *_lines(folder / "memory.limit_in_bytes")):
             return int(line) if line.isdecimal() and int(line) < _NO_LIMIT else None
     return None
@@ -106,14 +148,17 @@ def process_memory_limit() -> tuple[str, int] | None:
     return min(finite, key=lambda limit: limit[1], default=None)
 
 
-def _memory_folders(cgroup: Path, membership: Path) -> list[Path]:
-    """Return where this process's memory is accounted for, whichever of the folders exists.
+def _folders(cgroup: Path, membership: Path, controller: str) -> list[Path]:
+    """Return where a controller accounts for this process, whichever of the folders exists.
 
-    The engine mounts the container's own group there: version 2 at the top, version 1 in memory/. In a container that
-    shares the host's cgroup namespace (docker run --cgroupns host) the top is the host's, and /proc names the group.
+    The engine mounts the container's own group there: version 2 at the top, version 1 in memory/ and pids/. In a
+    container that shares the host's cgroup namespace (docker run --cgroupns host) the top is the host's, and /proc
+    names the group.
     """
-    groups = [line.split(":", 2)[2].lstrip("/") for line in _lines(membership) if line.startswith("0::")]
-    return [*(cgroup / group for group in groups), cgroup, cgroup / "memory"]
+    groups = [line.split(":", 2) for line in _lines(membership) if line.count(":") >= 2]
+    own = [cgroup / path.lstrip("/") for _, names, path in groups if names == ""]
+    own += [cgroup / controller / path.lstrip("/") for _, names, path in groups if controller in names.split(",")]
+    return [*own, cgroup, cgroup / controller]
 
 
 def _lines(file: Path) -> list[str]:

@@ -32,6 +32,9 @@ PROGRAM = "train.py"
 EXIT_CODE_FILE_VARIABLE = "TRAINING_EXIT_CODE_FILE"
 """train.py writes its exit code, in decimal, to the file that this variable names."""
 
+CONFIG_DIR_VARIABLE = "TRAINING_CONFIG_DIR"
+"""Where train.py reads the config files that the toolkit does not: its messages name them there."""
+
 _SCRIPT_FAILED = re.compile(r"\w+:\nExitCode (-?\d+)\n")
 _TOOLKIT_FAILED = re.compile(r"(Framework|SMTrainingCompiler) Error: ?\n")
 """How the toolkit's own failure files begin; anything else was written by train.py."""
@@ -51,6 +54,8 @@ class Evidence:
     success: bool
     """Whether the toolkit left its success file."""
     out_of_memory: bool
+    process_limit: int | None = None
+    """The container's limit on processes, if one was refused by it meanwhile."""
 
 
 def train(root: Path = ROOT, program_dir: Path = PROGRAM_DIR, output: int | None = None) -> int:
@@ -67,6 +72,7 @@ def train(root: Path = ROOT, program_dir: Path = PROGRAM_DIR, output: int | None
         with toolkit_base(root, program_dir, configuration) as base:
             evidence = _run(base, root, output)
         exit_code, sentence = judge(evidence)
+        sentence = sentence.replace(str(base), str(root))  # the toolkit's folder is gone, and nobody has seen it
         if _TOOLKIT_FAILED.match(evidence.failure):
             sys.stderr.write(evidence.failure + "\n")
         if sentence:
@@ -82,6 +88,9 @@ def judge(evidence: Evidence) -> tuple[int, str]:
     code = _training_exit_code(evidence)
     if code == ExitCode.SUCCESS:
         return code, ""
+    if code == ExitCode.BUG and evidence.process_limit:
+        # Whatever broke was not made for a thread or process that cannot be started.
+        return ExitCode.CONFIGURATION, causes.processes_refused(evidence.process_limit)
     says_itself = bool(evidence.failure) and not _is_the_toolkits(evidence.failure)
     exit_code = SIGNAL_BASE - code if code < 0 else code
     return exit_code, "" if says_itself else _sentence(code, evidence)
@@ -90,18 +99,23 @@ def judge(evidence: Evidence) -> tuple[int, str]:
 def _run(base: Path, root: Path, output: int | None) -> Evidence:
     exit_code_file = base / "exit-code"
     kills_before = causes.out_of_memory_kills() or 0
-    ending = process_group.run(
-        # -P keeps the container's own modules off the path that the toolkit hands to train.py.
-        [sys.executable, "-P", str(Path(__file__).with_name("run_toolkit.py"))],
-        _environment(os.environ, base, exit_code_file),
-        output=output,
-    )
+    refusals_before = causes.refused_processes() or 0
+    try:
+        ending = process_group.run(
+            # -P keeps the container's own modules off the path that the toolkit hands to train.py.
+            [sys.executable, "-P", str(Path(__file__).with_name("run_toolkit.py"))],
+            {**_environment(os.environ, base, exit_code_file), CONFIG_DIR_VARIABLE: str(root / "input" / "config")},
+            output=output,
+        )
+    except BlockingIOError:  # what the system says of a process too many
+        raise ContainerError(ExitCode.CONFIGURATION, causes.processes_refused(causes.process_limit())) from None
     return Evidence(
         ending=ending,
         exit_code_file=_read_exit_code(exit_code_file),
         failure=read_failure(root),
         success=success_file(root).exists(),
         out_of_memory=(causes.out_of_memory_kills() or 0) > kills_before,
+        process_limit=causes.process_limit() if (causes.refused_processes() or 0) > refusals_before else None,
     )
 
 
@@ -161,7 +175,11 @@ def _sentence(code: int, evidence: Evidence) -> str:
             "What the last finished checkpoint holds is safe."
         )
     if code < 0:
-        return causes.cause_of_death(-code, out_of_memory=evidence.out_of_memory and -code == signal.SIGKILL)
+        return causes.cause_of_death(
+            -code,
+            out_of_memory=evidence.out_of_memory and -code == signal.SIGKILL,
+            process_limit=evidence.process_limit,
+        )
     if _TOOLKIT_FAILED.match(evidence.failure):
         return _toolkit_sentence(evidence)
     if evidence.ending.leader == 0:

@@ -41,6 +41,7 @@ def main() -> int:
     logs.configure(writes_measurements=contract.current_host == contract.hosts[0])
     try:
         hyperparameters = Hyperparameters.from_arguments(sys.argv[1:]).for_hosts(len(contract.hosts))
+        contract.require_readable_channels(needed_channels(hyperparameters))
         stall_seconds = hyperparameters.stall_timeout_minutes * 60
         cluster = Cluster.of(contract, on_loss=lambda loss: end_at_once(loss, contract))
         with (
@@ -164,8 +165,13 @@ def open_channels(
     watchdog: Watchdog,
 ) -> dict[str, Channel]:
     """Check the channels that this job reads, those of several hosts also against each other."""
+    from star_rating.data.between import check_between
     from star_rating.data.channel import open_channel
+    from star_rating.data.records import Limits
     from star_rating.hosts.channels import share
+
+    def beat() -> None:
+        watchdog.beat("reading the channels")
 
     data = {
         name: open_channel(
@@ -175,13 +181,14 @@ def open_channels(
             vocabulary_size=pretrained.config.vocab_size,
             tokenizer=source.tokenizer,
             shared=cluster.size > 1,
-            on_progress=lambda: watchdog.beat("reading the channels"),
+            on_progress=beat,
         )
         for name in needed_channels(hyperparameters)
     }
-    if cluster.size == 1:
-        return data
-    return {name: share(cluster, channel, contract.channels.get(name)) for name, channel in data.items()}
+    if cluster.size > 1:
+        data = {name: share(cluster, channel, contract.channels.get(name)) for name, channel in data.items()}
+    check_between(data, Limits(hyperparameters.max_seq_length, pretrained.config.vocab_size), beat)
+    return data
 
 
 def needed_channels(hyperparameters: Hyperparameters) -> list[str]:

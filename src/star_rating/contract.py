@@ -10,11 +10,20 @@ The toolkit (sagemaker-training) describes the contract to a training script in 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from star_rating.config_file import read_object
+from star_rating.failures import DataError, nearest_name, shown
+
+log = logging.getLogger(__name__)
+
 ROOT = Path("/opt/ml")
+CONFIG_DIR_VARIABLE = "TRAINING_CONFIG_DIR"
+CHANNELS = ("train", "validation", "test", "model")
+"""What the job's channels can be called; `model` holds weights (model/weights.py)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,8 @@ class Contract:
         hosts: tuple[str, ...] = tuple(json.loads(environ["SM_HOSTS"])) if "SM_HOSTS" in environ else (current_host,)
         return cls(
             channels=channels,
-            config_dir=folder("SM_INPUT_CONFIG_DIR", "input/config"),
+            # Of the toolkit's config folder only the files are links: the entry point names the job's own.
+            config_dir=folder(CONFIG_DIR_VARIABLE, str(folder("SM_INPUT_CONFIG_DIR", "input/config"))),
             model_dir=folder("SM_MODEL_DIR", "model"),
             output_dir=folder("SM_OUTPUT_DIR", "output"),
             checkpoint_dir=(base / "checkpoints").resolve(),
@@ -64,6 +74,35 @@ class Contract:
             hosts=hosts,
             training_job_name=environ.get("TRAINING_JOB_NAME", "local"),
         )
+
+    def require_readable_channels(self, needed: Collection[str]) -> None:
+        """Check how the job offers its channels, before anything is read of them.
+
+        Raises DataError for one of ours in Pipe mode, and for one that differs from ours in case alone (the toolkit has
+        one variable for both); warns of others, which are not read.
+        """
+        config = read_object(self.config_dir / "inputdataconfig.json") or {}
+        for name in sorted({*self.channels, *config}):
+            if name in CHANNELS:
+                continue
+            if (ours := name.casefold()) in CHANNELS:
+                raise DataError(
+                    f"The job has a channel {name!r}; this image reads {ours!r}, and their names differ in case alone. "
+                    f"Call it {ours!r} in InputDataConfig, or remove it."
+                )
+            nearest = nearest_name(name, dict.fromkeys(CHANNELS))
+            hint = f"; should it be called {nearest}?" if nearest else ""
+            log.warning("channel %s is not read: this image reads %s%s", shown(name), ", ".join(CHANNELS), hint)
+        for name in (*needed, "model"):
+            entry = config.get(name)
+            mode = str(entry.get("TrainingInputMode")) if isinstance(entry, Mapping) else ""
+            data_dir = self.config_dir.with_name("data")
+            is_pipe = not (data_dir / name).is_dir() and (data_dir / f"{name}_0").is_fifo()
+            if mode.casefold() == "pipe" or is_pipe:
+                raise DataError(
+                    f"Channel {name!r} is in Pipe mode, which this image does not read. Set TrainingInputMode to File "
+                    "or FastFile."
+                )
 
 
 def unused_folder(wanted: Path) -> Path:

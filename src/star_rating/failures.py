@@ -131,27 +131,37 @@ class OtherHostError(Failure):
 
 def as_failure(error: BaseException) -> Failure:
     """Turn any exception into the Failure that a user should read; what is not recognised is a bug."""
-    if isinstance(error, Failure):
-        return error
+    known = error if isinstance(error, Failure) else _recognised(error)
+    if known is not None:
+        return known
+    return Failure(
+        f"A defect of the training image, not of your job: {type(error).__name__}: {_summary(error)}. "
+        "The log has the traceback; please report it with the image's version."
+    )
+
+
+def _recognised(error: BaseException) -> Failure | None:
+    """Return what an exception of Python, TensorFlow or the operating system means; None where it is a defect."""
+    name = type(error).__name__
     if isinstance(error, OSError):
-        known = _of_the_system(error)
-        if known is not None:
-            return known
-    if type(error).__name__ == "ResourceExhaustedError":
+        return _of_the_system(error)
+    if name == "ResourceExhaustedError":
         # TensorFlow's one class for what its file writers and its allocator are refused.
         return _disk_full() if "No space left" in str(error) else _out_of_memory()
     if isinstance(error, MemoryError):
         return _out_of_memory()
-    summary = " ".join(str(error).split()) or "no message"
-    if type(error).__name__ in ("DataLossError", "NotFoundError"):
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        return _no_more_processes()
+    if name in ("DataLossError", "NotFoundError"):
         return DataError(
-            f"A file of the job was whole at its start, and was changed or removed since: {summary[:600]}. Leave the "
+            f"A file of the job was whole at its start, and was changed or removed since: {_summary(error)}. Leave the "
             "channels alone while the job runs, and start it again."
         )
-    return Failure(
-        f"A defect of the training image, not of your job: {type(error).__name__}: {summary[:600]}. "
-        "The log has the traceback; please report it with the image's version."
-    )
+    return None
+
+
+def _summary(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or "no message")[:600]
 
 
 def _of_the_system(error: OSError) -> Failure | None:
@@ -162,6 +172,8 @@ def _of_the_system(error: OSError) -> Failure | None:
             return _disk_full(f" while writing{where}" if where else "")
         case errno.ENOMEM:
             return _out_of_memory()
+        case errno.EAGAIN if not error.filename:  # fork
+            return _no_more_processes()
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return ConfigurationError(
                 f"User {os.getuid()} may not use{where or ' a file of the job'}: {error.strerror}. Mount it so that "
@@ -174,6 +186,13 @@ def _of_the_system(error: OSError) -> Failure | None:
             )
         case _:
             return None
+
+
+def _no_more_processes() -> Failure:
+    return ConfigurationError(
+        "No further process or thread could be started. Raise or remove the container's limit (docker run "
+        "--pids-limit) or the user's (--ulimit nproc); training wants some 200."
+    )
 
 
 def _disk_full(where: str = "") -> Failure:

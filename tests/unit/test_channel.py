@@ -18,9 +18,9 @@ from training_job import examples, write_records
 
 from star_rating.data import records
 from star_rating.data.channel import Channel, open_channel, require_several_classes
+from star_rating.data.manifest import KnownTokenizer
 from star_rating.data.records import require_unchanged
 from star_rating.failures import DataError
-from star_rating.model.tokenizer import KnownTokenizer
 from star_rating.preparation.prepare import Settings, prepare
 from star_rating.preparation.tfrecord import frame
 

@@ -183,6 +183,41 @@ def test_a_container_in_the_hosts_cgroup_namespace_finds_its_own_group(tmp_path:
     assert causes.memory_limit(tmp_path, membership) == 2
 
 
+@pytest.mark.parametrize("signal_number", [signal.SIGABRT, signal.SIGSEGV])
+def test_a_limit_on_processes_that_was_reached_is_the_cause(signal_number: int) -> None:
+    code, sentence = judge(-signal_number, process_limit=20)
+    assert code == 128 + signal_number
+    assert "the container's limit of 20 (pids.max) was reached" in sentence
+    assert "--pids-limit" in sentence
+
+
+def test_a_defect_beside_a_limit_on_processes_that_was_reached_is_none() -> None:
+    code, sentence = judge(1, failure=OF_THE_TOOLKIT.format("RuntimeError", "can't start"), process_limit=20)
+    assert code == 13
+    assert "limit of 20 (pids.max)" in sentence
+    assert judge(1, exit_code_file=11, failure="The train channel is empty.", process_limit=20) == (11, "")
+    assert "killed by SIGKILL" in judge(-9, process_limit=20)[1]
+
+
+@pytest.mark.parametrize(
+    ("folder", "membership"),
+    [("", ""), ("pids", ""), ("docker/abc", "0::/docker/abc\n"), ("pids/docker/abc", "4:cpu,pids:/docker/abc\n")],
+)
+def test_both_versions_of_control_groups_tell_of_refused_processes(
+    tmp_path: Path, folder: str, membership: str
+) -> None:
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / folder / "pids.events").write_text("max 3\n")
+    (tmp_path / folder / "pids.max").write_text("20\n")
+    (tmp_path / "membership").write_text(membership)
+    assert causes.refused_processes(tmp_path, tmp_path / "membership") == 3
+    assert causes.process_limit(tmp_path, tmp_path / "membership") == 20
+    (tmp_path / folder / "pids.max").write_text("max\n")
+    assert causes.process_limit(tmp_path, tmp_path / "membership") is None
+
+
 def test_without_control_groups_nothing_is_claimed(tmp_path: Path) -> None:
     assert causes.out_of_memory_kills(tmp_path) is None
     assert causes.memory_limit(tmp_path) is None
+    assert causes.refused_processes(tmp_path) is None
+    assert causes.process_limit(tmp_path) is None

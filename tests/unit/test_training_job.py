@@ -283,9 +283,9 @@ def test_a_host_that_never_comes_is_named_before_anything_is_read(
 def test_weights_that_are_not_finite_end_the_job_whatever_the_loss(tmp_path: Path, tensor: str, said: str) -> None:
     job = TrainingJob(tmp_path)
     tensors = load_file(job.weights / "model.safetensors")
-    tensors[f"distilbert.{tensor}.weight"][-1, 0] = np.nan
+    tensors[f"distilbert.{tensor}.weight"][-1, 0] = np.finfo(np.float32).max  # which the first step's decay doubles
     save_file(tensors, job.weights / "model.safetensors", metadata={"format": "pt"})
-    outcome = job.run(enable_sagemaker_debugger="False")
+    outcome = job.run(enable_sagemaker_debugger="False", weight_decay="1", learning_rate="3")
     assert outcome.exit_code == ExitCode.LOSS_NOT_FINITE
     assert re.search(said, outcome.failure)
     assert "Traceback" not in outcome.log

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from star_rating.data.files import printable, visible_files, walk
-from star_rating.data.manifest import Manifest, read_manifests
+from star_rating.data.fingerprint import SUFFIX, Fingerprint, read_fingerprint
+from star_rating.data.manifest import PATTERN, KnownTokenizer, Manifest, read_manifests
 from star_rating.data.records import (
     NUMBER_OF_CLASSES,
     ODD,
@@ -28,18 +29,17 @@ from star_rating.data.records import (
     Labels,
     Limits,
     Scanned,
-    Sketch,
     check_records,
+    fingerprint_of,
     is_tfrecord,
     scan,
 )
 from star_rating.failures import DataError
-from star_rating.model.tokenizer import KnownTokenizer
 
 log = logging.getLogger(__name__)
 
 RECORDS = "*.tfrecord"
-READ = (RECORDS, "manifest-*.json")
+READ = (RECORDS, PATTERN, f"texts-*{SUFFIX}")
 HIDDEN = "._"
 """Characters that hide a file or folder when its name begins with one, as in Hadoop and Spark."""
 MOST_SNIFFED = 1000
@@ -63,8 +63,14 @@ class Channel:
     not_here: tuple[str, ...] = ()
     """Names of files that a manifest lists and that are not here; other hosts of the job may have them."""
     manifests: tuple[Manifest, ...] = field(default=(), compare=False)
-    sketch: Sketch | None = field(default=None, compare=False)
-    """Of the records' tokens; None where manifests vouch for all files, which are then not parsed."""
+    texts: Fingerprint | None = field(default=None, compare=False)
+    """Of the texts that the records were made of; None where a manifest has none, or there is no manifest."""
+    tokens: Fingerprint | None = field(default=None, compare=False)
+    """Of the records' tokens; None where manifests vouch for files, which are then not parsed."""
+
+    def all_digests(self) -> tuple[str, ...]:
+        """Return the hashes of the channel's files."""
+        return self.digests
 
     @property
     def stars(self) -> dict[str, int]:
@@ -132,7 +138,8 @@ def open_channel(
         digests,
         tuple(sorted(not_here)),
         tuple(manifests),
-        checked.sketch,
+        _texts(folder, manifests),
+        checked.tokens,
     )
 
 
@@ -143,6 +150,23 @@ def _is_read(path: Path) -> bool:
 def _shown(paths: Sequence[Path], most: int = 3) -> str:
     more = f" and {len(paths) - most:,} more" if len(paths) > most else ""
     return ", ".join(map(printable, paths[:most])) + more
+
+
+def _texts(folder: Path, manifests: Sequence[Manifest]) -> Fingerprint | None:
+    """Return the hashes of the texts of all manifests below a folder; None where one of them has none here.
+
+    S3 may have dealt a manifest and its hashes to two hosts, and records may have been copied without them.
+    """
+    if not manifests or not all(manifest.texts for manifest in manifests):
+        return None
+    parts = []
+    for path, manifest in zip(visible_files(folder, PATTERN), manifests, strict=True):
+        assert manifest.texts is not None
+        if not (path.parent / Path(manifest.texts.name).name).exists():
+            log.warning("%s lacks its %s: channels are compared by their tokens", path, printable(manifest.texts.name))
+            return None
+        parts.append(read_fingerprint(path.parent, manifest.texts))
+    return Fingerprint.union(parts)
 
 
 def _name_what_is_not_read(name: str, others: Sequence[Path]) -> None:
@@ -167,7 +191,7 @@ class _CheckedFiles:
 
     digests: dict[Path, str]
     histogram: Labels
-    sketch: Sketch | None
+    tokens: Fingerprint | None
     """None where a file was not parsed."""
     odd: Counter[str]
     first_odd: dict[str, tuple[Path, int]]
@@ -218,8 +242,8 @@ def _check_files(
                 on_progress()
                 yield records.hashes
 
-    sketch = Sketch.of(parsed())
-    checked.sketch = None if vouched_for else sketch
+    tokens = fingerprint_of(parsed())
+    checked.tokens = None if vouched_for else tokens
     return checked
 
 

@@ -15,7 +15,7 @@ everywhere: what two channels share is then counted in that sample.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,16 @@ class Fingerprint:
 
     hashes: npt.NDArray[np.uint64]
     sampled_bits: int
+
+    @classmethod
+    def union(cls, parts: Sequence[Fingerprint]) -> Fingerprint:
+        """Return the hashes that any of the parts has."""
+        bits = max(part.sampled_bits for part in parts)
+        return cls(np.unique(np.concatenate([_sample(part.hashes, bits) for part in parts])), bits)
+
+    def sampled(self, bits: int) -> Fingerprint:
+        """Return those that are in every sample of at least `bits` bits."""
+        return Fingerprint(_sample(self.hashes, bits), max(bits, self.sampled_bits))
 
     def shared_with(self, other: Fingerprint) -> int:
         """Return how many texts are in both, of those that both have sampled."""

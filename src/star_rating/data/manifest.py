@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from star_rating.data.files import visible_files
 from star_rating.data.fingerprint import MOST_SAMPLED_BITS, TextsFile
@@ -40,6 +40,17 @@ class TokenizerIdentity:
     name: str
     sha256: str
     """Of tokenizer.json's bytes."""
+
+
+class KnownTokenizer(NamedTuple):
+    """What the channels' records are held against."""
+
+    sha256: str
+    """Of tokenizer.json."""
+    cls_id: int | None = None
+    """What every encoded text begins with; None where texts begin with words."""
+    pad_id: int | None = None
+    """[PAD]'s; None where there is no such token."""
 
 
 @dataclass(frozen=True)

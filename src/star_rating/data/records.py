@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from star_rating.data.fingerprint import Fingerprint
 from star_rating.data.tuning import untuned
 from star_rating.failures import DataError
 
@@ -33,7 +34,7 @@ LONGEST_RECORD = 2**20
 RECORDS_A_CHECK = 4096
 BYTES_A_CHECK = 2**26
 """Of records that are parsed at once."""
-LARGEST_SKETCH = 2_000_000
+LARGEST_FINGERPRINT = 2_000_000
 """Hashes of a channel, of 8 bytes each; a larger channel is sampled."""
 
 _BYTES_A_READ = 2**23
@@ -281,43 +282,19 @@ def _odd(first: int, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], li
     return {kind: (first + np.flatnonzero(records)).tolist() for kind, records in odd.items() if records.any()}
 
 
-@dataclass(frozen=True)
-class Sketch:
-    """The distinct hashes of a channel's records, all of them or, of a large channel, a sample that two channels share.
-
-    A hash is in the sample if it is below `bound`: of two channels the same records are, whatever else they hold.
-    """
-
-    hashes: Hashes
-    """Sorted, distinct, below `bound`."""
-    bound: int = 2**64
-
-    @classmethod
-    def of(cls, parts: Iterable[Hashes], most: int = LARGEST_SKETCH) -> Sketch:
-        """Collect the hashes of all parts; at no time more than twice `most` of them, and a part, are in memory."""
-        bound = 2**64
-        kept: Hashes = np.empty(0, np.uint64)
-        pending: list[Hashes] = []
-        for part in parts:
-            pending.append(part if bound == 2**64 else part[part < bound])
-            if sum(map(len, pending)) > most:
-                kept, bound = _thinned(np.unique(np.concatenate([kept, *pending])), bound, most)
-                pending = []
-        return cls(*_thinned(np.unique(np.concatenate([kept, *pending])), bound, most))
-
-    def common(self, other: Sketch) -> tuple[int, int]:
-        """Return how many records both hold, and how many of `other` were compared."""
-        bound = min(self.bound, other.bound)
-        mine, theirs = (sketch.hashes[: _below(sketch.hashes, bound)] for sketch in (self, other))
-        return int(np.isin(theirs, mine, assume_unique=True).sum()), len(theirs)
+def fingerprint_of(parts: Iterable[Hashes], most: int = LARGEST_FINGERPRINT) -> Fingerprint:
+    """Collect the hashes of all parts; beyond `most` distinct ones they are sampled."""
+    kept = Fingerprint(np.empty(0, np.uint64), 0)
+    pending: list[Hashes] = []
+    for part in parts:
+        pending.append(part)
+        if sum(map(len, pending)) > most:
+            kept, pending = _thinned(kept, pending, most), []
+    return _thinned(kept, pending, most)
 
 
-def _thinned(hashes: Hashes, bound: int, most: int) -> tuple[Hashes, int]:
-    while len(hashes) > most:
-        bound //= 2
-        hashes = hashes[: _below(hashes, bound)]
-    return hashes, bound
-
-
-def _below(hashes: Hashes, bound: int) -> int:
-    return len(hashes) if bound == 2**64 else int(np.searchsorted(hashes, np.uint64(bound)))
+def _thinned(kept: Fingerprint, pending: Sequence[Hashes], most: int) -> Fingerprint:
+    hashes = Fingerprint(np.unique(np.concatenate([kept.hashes, *pending])), 0).sampled(kept.sampled_bits)
+    while len(hashes.hashes) > most:
+        hashes = hashes.sampled(hashes.sampled_bits + 1)
+    return hashes

@@ -37,6 +37,12 @@ class SharedChannel(Channel):
     """Records of each host, by rank; None where each has all."""
     rank: int = 0
     size: int = 1
+    of_all: tuple[str, ...] = ()
+    """The hashes of all hosts' files."""
+
+    def all_digests(self) -> tuple[str, ...]:
+        """Return the hashes of all hosts' files."""
+        return self.of_all
 
     def own(self) -> Channel:
         """Return what this host has, as a channel of its own."""
@@ -74,7 +80,9 @@ def share(cluster: Cluster, channel: Channel, folder: Path | None) -> SharedChan
         sha256=together(merged[name] for name in sorted(merged)),
         digests=channel.digests,
         manifests=manifests,
-        sketch=channel.sketch,
+        texts=channel.texts,
+        tokens=channel.tokens,
+        of_all=tuple(merged.values()),
         here=channel.records,
         shards=None if replicated else tuple(records),
         rank=cluster.rank,

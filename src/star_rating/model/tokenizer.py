@@ -15,10 +15,11 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tokenizers import Tokenizer
 
+from star_rating.data.manifest import KnownTokenizer
 from star_rating.failures import WeightsError, shown
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -33,17 +34,6 @@ CLASSES = ("DistilBertTokenizer", "BertTokenizer", "PreTrainedTokenizer")
 
 _NOT_EXPORTED = ("auto_map", "name_or_path", "_name_or_path", "tokenizer_file", "vocab_file", "special_tokens_map_file")
 """Keys of tokenizer_config.json: code to download and run, and paths of the machine that wrote it."""
-
-
-class KnownTokenizer(NamedTuple):
-    """What the channels' records are held against."""
-
-    sha256: str
-    """Of tokenizer.json."""
-    cls_id: int | None = None
-    """What every encoded text begins with; None where texts begin with words."""
-    pad_id: int | None = None
-    """[PAD]'s; None where there is no such token."""
 
 
 def check_tokenizer(folder: Path, vocabulary_size: int) -> KnownTokenizer:

@@ -23,9 +23,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from star_rating.data.manifest import KnownTokenizer
 from star_rating.failures import WeightsError
 from star_rating.model import checkpoint
-from star_rating.model.tokenizer import TOKENIZER_FILES, KnownTokenizer, check_tokenizer
+from star_rating.model.tokenizer import TOKENIZER_FILES, check_tokenizer
 
 AUTO = "auto"
 CHANNEL = "model"
