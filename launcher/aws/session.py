@@ -108,7 +108,7 @@ def client(service: str, region: str | None) -> Client:
         user_agent_extra="distilbert-trainer-launcher",
     )
     with explained(f"reach {service}"):
-        made = boto3.client(service, region_name=region or default_region(), config=config)
+        made = boto3.client(service, region_name=region or default_region(), config=config, **_local_keys())
     if only_endpoint is not None and made.meta.endpoint_url != only_endpoint:
         raise AwsError(f"{service} would be asked at {made.meta.endpoint_url}, outside the local SageMaker")
     return made
@@ -122,6 +122,14 @@ def local_sagemaker(endpoint_url: str) -> str | None:
         credentials = boto3.Session().get_credentials()
     token = "" if credentials is None else str(credentials.access_key)
     return f"{endpoint_url}/?token={token}" if token.upper().startswith("LOCAL") else None
+
+
+def _local_keys() -> dict[str, str]:
+    """Return the local SageMaker's access key: boto3 keeps the first credentials that a process finds."""
+    if only_endpoint is None:
+        return {}
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    return {name.lower(): os.environ[name] for name in names if name in os.environ}
 
 
 def default_region() -> str | None:

@@ -40,8 +40,8 @@ def local() -> None:
     launcher train --local --file jobs/local.toml
     launcher local interrupt latest             # what does my job do when its spot host is reclaimed?
 
-    Every other command takes --local as well. boto3, the AWS CLI and AWS's SDK need AWS_ENDPOINT_URL alone, which
-    `launcher local status` prints.
+    Every other command takes --local as well. boto3, the AWS CLI and AWS's SDK need AWS_ENDPOINT_URL and an access
+    key, which `launcher local start` prints to be exported.
     """
 
 
@@ -101,7 +101,7 @@ def status(folder: Path | None, output: Output) -> None:
     rows: dict[str, Any] = {"state": str(state.folder), "server": "does not run"}
     if server is not None:
         known = control(server, "GET", "status")
-        rows |= {"server": f"process {server.pid}", "AWS_ENDPOINT_URL": server.address, "page": f"{server.address}/"}
+        rows |= {"server": f"process {server.pid}", **server.exports, "page": server.page}
         rows |= {"jobs": known["jobs"], "running": ", ".join(known["not_ended"]), "faults": known["faults"]}
     Terminal(output).record(rows)
 
@@ -112,9 +112,10 @@ def ui(folder: Path | None) -> None:
     """Open the page: jobs with status, log, charts, rules, artifacts."""
     from launcher.local.client import ensure_server
 
-    address = f"{ensure_server(_state_of(folder)).address}/"
-    click.launch(address)
-    Terminal().line(address)
+    state = _state_of(folder)
+    server = ensure_server(state)
+    click.launch(str(state.write_way_to_page(server)))
+    Terminal().line(server.page)
 
 
 @local.command()
@@ -208,16 +209,11 @@ def _say_address(server: Server, state: State) -> None:
     from launcher.local.client import region_of
 
     terminal = Terminal()
-    terminal.say(f"the local SageMaker of {state.folder} runs; its page is {server.address}/")
+    terminal.say(f"the local SageMaker of {state.folder} runs; its page is {server.page}")
     region = region_of(os.environ)
-    for line in (
-        f"AWS_ENDPOINT_URL={server.address}",
-        "AWS_ACCESS_KEY_ID=local",
-        "AWS_SECRET_ACCESS_KEY=local",
-        f"AWS_DEFAULT_REGION={region}",  # boto3 and the CLI read this one, the other SDKs the next
-        f"AWS_REGION={region}",
-    ):
-        terminal.line(f"export {line}")
+    # boto3 and the CLI read the first of the two regions, the other SDKs the second.
+    for name, value in (server.exports | {"AWS_DEFAULT_REGION": region, "AWS_REGION": region}).items():
+        terminal.line(f"export {name}={value}")
 
 
 def _remove_leftovers(state: State) -> None:

@@ -21,6 +21,7 @@ from launcher.local.state import State
 def main(arguments: list[str]) -> int:
     """Serve until told to end."""
     options = _parser().parse_args(arguments)
+    os.umask(0o077)  # what the server writes is its owner's alone
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     limits = HostLimits(options.cpus_per_host, options.memory_per_host)
     settings = Settings(options.port, options.jobs, limits, options.stop_seconds)

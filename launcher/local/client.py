@@ -3,8 +3,8 @@
     with using_local(State(default_folder())):       # starts a server if none runs
         launcher.TrainingJob.submit(request, region="us-east-1")
 
-While it is used, every boto3 client goes to loopback: credentials are made up, and profiles, endpoints of single
-services and whatever else could lead to AWS are out of the environment.
+While it is used, every boto3 client goes to loopback: credentials are the server's token, and profiles, endpoints of
+single services and whatever else could lead to AWS are out of the environment.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def control(server: Server, method: str, path: str, body: object = None) -> Any:
         f"{server.address}/_local/{path}",
         data=None if body is None else json.dumps(body).encode(),
         method=method,
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {server.token}"},
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -137,12 +137,12 @@ def control(server: Server, method: str, path: str, body: object = None) -> Any:
 def using_local(state: State, *, start: bool = True) -> Iterator[Server | None]:
     """Let this process's clients reach the local SageMaker and nothing else; without `start` they reach nothing."""
     server = ensure_server(state) if start else None
-    address = server.address if server else "http://127.0.0.1:9"
+    used = server or Server(0, 9, "none")
     before = dict(os.environ)
     os.environ.clear()
-    os.environ.update(local_environment(before, address))
+    os.environ.update(local_environment(before, used))
     session.client.cache_clear()
-    session.only_endpoint = address
+    session.only_endpoint = used.address
     records.kept_in = state.folder / "records"
     _used.append(server)
     try:
@@ -177,20 +177,18 @@ def region_of(environ: Mapping[str, str]) -> str:
     return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or REGION
 
 
-def local_environment(environ: dict[str, str], address: str) -> dict[str, str]:
-    """Return an environment from which no path leads to AWS."""
+def local_environment(environ: dict[str, str], server: Server) -> dict[str, str]:
+    """Return an environment from which paths lead to a server, and none to AWS."""
     region = region_of(environ)
     kept = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
     loopback = {name: f"{kept[name]},{_LOOPBACK}" if kept.get(name) else _LOOPBACK for name in ("NO_PROXY", "no_proxy")}
     return {
         **kept,
         **loopback,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        **server.exports,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_ENDPOINT_URL": address,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
     }

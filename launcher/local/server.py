@@ -2,10 +2,11 @@
 
     with LocalServer(State(folder), port=0) as server:
         server.address              # AWS_ENDPOINT_URL for every service
+        server.token                # AWS_ACCESS_KEY_ID
         server.wait()
 
-A request passes the gate (is it from this machine, and not from a web page?), the faults that somebody has asked for,
-the control API, the training API; what none of them answers is moto's.
+A request passes the gate (has it the server's token, and is it from no other web page?), the faults that somebody has
+asked for, the control API, the training API; what none of them answers is the service's of moto that it is signed for.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from moto.moto_api._internal.models import moto_api_backend
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from launcher.local.access import Access
 from launcher.local.api.application import api_application
 from launcher.local.control import Control, with_faults
 from launcher.local.engine.engine import Engine
@@ -35,6 +36,7 @@ from launcher.local.services.journal import Journal
 from launcher.local.services.neighbours import neighbours
 from launcher.local.services.objects import Objects
 from launcher.local.services.persistence import persistent
+from launcher.local.services.router import Router
 from launcher.local.state import State
 from launcher.local.store import JobStore
 
@@ -68,6 +70,8 @@ class LocalServer:
             stack.enter_context(self._state.owned())
             stack.callback(moto_api_backend.reset)  # moto's memory is the process's; the next server has its own
             self.files = StateFiles()
+            self._access = Access.of(self._state.folder)
+            self.token = self._access.token
             self.objects = Objects(self._state.folder / "s3", self.files)
             self.faults = Faults(self._state.folder / "faults.json", self.files)
             self.engine = Engine(self._state.identity)
@@ -120,20 +124,20 @@ class LocalServer:
             "127.0.0.1", self._settings.port, self._application(), threaded=True, request_handler=_QuietHandler
         )
         stack.callback(server.server_close)
-        thread = threading.Thread(target=server.serve_forever, name="http")
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="http")
         thread.start()
         stack.callback(thread.join)
         stack.callback(server.shutdown)
-        self.address = self._state.announce(server.server_port).address
+        announced = self._state.announce(server.server_port, self.token)
+        self.address, self.page = announced.address, announced.page
 
     def _application(self) -> WSGIApplication:
-        moto = DomainDispatcherApplication(create_backend_app)
-        journal = Journal(self._state.folder / "journal.jsonl", moto, self.files)
+        journal = Journal(self._state.folder / "journal.jsonl", Router(self._access), self.files)
         journal.replay()
-        services = neighbours(persistent(journal, self.objects), self.engine)
+        services = neighbours(persistent(journal, self.objects), self.engine, self._access)
         api = api_application(self.jobs, services, self.objects, self._state.folder, self.files)
         control = Control(self.jobs, self._scheduler, self.faults, self.files, self.end, api)
-        return gate(with_faults(self.faults, control))
+        return gate(with_faults(self.faults, control), self._access)
 
 
 class _QuietHandler(WSGIRequestHandler):

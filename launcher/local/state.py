@@ -5,7 +5,7 @@
         state.announce(port)
     state.running_server()              # what a client connects to, or None
 
-It is the caller's, readable by nobody else: requests hold environment values.
+It is the caller's, readable by nobody else: it holds the server's token, and requests hold environment values.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from launcher.errors import LauncherError
@@ -44,12 +45,31 @@ class StateInUseError(LauncherError):
     """Another server owns the folder."""
 
 
+class ForeignStateError(LauncherError):
+    """The folder is another user's, or no folder."""
+
+
 @dataclass(frozen=True)
 class Server:
     """A server that runs."""
 
     pid: int
     port: int
+    token: str = field(default="", repr=False)
+
+    @property
+    def page(self) -> str:
+        """The page's address, with the token that lets a browser in; what follows `#` may be appended."""
+        return f"{self.address}/?token={self.token}"
+
+    @property
+    def exports(self) -> dict[str, str]:
+        """What AWS's clients take from the environment to come here."""
+        return {
+            "AWS_ENDPOINT_URL": self.address,
+            "AWS_ACCESS_KEY_ID": self.token,
+            "AWS_SECRET_ACCESS_KEY": self.token,
+        }
 
     @property
     def address(self) -> str:
@@ -83,8 +103,24 @@ class State:
         return self.folder / "server.log"
 
     def make(self) -> None:
-        """Make the folder, for its owner alone."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make the folder, or take it from everybody but its owner; raise ForeignStateError if that is another user."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise ForeignStateError(f"{self.folder} cannot be a state folder: {error.strerror}") from None
+        try:
+            found = os.fstat(descriptor)
+            if found.st_uid != os.geteuid():
+                raise ForeignStateError(
+                    f"{self.folder} belongs to the user {found.st_uid}, and this is {os.geteuid()}: name a folder of "
+                    "your own in LOCAL_SAGEMAKER_STATE or --state"
+                )
+            if found.st_mode & 0o077:
+                os.fchmod(descriptor, 0o700)
+                _take_from_others(descriptor)
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def owned(self) -> Iterator[None]:
@@ -102,14 +138,22 @@ class State:
             finally:
                 (self.folder / "server.json").unlink(missing_ok=True)
 
-    def announce(self, port: int) -> Server:
-        """Say where the server of this process answers."""
-        server = Server(os.getpid(), port)
+    def announce(self, port: int, token: str) -> Server:
+        """Say where the server of this process answers, and to whom."""
+        server = Server(os.getpid(), port, token)
         write(self.folder / "server.json", json.dumps(asdict(server)).encode())
         return server
 
+    def write_way_to_page(self, server: Server) -> Path:
+        """Write a file that leads a browser to the page: every user can read a browser's command line, and no token."""
+        path = self.folder / "page.html"
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={server.page}">\n')
+        return path
+
     def running_server(self) -> Server | None:
-        """Return the server that owns the folder and has announced itself, or None."""
+        """Return the server that owns the folder and has announced itself, or None; raise ForeignStateError."""
         try:
             with (self.folder / "server.lock").open("r") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -117,6 +161,8 @@ class State:
             return None
         except BlockingIOError:
             pass
+        except OSError as error:
+            raise ForeignStateError(f"{self.folder} cannot be read: {error.strerror}") from None
         else:
             return None  # nobody holds it: what server.json says is of a server that was killed
         try:
@@ -125,3 +171,19 @@ class State:
         except (OSError, ValueError, TypeError, OverflowError):
             return None  # it is starting
         return server
+
+
+def _take_from_others(top: int) -> None:
+    """Leave what an earlier version made readable to its owner alone; links stay as they are."""
+    for _, _, names, folder in os.fwalk(".", dir_fd=top):
+        for name in names:
+            with suppress(OSError):  # gone meanwhile, or unreadable already
+                file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+                try:
+                    status = os.fstat(file)
+                    if stat.S_ISREG(status.st_mode):
+                        os.fchmod(file, stat.S_IMODE(status.st_mode) & 0o700)
+                finally:
+                    os.close(file)
+        with suppress(OSError):
+            os.fchmod(folder, 0o700)

@@ -1,7 +1,7 @@
 """Chromium at the local SageMaker's page, for tests: what a user sees, and a hand that clicks.
 
 with chromium(folder) as driver:
-    browser = Browser(driver, server.address)
+    browser = Browser(driver, server.page)
     browser.open("#training/job")
     browser.click("#head button", "Stop")
     browser.sees("#head", "Stopping")
@@ -43,13 +43,13 @@ def chromium(folder: Path) -> Iterator[Any]:
 class Browser:
     """The page of one server."""
 
-    def __init__(self, driver: Any, address: str) -> None:
+    def __init__(self, driver: Any, page: str) -> None:
         self._driver = driver
-        self._address = address
+        self._page = page
 
     def open(self, place: str = "") -> None:
         self._driver.get("about:blank")
-        self._driver.get(f"{self._address}/{place}")
+        self._driver.get(f"{self._page}{place}")
 
     def until(self, seen: Callable[[], Any], what: str) -> Any:
         from selenium.common.exceptions import StaleElementReferenceException

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from moto.moto_api._internal.models import moto_api_backend
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from launcher.local.access import Access
 from launcher.local.api.application import api_application
 from launcher.local.engine.engine import Engine
 from launcher.local.gate import gate
@@ -27,12 +27,14 @@ from launcher.local.jobs import Jobs
 from launcher.local.services.neighbours import neighbours
 from launcher.local.services.objects import Objects
 from launcher.local.services.persistence import persistent
+from launcher.local.services.router import Router
 from launcher.local.state import ACCOUNT, REGION
 from launcher.local.store import JobStore
 
 BUCKET = f"sagemaker-{REGION}-{ACCOUNT}"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/Exec"
 SCOPE = f"AWS4-HMAC-SHA256 Credential=local/20261124/{REGION}/sagemaker/aws4_request, SignedHeaders=host, Signature=0"
+SIGNED_FOR_S3 = {"Authorization": SCOPE.replace("/sagemaker/", "/s3/")}
 
 Request = dict[str, Any]
 
@@ -119,6 +121,15 @@ class ApiServer:
     jobs: Jobs
     objects: Objects
     port: int
+    access: Access
+
+    @property
+    def cookie(self) -> str:
+        return self.access.cookie(str(self.port)).partition(";")[0]
+
+    @property
+    def page(self) -> str:
+        return f"{self.address}/?token={self.access.token}"
 
     @property
     def address(self) -> str:
@@ -137,13 +148,14 @@ def serving(folder: Path) -> Iterator[ApiServer]:
     objects.make_bucket(BUCKET)
     for channel in ("train", "validation"):
         objects.put_file(BUCKET, f"channels/{channel}/part-0.tfrecord", io.BytesIO(b"record"))
-    moto = persistent(DomainDispatcherApplication(create_backend_app), objects)
-    application = gate(api_application(jobs, neighbours(moto, Engine("tests")), objects, folder))
+    access = Access("local")
+    services = neighbours(persistent(Router(access), objects), Engine("tests"), access)
+    application = gate(api_application(jobs, services, objects, folder), access)
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_QuietHandler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
-        yield ApiServer(jobs, objects, server.server_port)
+        yield ApiServer(jobs, objects, server.server_port, access)
     finally:
         server.shutdown()
         thread.join()
@@ -169,10 +181,10 @@ def changed(request: Request, changes: dict[str, Any]) -> Request:
 def send(
     server: ApiServer, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, str], bytes]:
-    """Send a request as it is; return status, headers (names in lower case) and body."""
+    """Send a request, as the page does if it is not signed; return status, headers (names in lower case) and body."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     try:
-        connection.request(method, path, body, headers or {})
+        connection.request(method, path, body, {"Cookie": server.cookie, **(headers or {})})
         answer = connection.getresponse()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from local_server import BUCKET, SCOPE, ApiServer, send, serving
+from local_server import BUCKET, SIGNED_FOR_S3, ApiServer, send, serving
 from made_up_jobs import COUNTS, REPORT, complete, fail, train
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml", "Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}
@@ -41,7 +41,7 @@ def test_a_browser_gets_the_page_and_a_program_its_buckets(server: ApiServer) ->
     status, headers, body = get(server, "/", BROWSER)
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert b"<title>Local SageMaker</title>" in body
-    buckets = get(server, "/", {"Authorization": SCOPE.replace("/sagemaker/", "/s3/")})[2]
+    buckets = get(server, "/", SIGNED_FOR_S3)[2]
     assert BUCKET.encode() in buckets
 
 
@@ -222,9 +222,8 @@ def test_a_link_elsewhere_may_lead_to_the_page(shared: ApiServer) -> None:
 
 def test_an_object_that_is_a_page_has_no_rights(server: ApiServer) -> None:
     body = b"<script>fetch('/_local/page/jobs')</script>"
-    send(server, "PUT", f"/{BUCKET}/evil.html", body, {"Content-Type": "text/html"})
-    signed = {"Authorization": SCOPE.replace("/sagemaker/", "/s3/")}
-    status, headers, got = get(server, f"/{BUCKET}/evil.html", BROWSER | signed)
+    send(server, "PUT", f"/{BUCKET}/evil.html", body, {"Content-Type": "text/html"} | SIGNED_FOR_S3)
+    status, headers, got = get(server, f"/{BUCKET}/evil.html", BROWSER | SIGNED_FOR_S3)
     assert (status, got) == (200, body)
     assert headers["content-security-policy"] == "sandbox; default-src 'none'"
 
@@ -232,7 +231,7 @@ def test_an_object_that_is_a_page_has_no_rights(server: ApiServer) -> None:
 @pytest.mark.parametrize("key", ["../../../escaped", "a/../../../../escaped", "%2e%2e/%2e%2e/escaped", "/etc/escaped"])
 def test_a_key_that_climbs_is_a_key(server: ApiServer, tmp_path: Path, key: str) -> None:
     before = set(tmp_path.parent.rglob("*escaped*"))
-    send(server, "PUT", f"/{BUCKET}/{key}", b"x", {"Authorization": SCOPE.replace("/sagemaker/", "/s3/")})
+    send(server, "PUT", f"/{BUCKET}/{key}", b"x", SIGNED_FOR_S3)
     assert set(tmp_path.parent.rglob("*escaped*")) == before
     assert all(path.parent == tmp_path / "s3" / BUCKET for path in (tmp_path / "s3" / BUCKET).rglob("*"))
 

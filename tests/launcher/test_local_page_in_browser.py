@@ -27,7 +27,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def browser(driver: Any, server: ApiServer) -> Iterator[Browser]:
-    browser = Browser(driver, server.address)
+    browser = Browser(driver, server.page)
     browser.emulate(1280, 900)
     browser.complaints()
     yield browser

@@ -53,7 +53,7 @@ def sagemaker(server: LocalServer, job_image: str) -> LocalSageMaker:  # noqa: A
     """The session's server, with an image for jobs of one line."""
     from local_sagemaker import LocalSageMaker
 
-    return LocalSageMaker(server.address)
+    return LocalSageMaker(server)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import boto3
 import docker
 
 from launcher.local.client import control
+from launcher.local.server import LocalServer
 from launcher.local.state import Server
 
 BUCKET = "bucket"
@@ -57,8 +58,10 @@ _numbers = itertools.count(1)
 class LocalSageMaker:
     """The clients of one server."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, server: LocalServer | Server) -> None:
+        self.address = server.address
+        self.page = server.page
+        self.token = server.token
 
     @functools.cache  # noqa: B019 - as long as the server
     def client(self, service: str) -> Any:
@@ -66,8 +69,8 @@ class LocalSageMaker:
             service,
             endpoint_url=self.address,
             region_name="us-east-1",
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
+            aws_access_key_id=self.token,
+            aws_secret_access_key=self.token,
         )
 
     def request(self, script: str = "true", **fields: Any) -> dict[str, Any]:
@@ -171,7 +174,7 @@ def hosts(count: int) -> dict[str, Any]:
 
 def ask(sagemaker: LocalSageMaker, path: str, body: dict[str, object]) -> None:
     """Ask the control API for something."""
-    control(Server(0, int(sagemaker.address.rpartition(":")[2])), "POST", path, body)
+    control(Server(0, int(sagemaker.address.rpartition(":")[2]), sagemaker.token), "POST", path, body)
 
 
 def build_image(base: str) -> None:

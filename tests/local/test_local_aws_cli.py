@@ -1,4 +1,4 @@
-"""The AWS CLI, with AWS_ENDPOINT_URL and any credentials, against the local SageMaker.
+"""The AWS CLI, with what `launcher local start` exports, against the local SageMaker.
 
 Version 1, which is on PyPI, has no `logs tail`: filter-log-events reads the same lines, and version 2's `logs tail`
 calls the same operation.
@@ -50,13 +50,13 @@ SCRIPT = "{SCRIPT}"
 class Shell:
     """What a user types into a terminal where AWS_ENDPOINT_URL is exported."""
 
-    def __init__(self, address: str, folder: Path) -> None:
+    def __init__(self, sagemaker: LocalSageMaker, folder: Path) -> None:
         self._folder = folder
         keep = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LAUNCHER_"))}
         self._environment = keep | {
-            "AWS_ENDPOINT_URL": address,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ENDPOINT_URL": sagemaker.address,
+            "AWS_ACCESS_KEY_ID": sagemaker.token,
+            "AWS_SECRET_ACCESS_KEY": sagemaker.token,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_CONFIG_FILE": os.devnull,
             "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -76,7 +76,7 @@ class Shell:
 
 @pytest.fixture
 def shell(sagemaker: LocalSageMaker, tmp_path: Path) -> Shell:
-    return Shell(sagemaker.address, tmp_path)
+    return Shell(sagemaker, tmp_path)
 
 
 def test_a_job_from_the_dry_run_s_request_to_its_model(shell: Shell, tmp_path: Path) -> None:

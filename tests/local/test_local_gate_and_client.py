@@ -18,6 +18,10 @@ from launcher.local.server import LocalServer
 from launcher.local.state import Server, State, StateInUseError
 
 
+def here(server: LocalServer) -> Server:
+    return Server(os.getpid(), port_of(server), server.token)
+
+
 def port_of(server: LocalServer) -> int:
     return int(server.address.rpartition(":")[2])
 
@@ -45,9 +49,8 @@ def test_it_listens_on_loopback_only(server: LocalServer) -> None:
 )
 def test_web_pages_of_strangers_are_refused(server: LocalServer, headers: dict[str, str], status: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port_of(server))
-    connection.request(
-        "GET", "/_local/status", headers={name: value.format(port=port_of(server)) for name, value in headers.items()}
-    )
+    bent = {name: value.format(port=port_of(server)) for name, value in headers.items()}
+    connection.request("GET", "/_local/status", headers=bent | {"Authorization": f"Bearer {server.token}"})
     assert connection.getresponse().status == status
     connection.close()
 
@@ -65,7 +68,7 @@ def test_no_path_leads_from_local_to_aws() -> None:
             "NO_PROXY": "intranet",
             "HOME": "/home/user",
         },
-        "http://127.0.0.1:4000",
+        Server(1, 4000, "TOKEN"),
     )
     assert {name for name in environ if name.startswith("AWS_")} == {
         "AWS_ACCESS_KEY_ID",
@@ -95,7 +98,7 @@ def test_a_client_that_would_leave_is_not_made(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_state_folder_has_one_server(server: LocalServer) -> None:
     state = State(server.jobs.store.folder("training", "x").parents[2])
-    assert state.running_server() == Server(os.getpid(), port_of(server))
+    assert state.running_server() == here(server)
     with pytest.raises(StateInUseError, match="a server runs on"), state.owned():
         pass
 
@@ -109,11 +112,10 @@ def test_a_folder_without_a_server_has_none_whatever_a_killed_one_has_left(tmp_p
 
 
 def test_the_control_api_refuses_with_a_sentence(server: LocalServer) -> None:
-    here = Server(os.getpid(), port_of(server))
     with pytest.raises(ServerError, match="there is no training job nowhere"):
-        control(here, "POST", "jobs/training/nowhere/interrupt", {})
+        control(here(server), "POST", "jobs/training/nowhere/interrupt", {})
     with pytest.raises(ServerError, match="kind: Input should be 'interrupt'"):
-        control(here, "POST", "faults", {"kind": "earthquake"})
+        control(here(server), "POST", "faults", {"kind": "earthquake"})
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(ServerError, match="does not answer"):
@@ -140,21 +142,21 @@ def test_an_operation_answers_with_the_error_that_was_asked_for(server: LocalSer
     from botocore.config import Config
     from botocore.exceptions import ClientError
 
-    here = Server(os.getpid(), port_of(server))
+    known = here(server)
     client = boto3.client(
         "sagemaker",
         endpoint_url=server.address,
         region_name="us-east-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
+        aws_access_key_id=server.token,
+        aws_secret_access_key=server.token,
         config=Config(retries={"total_max_attempts": 1}),
     )
-    control(here, "POST", "faults", {"kind": "api", "operation": "ListTrainingJobs", "times": 2})
-    assert [fault["times"] for fault in control(here, "GET", "faults")] == [2]
+    control(known, "POST", "faults", {"kind": "api", "operation": "ListTrainingJobs", "times": 2})
+    assert [fault["times"] for fault in control(known, "GET", "faults")] == [2]
     for _ in range(2):
         with pytest.raises(ClientError, match="ThrottlingException"):
             client.list_training_jobs()
     assert "TrainingJobSummaries" in client.list_training_jobs()
-    control(here, "POST", "faults", {"kind": "capacity"})
-    control(here, "DELETE", "faults")
-    assert control(here, "GET", "faults") == []
+    control(known, "POST", "faults", {"kind": "capacity"})
+    control(known, "DELETE", "faults")
+    assert control(known, "GET", "faults") == []

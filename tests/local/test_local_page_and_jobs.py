@@ -24,7 +24,7 @@ echo a checkpoint > seen; while :; do sleep 0.05; done"""
 @pytest.fixture
 def browser(sagemaker: LocalSageMaker, tmp_path: Path) -> Iterator[Browser]:
     with chromium(tmp_path) as driver:
-        yield Browser(driver, sagemaker.address)
+        yield Browser(driver, sagemaker.page)
 
 
 def test_a_spot_job_is_interrupted_and_goes_on(browser: Browser, sagemaker: LocalSageMaker) -> None:

@@ -155,8 +155,8 @@ def test_keys_with_tricks_stay_objects_of_their_bucket(server: LocalServer, tmp_
         "s3",
         endpoint_url=server.address,
         region_name="us-east-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
+        aws_access_key_id=server.token,
+        aws_secret_access_key=server.token,
     )
     before = sorted(path.name for path in tmp_path.iterdir())
     for key in ("../../../escaped", "/absolute", "a/../../b", "x" * 1024, "ü/ ?&%2e%2e"):

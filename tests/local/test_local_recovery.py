@@ -30,7 +30,7 @@ class Servers:
 
     def start(self) -> LocalSageMaker:
         self.server = start_server(self.state, ["--jobs", "4", "--stop-seconds", "5"])
-        return LocalSageMaker(self.server.address)
+        return LocalSageMaker(self.server)
 
     def kill(self) -> None:
         assert self.server is not None

@@ -12,6 +12,7 @@ from typing import Any
 
 from moto.ecr.models import ecr_backends
 
+from launcher.local.access import Access
 from launcher.local.api.errors import ApiError
 from launcher.local.api.paging import page_of
 from launcher.local.engine.engine import Engine, EngineError
@@ -128,10 +129,10 @@ class EngineImages:
         return found
 
 
-def download_url(host: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Return GetDownloadUrlForLayer's answer: where an image's configuration is to be had."""
+def download_url(host: str, access: Access, request: dict[str, Any]) -> dict[str, Any]:
+    """Return GetDownloadUrlForLayer's answer: where an image's configuration is to be had, presigned as ECR's is."""
     digest = str(request.get("layerDigest", ""))
-    return {"downloadUrl": f"http://{host}{CONFIG_PATH}{digest}", "layerDigest": digest}
+    return {"downloadUrl": f"http://{host}{access.signed(CONFIG_PATH + digest)}", "layerDigest": digest}
 
 
 def configuration(engine: Engine, path: str) -> dict[str, Any]:

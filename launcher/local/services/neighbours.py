@@ -1,6 +1,6 @@
 """What moto lacks of the services around SageMaker, so that `launcher check` and the SDKs find what a job needs.
 
-    application = neighbours(moto, engine)
+    application = neighbours(moto, engine, access)
 
 | service | here |
 |---|---|
@@ -20,6 +20,7 @@ from urllib.parse import parse_qs
 from moto.iam.exceptions import NotFoundException
 from moto.iam.models import iam_backends
 
+from launcher.local.access import Access
 from launcher.local.engine.engine import Engine
 from launcher.local.services import engine_images, quotas
 from launcher.local.services.aws import with_operations
@@ -37,7 +38,7 @@ _TRUST = {
 }
 
 
-def neighbours(behind: WSGIApplication, engine: Engine) -> WSGIApplication:
+def neighbours(behind: WSGIApplication, engine: Engine, access: Access) -> WSGIApplication:
     """Return `behind`, with what it lacks in front."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -48,7 +49,7 @@ def neighbours(behind: WSGIApplication, engine: Engine) -> WSGIApplication:
         if target.startswith("ServiceQuotas") and operation == "ListServiceQuotas":
             return _json(start_response, quotas.list_service_quotas(_body(environ)))
         if target.startswith("AmazonEC2ContainerRegistry") and operation == "GetDownloadUrlForLayer":
-            return _json(start_response, engine_images.download_url(environ["HTTP_HOST"], _body(environ)))
+            return _json(start_response, engine_images.download_url(environ["HTTP_HOST"], access, _body(environ)))
         if "/iam/" in environ.get("HTTP_AUTHORIZATION", "") and environ["REQUEST_METHOD"] == "POST":
             answer = _iam(_form(environ))
             if answer is not None:

@@ -19,6 +19,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import threading
 import uuid
@@ -43,6 +44,15 @@ _CHUNK = 1 << 20
 
 _LEAST_PART = 5 << 20
 """Bytes of every part of an upload but the last."""
+
+
+_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+"""What S3 takes, or took in its first years, for a bucket's name: as a path it is a folder's own name."""
+
+
+def is_bucket_name(bucket: str) -> bool:
+    """Tell whether a bucket may be called so: what may not never becomes part of a path."""
+    return _NAME.fullmatch(bucket) is not None
 
 
 class NoSuchObjectError(LauncherError):
@@ -255,6 +265,8 @@ class Objects:
 
     def keep_bucket(self, bucket: str) -> None:
         """Bring a bucket's folder up to what moto holds: the bucket itself, and all its keys; raise StorageError."""
+        if not is_bucket_name(bucket):
+            raise NoSuchObjectError(f"{bucket!r} is no bucket's name")
         with self._lock:
             if not self.has_bucket(bucket):
                 self._records.pop(bucket, None)

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape, unescape
 
+from launcher.local.calls import call_of
 from launcher.local.files import StorageError
-from launcher.local.services.objects import Incoming, Objects, chunks_of
+from launcher.local.services.objects import Incoming, Objects, chunks_of, is_bucket_name
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -63,7 +64,7 @@ def persistent(behind: WSGIApplication, objects: Objects) -> WSGIApplication:
     """Return `behind`, with S3's bytes on the disk, and with what its requests change kept before they are answered."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not _is_s3(environ):
+        if call_of(environ).service != "s3":
             return behind(environ, start_response)
         request = _Request(environ, behind, objects)
         try:
@@ -86,9 +87,10 @@ class _Request:
         self._objects = objects
         self._method: str = environ["REQUEST_METHOD"]
         self._query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
-        self._bucket, _, self._key = _path(environ).lstrip("/").partition("/")
+        self._bucket, _, self._key = _path(environ).removeprefix("/").partition("/")
 
     def answer(self, start_response: StartResponse) -> Iterable[bytes]:
+        self._refuse_what_is_no_bucket()
         is_object = bool(self._key) and not _NOT_THE_OBJECT & self._query.keys()
         if is_object and self._method == "GET" and "uploadId" not in self._query:
             return self._get(start_response)
@@ -100,6 +102,15 @@ class _Request:
             # Read here: nobody else is to wait for a client that is slow.
             return self._change(start_response, None, self._form() if self._is_form() else self._whole())
         return self._behind(self._environ, start_response)
+
+    def _refuse_what_is_no_bucket(self) -> None:
+        """Raise _RefusedError for a name that no bucket can have, and for a request that would change all of S3."""
+        if self._bucket and not is_bucket_name(self._bucket):
+            text = f"The specified bucket is not valid: {self._bucket!r}"
+            raise _RefusedError("400 Bad Request", "InvalidBucketName", text)
+        if not self._bucket and self._method not in ("GET", "HEAD"):
+            text = "The specified method is not allowed against this resource: it names no bucket."
+            raise _RefusedError("405 Method Not Allowed", "MethodNotAllowed", text)
 
     def _get(self, start_response: StartResponse) -> Iterable[bytes]:
         """Answer with an object's bytes, or those of a range or a part; what has no bytes is moto's."""
@@ -186,7 +197,7 @@ class _Request:
         """Let moto change what it holds, and keep that, before the answer is given."""
         with self._objects.changing(self._bucket, self._key, incoming):
             status, headers, body = self._ask(changes)
-            if status.startswith("2"):
+            if not status.startswith(("4", "5")):  # a form may be answered with a redirection
                 if self._key and "delete" not in self._query:
                     if "uploadId" not in self._query or self._method == "POST":
                         self._objects.keep(self._bucket, self._key)
@@ -456,12 +467,6 @@ def _without(headers: Headers, name: str) -> Headers:
 
 def _environ_name(header: str) -> str:
     return f"HTTP_{header.upper().replace('-', '_')}"
-
-
-def _is_s3(environ: WSGIEnvironment) -> bool:
-    """Tell whether a request is for S3: signed for it, presigned for it, or not signed at all."""
-    signed = environ.get("HTTP_AUTHORIZATION", "") or environ.get("QUERY_STRING", "")
-    return "/s3/" in signed or "%2Fs3%2F" in signed or ("HTTP_X_AMZ_TARGET" not in environ and not signed)
 
 
 def _path(environ: WSGIEnvironment) -> str:

@@ -350,6 +350,8 @@ async function tick() {
   }
 }
 
+// The address had the token, which the cookie stands for from now on.
+if (location.search) history.replaceState(null, "", location.pathname + location.hash);
 byId("endpoint").textContent = `AWS_ENDPOINT_URL=${location.origin}`;
 addEventListener("hashchange", choose);
 choose();

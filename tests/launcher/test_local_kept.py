@@ -1,0 +1,152 @@
+"""The state folder: what S3 answers with 200 is in it, however it was put, and nobody but its owner reads it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import stat
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from launcher.errors import LauncherError
+from launcher.local.server import LocalServer
+from launcher.local.state import ForeignStateError, Server, State
+
+ROLE = "arn:aws:iam::123456789012:role/Local"
+
+
+def connection(server: LocalServer) -> dict[str, Any]:
+    keys = {"aws_access_key_id": server.token, "aws_secret_access_key": server.token}
+    return {"endpoint_url": server.address, "region_name": "us-east-1"} | keys
+
+
+def client(server: LocalServer, version: str) -> Any:
+    return boto3.client("s3", config=Config(signature_version=version), **connection(server))
+
+
+def fetch(url: str, method: str = "GET", body: bytes | None = None) -> bytes:
+    with urllib.request.urlopen(urllib.request.Request(url, body, method=method)) as answer:
+        content: bytes = answer.read()
+    return content
+
+
+def _put_presigned(s3: Any) -> None:
+    fetch(s3.generate_presigned_url("put_object", Params={"Bucket": "models", "Key": "new"}), "PUT", b"content")
+
+
+def _put_copy(s3: Any) -> None:
+    s3.put_object(Bucket="models", Key="old", Body=b"content")
+    s3.copy_object(Bucket="models", Key="new", CopySource={"Bucket": "models", "Key": "old"})
+    s3.delete_object(Bucket="models", Key="old")
+
+
+def _put_parts(s3: Any) -> None:
+    upload = s3.create_multipart_upload(Bucket="models", Key="new")["UploadId"]
+    part = {"Bucket": "models", "Key": "new", "UploadId": upload, "PartNumber": 1}
+    etag = s3.upload_part(**part, Body=b"content")["ETag"]
+    parts = {"Parts": [{"ETag": etag, "PartNumber": 1}]}
+    s3.complete_multipart_upload(Bucket="models", Key="new", UploadId=upload, MultipartUpload=parts)
+
+
+def _put_presigned_parts(s3: Any) -> None:
+    upload = s3.create_multipart_upload(Bucket="models", Key="new")["UploadId"]
+    part = {"Bucket": "models", "Key": "new", "UploadId": upload, "PartNumber": 1}
+    fetch(s3.generate_presigned_url("upload_part", Params=part), "PUT", b"content")
+    etag = s3.list_parts(Bucket="models", Key="new", UploadId=upload)["Parts"][0]["ETag"]
+    body = (
+        f"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>"
+    )
+    whole = {"Bucket": "models", "Key": "new", "UploadId": upload}
+    fetch(s3.generate_presigned_url("complete_multipart_upload", Params=whole), "POST", body.encode())
+
+
+def _post_form(s3: Any, **conditions: str) -> None:
+    post = s3.generate_presigned_post("models", "new", Fields=dict(conditions))
+    parts = [f'--b\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in post["fields"].items()]
+    parts.append('--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\ncontent\r\n--b--\r\n')
+    host, _, path = post["url"].removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host)
+    connection.request("POST", f"/{path}", "".join(parts), {"Content-Type": "multipart/form-data; boundary=b"})
+    assert connection.getresponse().status < 400
+    connection.close()
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+@pytest.mark.parametrize(
+    "put",
+    [
+        _put_presigned,
+        _put_copy,
+        _put_parts,
+        _put_presigned_parts,
+        _post_form,
+        lambda s3: _post_form(s3, success_action_redirect="http://127.0.0.1/done"),
+        lambda s3: s3.put_object(Bucket="models", Key="new", Body=b"content", ChecksumAlgorithm="SHA256"),
+    ],
+)
+def test_what_was_put_is_there_for_jobs_and_after_a_restart(tmp_path: Path, put: Any, version: str) -> None:
+    state = State(tmp_path)
+    with LocalServer(state) as server:
+        s3 = client(server, version)
+        s3.create_bucket(Bucket="models")
+        put(s3)
+        assert server.objects.path("models", "new").read_bytes() == b"content"
+    with LocalServer(state) as server:
+        s3 = client(server, version)
+        assert [entry["Key"] for entry in s3.list_objects_v2(Bucket="models")["Contents"]] == ["new"]
+        url = client(server, version).generate_presigned_url("get_object", Params={"Bucket": "models", "Key": "new"})
+        assert fetch(url) == b"content"
+        gone = client(server, version).generate_presigned_url(
+            "delete_object", Params={"Bucket": "models", "Key": "new"}
+        )
+        fetch(gone, "DELETE")
+    with LocalServer(state) as server:
+        assert list(server.objects.list("models", "")) == []
+
+
+def test_the_state_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    (folder / "jobs").mkdir(parents=True, mode=0o777)
+    (folder / "jobs" / "job.json").write_text("{}")
+    (folder / "link").symlink_to(tmp_path / "outside")
+    (tmp_path / "outside").write_text("")
+    for path in (folder, folder / "jobs", folder / "jobs" / "job.json", tmp_path / "outside"):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    with LocalServer(State(folder)) as server:
+        boto3.client("sts", **connection(server)).assume_role(RoleArn=ROLE, RoleSessionName="session")
+        State(folder).write_way_to_page(Server(1, 1, server.token))
+        secret = [path for path in folder.iterdir() if path.is_file() and server.token in path.read_text()]
+        assert {path.name for path in secret} >= {"token", "server.json", "page.html"}
+        assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "jobs", folder / "jobs/job.json")}
+    assert list(modes.values()) == [0o700, 0o700, 0o600]
+    assert stat.S_IMODE((tmp_path / "outside").stat().st_mode) == 0o666
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_state_folder_of_another_user_is_refused_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    with pytest.raises(ForeignStateError, match=f"{folder} belongs to the user 65534"), LocalServer(State(folder)):
+        pass
+
+
+def test_a_token_file_without_a_token_is_named(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("")
+    with pytest.raises(LauncherError, match="token holds no token"), LocalServer(State(tmp_path)):
+        pass
+
+
+def test_the_token_outlives_the_server_and_is_not_the_next_folders(tmp_path: Path) -> None:
+    with LocalServer(State(tmp_path / "one")) as server:
+        first = server.token
+    with LocalServer(State(tmp_path / "one")) as server:
+        assert server.token == first
+    with LocalServer(State(tmp_path / "two")) as server:
+        assert server.token != first
