@@ -268,7 +268,7 @@ def test_a_stop_does_not_wait_for_an_image(sagemaker: LocalSageMaker) -> None:
 @pytest.mark.usefixtures("job_image")
 def test_a_job_that_is_stopped_while_it_waits_for_its_turn_never_begins(tmp_path: Path) -> None:
     state = State(tmp_path / "state:with a colon")
-    sagemaker = LocalSageMaker(start_server(state, ["--jobs", "1"]).address)
+    sagemaker = LocalSageMaker(start_server(state, ["--jobs", "1"]))
     try:
         sagemaker.client("s3").create_bucket(Bucket=BUCKET)
         first = sagemaker.create("until [ -e /opt/ml/model/go ]; do sleep 0.05; done")

@@ -14,7 +14,7 @@ from local_sagemaker import LocalSageMaker
 
 from launcher.local.client import control, start_server, stop_server
 from launcher.local.files import StateFiles, append, write
-from launcher.local.state import State
+from launcher.local.state import Server, State
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
@@ -41,7 +41,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 def start(state: State, *options: str) -> LocalSageMaker:
-    return LocalSageMaker(start_server(state, options).address)
+    return LocalSageMaker(start_server(state, options))
 
 
 def damaged(state: State) -> list[str]:
@@ -166,7 +166,7 @@ def test_the_state_of_an_older_version_loads(state: State, monkeypatch: pytest.M
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
     folder = state.folder / "jobs" / "training" / "same"
     folder.mkdir(parents=True)
-    request = LocalSageMaker("").request() | {"TrainingJobName": "same"}
+    request = LocalSageMaker(Server(0, 0)).request() | {"TrainingJobName": "same"}
     document = {
         "kind": "training",
         "name": "same",
