@@ -16,9 +16,9 @@ import re
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape, unescape
 
@@ -98,9 +98,12 @@ class _Request:
             return self._put(start_response)
         if is_object and self._method == "POST" and "uploadId" in self._query:
             return self._complete(start_response)
+        if self._method in _CHANGING and self._is_form():
+            with self._form() as form:
+                return self._change(start_response, None, _with_body(form, form.seek(0, io.SEEK_END)))
         if self._method in _CHANGING:
             # Read here: nobody else is to wait for a client that is slow.
-            return self._change(start_response, None, self._form() if self._is_form() else self._whole())
+            return self._change(start_response, None, self._whole())
         return self._behind(self._environ, start_response)
 
     def _refuse_what_is_no_bucket(self) -> None:
@@ -221,14 +224,13 @@ class _Request:
         document = self._document()
         return _with_body(io.BytesIO(document), len(document))
 
-    def _form(self) -> dict[str, Any]:
-        """Return what a browser's form has sent, its file included; it goes with the request."""
-        form = tempfile.SpooledTemporaryFile(_CHUNK)  # noqa: SIM115
-        for chunk in _Body(self._environ).chunks():
-            form.write(chunk)
-        size = form.tell()
-        form.seek(0)
-        return _with_body(form, size)
+    @contextmanager
+    def _form(self) -> Iterator[IO[bytes]]:
+        """Keep what a browser's form has sent, its file included, for as long as the request."""
+        with tempfile.SpooledTemporaryFile(_CHUNK) as form:
+            for chunk in _Body(self._environ).chunks():
+                form.write(chunk)
+            yield form
 
     def _document(self) -> bytes:
         body = _Body(self._environ)
@@ -255,7 +257,8 @@ _WITHOUT_RANGE: dict[str, Any] = {"HTTP_RANGE": None}
 
 
 def _with_body(stream: Any, size: int) -> dict[str, Any]:  # noqa: ANN401 - any file object
-    """Return what gives a request another body than the one that came."""
+    """Return what gives a request another body than the one that came, from its beginning."""
+    stream.seek(0)
     return {
         "wsgi.input": stream,
         "CONTENT_LENGTH": str(size),
