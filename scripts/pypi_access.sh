@@ -4,19 +4,25 @@
 # install packages; it is in no layer of the image.
 #
 #   scripts/pypi_access.sh
+#   scripts/pypi_access.sh --setting index-url [PYTHON]     # write nothing, print one of pip's settings
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # A setting of pip: from the environment, else from pip's own files. Nothing if there is none, or no pip.
-pip_setting() { # pip_setting index-url
+pip_setting() { # pip_setting index-url [PYTHON]
     local variable=PIP_${1^^}
     variable=${variable//-/_}
     if [[ -n ${!variable:-} ]]; then
         echo "${!variable}"
     else
-        python3 -m pip config get "global.$1" 2> /dev/null || true
+        "${2:-python3}" -m pip config get "global.$1" 2> /dev/null || true
     fi
 }
+
+if [[ ${1:-} == --setting ]]; then
+    pip_setting "${@:2}"
+    exit
+fi
 
 # Of some addresses those that a container can reach too: not file:///...
 web_addresses() {
