@@ -194,9 +194,10 @@ def test_a_missing_column_is_named_with_the_nearest_and_the_option(tmp_path: Pat
 
 
 def test_a_file_without_header_is_not_quoted(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="its first line is not a header") as caught:
-        rows_of(b"5\tmy secret review\n", tmp_path)
-    assert "secret" not in str(caught.value)
+    for content in (b"5\tmy secret review\n", b"5^my secret review\n", b"my secret review,5.0\n", b"R1 5 my secret\n"):
+        with pytest.raises(DataError, match="its first line is not a header") as caught:
+            rows_of(content, tmp_path)
+        assert "secret" not in str(caught.value)
 
 
 ROWS = [

@@ -11,6 +11,7 @@ behind it that is a whole row, so that an unclosed quote costs its own row and n
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ LONGEST_HEADER = 5
 """In lines; a name may hold a line break."""
 LONGEST_ROW = 1 << 24
 """In characters; a quoted field that has not ended by then is taken for one whose quote is never closed."""
+csv.field_size_limit(LONGEST_ROW)
 _DELIMITER_NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
 
 UNCLOSED = "a quote in it is opened and never closed"
@@ -75,6 +77,22 @@ class _Oddities:
     bare_comma: int = 0
 
 
+class _Feed:
+    """Gives Python's reader the lines of one row."""
+
+    first: str | None = None
+    following: Callable[[], str | None]
+
+    def __iter__(self) -> _Feed:
+        return self
+
+    def __next__(self) -> str:
+        line, self.first = self.first or self.following(), None
+        if line is None:
+            raise StopIteration
+        return line
+
+
 @dataclass
 class _Splitter:
     """Splits one row into its fields."""
@@ -84,9 +102,13 @@ class _Splitter:
     quoting: Quoting
     skip_blanks: bool = False
     """Whether blanks behind a delimiter are none of the field's."""
+    counts: bool = False
+    """Whether `seen` is filled, too, for all that dialects differ in."""
     seen: _Oddities = field(default_factory=_Oddities)
 
     def __post_init__(self) -> None:
+        self._feed = _Feed()
+        self._csv = csv.reader(self._feed, delimiter=self.delimiter, strict=True)
         mark = re.escape(self.delimiter)
         self._bare = re.compile(rf"(?:[^\\{mark}{self.text.line_end}]|\\.|\\\Z)*+", re.DOTALL)
         self._needless = re.compile(rf'\\[^\\"{mark}\r\n]')
@@ -99,6 +121,24 @@ class _Splitter:
         """Return the fields of such a line."""
         fields = self.text.without_end(line).split(self.delimiter)
         return [one.strip(" ") for one in fields] if self.skip_blanks else fields
+
+    def is_csv(self, line: str) -> bool:
+        """Tell whether Python's own reader takes a line as `split` does; it is several times faster."""
+        return not (
+            self.skip_blanks
+            or (self.counts and self.delimiter == "\t")
+            or (self.quoting is not Quoting.DOUBLED and "\\" in line)
+            or (self.counts and "\\" in line)
+            or ("\r" in line and not self.text.carriage_returns)
+        )
+
+    def split_csv(self, line: str, following: Callable[[], str | None]) -> list[str]:
+        """Return the fields of such a line, none where it is no row of CSV."""
+        self._feed.first, self._feed.following = line, following
+        try:
+            return next(self._csv)
+        except csv.Error:
+            return []
 
     def split(self, line: str, following: Callable[[], str | None]) -> tuple[list[str], str]:
         """Return the fields of the row that begins with this line, and what is wrong with it, or nothing."""
@@ -268,6 +308,8 @@ def _with_quoting(table: Table, *, quoted_header: bool) -> Table:
     best = own
     fewest, _ = odd(own)
     for quoting in others:
+        if not fewest and best is not Quoting.PLAIN:
+            break
         number, seen = odd(quoting, limit=fewest)
         # Where quotes that are characters are as good: a quote within quotes, and Excel's quotes around a comma.
         by_evidence = best is Quoting.PLAIN and number <= fewest and quoting is not Quoting.BACKSLASH
@@ -279,8 +321,11 @@ def _with_quoting(table: Table, *, quoted_header: bool) -> Table:
 
 def _oddities(table: Table, limit: int | None) -> tuple[int, _Oddities]:
     """Count what is odd about a file in a dialect; counting ends beyond `limit`."""
-    splitter = _Splitter(table.text, table.delimiter, table.quoting, table.skip_blanks)
+    splitter = _Splitter(table.text, table.delimiter, table.quoting, table.skip_blanks, counts=True)
     width = len(table.header)
+    if table.quoting is Quoting.PLAIN:
+        rows = islice(table.text, table.header_lines, None)
+        return sum(line.count(table.delimiter) != width - 1 and not line.isspace() for line in rows), splitter.seen
     number = 0
     for _, lines, fields in _records(table, splitter, lambda _: True):
         if isinstance(fields, str):
@@ -306,9 +351,10 @@ def _records(table: Table, splitter: _Splitter, plausible: Callable[[Sequence[st
 
 def _plain_records(table: Table, splitter: _Splitter, lines: Iterator[str], number: int) -> Iterator[Record]:
     width = len(table.header)
-    simple = splitter.simple
+    delimiter, line_end = table.delimiter, table.text.line_end
+    as_they_are = not table.skip_blanks and not table.text.carriage_returns
     for at, line in enumerate(lines, start=number):
-        fields = simple(line)
+        fields = line.removesuffix(line_end).split(delimiter) if as_they_are else splitter.simple(line)
         if len(fields) == width:
             yield at, 1, fields
         else:
@@ -389,6 +435,11 @@ def _split(splitter: _Splitter, line: str, lines: _Lines, width: int) -> tuple[l
     """Return the fields of the row that begins with a line, and what is wrong with its quotes: then it is one line."""
     if splitter.is_simple(line):
         return splitter.simple(line), ""
+    if splitter.is_csv(line):
+        quick = splitter.split_csv(line, lines.following)
+        if quick and lines.in_row == 1:
+            return quick, ""
+        lines.give_back()
     fields, problem = splitter.split(line, lines.following)
     if lines.in_row > 1 and not problem and len(fields) != width:
         problem = UNCLOSED

@@ -75,9 +75,11 @@ def find_sources(inputs: Sequence[Path], review_format: str | None = None) -> Fo
         hidden.extend(tree.hidden)
         for path in tree.files:
             format_here = review_format or _format_by_name(path)
-            if format_here is None:
+            if path.suffix in WRITTEN_BY_PREPARE:
+                written.append(path)
+            elif format_here is None:
                 others.append(path)
-            elif path.suffix in WRITTEN_BY_PREPARE or is_manifest(readable(path)):
+            elif is_manifest(readable(path)):
                 written.append(path)
             else:
                 candidates.append((str(path.relative_to(given)), path, format_here))

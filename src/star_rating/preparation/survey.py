@@ -79,7 +79,7 @@ def survey(sources: Sequence[Source], columns: Columns, seed: int, has_token: Ha
                 lines_broken += row.lines * (not is_empty)
                 named, what = (empty_lines, "") if is_empty else (broken_lines, _what(row))
                 if len(named) < LINES_NAMED:
-                    named.append(f"{source.name} line {row.line}{what}")
+                    named.append(f"{source.name} {file.unit} {row.line}{what}")
                 continue
             kept += 1
             lines_kept += row.lines
@@ -112,10 +112,11 @@ def survey(sources: Sequence[Source], columns: Columns, seed: int, has_token: Ha
 
 
 def _log_dialects(sources: Sequence[Source], files: Sequence[ReviewFile]) -> None:
-    """Log how the files are read, a line for each way, and which hold nothing."""
+    """Log how the files are read, a line for each way."""
     alike: dict[str, list[str]] = {}
     for source, file in zip(sources, files, strict=True):
-        alike.setdefault(f"{source.review_format}: {file.dialect}", []).append(source.name)
+        if file.dialect:
+            alike.setdefault(f"{source.review_format}: {file.dialect}", []).append(source.name)
     for way, names in list(alike.items())[:DIALECTS_NAMED]:
         log.info("Reading %s file(s), such as %s, as %s", f"{len(names):,}", names[0], way)
     if len(alike) > DIALECTS_NAMED:
