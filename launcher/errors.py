@@ -6,6 +6,7 @@ raise JobFileError([Problem("job.toml: compute.instance_count", "is 0; at least 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -80,6 +81,12 @@ class WaitTimeoutError(LauncherError):
     """The job still runs, but the time that --timeout allows for waiting is over."""
 
     exit_code = ExitCode.TIMEOUT
+
+
+def of_the_system(error: OSError) -> str:
+    """Return what the operating system says: of which file, and why."""
+    why = error.strerror or str(error) or type(error).__name__
+    return why if error.filename is None else f"{os.fspath(error.filename)}: {why}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -14,11 +14,13 @@ import datetime as dt
 import json
 import os
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.checks.combinations import is_secret
+from launcher.errors import LauncherError, of_the_system
 
 HIDDEN = "(not recorded)"
 
@@ -44,8 +46,29 @@ def folder() -> Path:
     """Return where the records are."""
     if kept_in is not None:
         return kept_in
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "distilbert-launcher"
+    return state_home() / "distilbert-launcher"
+
+
+def state_home() -> Path:
+    """Return $XDG_STATE_HOME, by default ~/.local/state; raise LauncherError where there is no home at all."""
+    named = os.environ.get("XDG_STATE_HOME")
+    try:
+        return Path(named) if named else Path.home() / ".local" / "state"
+    except RuntimeError:  # a user id without a name and without HOME, as in many a container
+        raise LauncherError("there is no home folder to remember anything in; set HOME or XDG_STATE_HOME") from None
+
+
+def why_unwritable() -> str | None:
+    """Return why no record can be kept here, None if one can: asked before a job is submitted and costs money."""
+    try:
+        folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder()) as probe:
+            probe.write(b" " * 65536)
+    except OSError as error:
+        return of_the_system(error)
+    except LauncherError as error:
+        return str(error)
+    return None
 
 
 def write_record(request: dict[str, Any], region: str, arn: str, image: str | None = None) -> Record:
@@ -59,21 +82,31 @@ def write_record(request: dict[str, Any], region: str, arn: str, image: str | No
         git_commit=_git_commit(),
         request=without_secrets(request),
     )
-    folder().mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder() / f"{record.job_name}.json"
-    path.write_text(json.dumps(dataclasses.asdict(record), indent=1), encoding="utf-8")
-    path.chmod(0o600)
+    _write(record)
     return record
+
+
+def add_image(job_name: str, image: str) -> None:
+    """Put the image's name with its digest into a job's record, if there is one."""
+    record = find_record(job_name)
+    if record is not None:
+        _write(dataclasses.replace(record, image=image))
 
 
 def find_record(job_name: str) -> Record | None:
     """Return a job's record, or None if it was submitted elsewhere."""
-    return _read(folder() / f"{job_name}.json")
+    try:
+        return _read(folder() / f"{job_name}.json") if "/" not in job_name else None
+    except LauncherError:
+        return None
 
 
 def latest_record(region: str | None = None) -> Record | None:
     """Return the newest record, of a region if one is given."""
-    records = (record for path in folder().glob("*.json") if (record := _read(path)) is not None)
+    try:
+        records = [record for path in folder().glob("*.json") if (record := _read(path)) is not None]
+    except LauncherError:
+        return None
     here = [record for record in records if region in (None, record.region)]
     return max(here, key=lambda record: record.submitted_at, default=None)
 
@@ -88,6 +121,20 @@ def without_secrets(request: dict[str, Any]) -> dict[str, Any]:
         },
     }
     return {name: hidden.get(name, value) for name, value in request.items()}
+
+
+def _write(record: Record) -> None:
+    """Write a record aside and rename it: a disk that fills up leaves the old one, or none."""
+    folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder() / f"{record.job_name}.json"
+    aside = path.with_suffix(".json.new")
+    try:
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(dataclasses.asdict(record), file, indent=1)
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def _read(path: Path) -> Record | None:

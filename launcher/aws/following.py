@@ -16,7 +16,7 @@ from typing import Any
 
 from launcher.aws.log_tail import LogLine, LogTail
 from launcher.aws.metrics import rule_statuses
-from launcher.aws.session import AwsError
+from launcher.aws.session import AwsError, NotFoundError
 from launcher.errors import WaitTimeoutError
 from launcher.terminal import Terminal
 
@@ -66,7 +66,17 @@ class Waiting:
         return f"{self.status} {self.seconds:.0f} s"
 
 
-Event = Phase | LogLine | RuleVerdict | Waiting
+@dataclass(frozen=True)
+class Remark:
+    """What the wait has to do without from now on, and why."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return f"--- {self.text}"
+
+
+Event = Phase | LogLine | RuleVerdict | Remark | Waiting
 
 
 def follow(
@@ -81,21 +91,26 @@ def follow(
 ) -> Iterator[Event]:
     """Yield what is new until the job has ended and its log is complete; with `waiting`, Waiting where nothing is.
 
-    `way_back` is the command that a wait which is given up names.
+    `way_back` is the command that a wait which is given up names. A log that cannot be read is done without.
     """
     began = answered = time.monotonic()
     interval = min(FIRST_INTERVAL, poll_interval)
-    news = _News()
+    news, log = _News(), _Log(tail)
     while True:
-        description = look()
+        try:
+            description = look()
+        except NotFoundError:
+            raise
+        except AwsError as error:
+            raise type(error)(f"{error}; {name} goes on: {way_back}") from None
         has_news = False
-        for event in news.of(description, tail):
+        for event in news.of(description, log):
             has_news = True
             yield event
         if description is not None:
             answered = time.monotonic()
             if has_ended(description):
-                yield from _rest_of(tail, min(poll_interval, QUIET_INTERVAL))
+                yield from _rest_of(log, min(poll_interval, QUIET_INTERVAL))
                 return
         if time.monotonic() - answered > PATIENCE:
             raise AwsError(f"AWS has not answered for {PATIENCE:.0f} s; {name} goes on: {way_back}")
@@ -109,7 +124,8 @@ def follow(
 
 def as_line(event: Event, *, several_hosts: bool) -> str:
     """Return an event as one line; a log line of a job's only host without the host's name."""
-    return event.text if isinstance(event, LogLine) and not several_hosts else str(event)
+    line = event.text if isinstance(event, LogLine) and not several_hosts else str(event)
+    return line.replace("\n", "\\n")
 
 
 def print_events(events: Iterable[Event], *, several_hosts: bool) -> None:
@@ -139,14 +155,13 @@ class _News:
         """The phase that was told last."""
         return self._status
 
-    def of(self, description: dict[str, Any] | None, tail: LogTail | None) -> Iterator[Event]:
+    def of(self, description: dict[str, Any] | None, log: _Log) -> Iterator[Event]:
         if description is not None:
             phases, verdicts = self._new_phases(description), self._new_verdicts(description)
             # A rule's last verdict often comes in one answer with the job's end: the end is what is told last.
             for events in (verdicts, phases) if has_ended(description) else (phases, verdicts):
                 yield from events
-        if tail is not None:
-            yield from tail.new_lines()
+        yield from log.news()
 
     def _new_phases(self, description: dict[str, Any]) -> Iterator[Phase]:
         transitions = description.get("SecondaryStatusTransitions", [])
@@ -164,12 +179,32 @@ class _News:
                 yield RuleVerdict(row["rule"], row["status"], row["details"])
 
 
-def _rest_of(tail: LogTail | None, interval: float) -> Iterator[LogLine]:
+class _Log:
+    """The job's log for as long as it can be read; a wait does not end with it."""
+
+    def __init__(self, tail: LogTail | None) -> None:
+        self._tail = tail
+
+    def news(self) -> Iterator[LogLine | Remark]:
+        if self._tail is None:
+            return
+        try:
+            yield from self._tail.new_lines()
+        except AwsError as error:
+            self._tail = None
+            yield Remark(f"{error}; the wait goes on without it")
+
+    @property
+    def is_read(self) -> bool:
+        return self._tail is not None
+
+
+def _rest_of(log: _Log, interval: float) -> Iterator[LogLine | Remark]:
     """Read on after the end, until nothing has come for some rounds."""
     quiet = 0
-    while tail is not None and quiet < QUIET_ROUNDS:
+    while log.is_read and quiet < QUIET_ROUNDS:
         time.sleep(interval)
         quiet += 1
-        for line in tail.new_lines():
+        for line in log.news():
             quiet = 0
             yield line

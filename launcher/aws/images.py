@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 
 from launcher.aws.session import AwsError, client, explained
@@ -21,6 +22,10 @@ _INDEXES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.oci.image.index.v1+json",
 )
+
+
+SOON = 5.0
+"""Seconds for a look that nothing depends on."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +43,24 @@ class Image:
         return self.media_type in _INDEXES
 
 
-def find_image(name: str, region: str) -> Image | None:
-    """Return what ECR has under a name, None for a name outside ECR; raise AwsError if it is not there."""
+def find_image(name: str, region: str, *, seconds: float | None = None) -> Image | None:
+    """Return what ECR has under a name, None for a name outside ECR; raise AwsError if it is not there.
+
+    With `seconds` an ECR that takes longer is not waited for.
+    """
     match = ECR.fullmatch(name)
     if match is None:
         return None
     identifier = {"imageDigest": match["digest"]} if match["digest"] else {"imageTag": match["tag"] or "latest"}
     where = {"registryId": match["account"], "repositoryName": match["repository"]}
     with explained(f"find the image {name}"):
-        found = client("ecr", region).batch_get_image(
+        found = client("ecr", region, seconds=seconds).batch_get_image(
             **where, imageIds=[identifier], acceptedMediaTypes=[*_MANIFESTS, *_INDEXES]
         )
-    if not found["images"]:
+    if not found.get("images"):
         raise AwsError(f"{name} is not in ECR: push it, or name another training_image")
     image = found["images"][0]
-    manifest = json.loads(image["imageManifest"])
+    manifest = _manifest(image["imageManifest"], name)
     media_type = image.get("imageManifestMediaType") or manifest.get("mediaType", _MANIFESTS[0])
     return Image(image["imageId"]["imageDigest"], media_type, _platforms(manifest, where, region))
 
@@ -62,17 +70,28 @@ def image_digest(name: str, region: str) -> str:
     if "@" in name:
         return name
     try:
-        image = find_image(name, region)
+        image = find_image(name, region, seconds=SOON)
     except AwsError:
         return name  # the record is worth less, the job is not
     return f"{name}@{image.digest}" if image else name
 
 
+def _manifest(text: str, name: str) -> dict[str, Any]:
+    try:
+        manifest = json.loads(text)
+    except (ValueError, RecursionError):
+        manifest = None
+    if not isinstance(manifest, dict):
+        raise AwsError(f"the manifest that ECR has of {name} is no JSON object; push the image again")
+    return manifest
+
+
 def _platforms(manifest: dict[str, Any], where: dict[str, str], region: str) -> tuple[str, ...]:
     if "manifests" in manifest:
-        platforms = (entry.get("platform", {}) for entry in manifest["manifests"])
+        entries = [entry for entry in manifest["manifests"] or () if isinstance(entry, dict)]
+        platforms = (entry.get("platform") or {} for entry in entries)
         return tuple(f"{platform.get('os')}/{platform.get('architecture')}" for platform in platforms)
-    config = manifest.get("config", {}).get("digest")
+    config = (manifest.get("config") or {}).get("digest")
     if config is None:
         return ()
     try:
@@ -80,6 +99,7 @@ def _platforms(manifest: dict[str, Any], where: dict[str, str], region: str) -> 
             layer = client("ecr", region).get_download_url_for_layer(**where, layerDigest=config)
         with urllib.request.urlopen(layer["downloadUrl"], timeout=30) as answer:  # noqa: S310 - ECR's own https link
             content = json.load(answer)
-    except (AwsError, OSError, ValueError):
+        platform = content["os"], content["architecture"]
+    except (AwsError, HTTPException, OSError, ValueError, LookupError, TypeError):
         return ()  # not readable with these rights: the caller says that it is unknown
-    return (f"{content.get('os')}/{content.get('architecture')}",)
+    return ("/".join(map(str, platform)),)

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import datetime as dt
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from launcher.aws.session import Answer, client, explained, is_missing, is_transient
 
@@ -52,7 +50,7 @@ class LogTail:
     def __init__(self, log_group: str, job_name: str, region: str | None) -> None:
         self._group = log_group
         self._prefix = f"{job_name}/"
-        self._logs = client("logs", region)
+        self._region = region
         self._streams: dict[str, _Stream] = {}
 
     def new_lines(self) -> Iterator[LogLine]:
@@ -67,10 +65,10 @@ class LogTail:
         """Look for new streams: hosts start at different times, and a restarted host begins another one."""
         arguments: dict[str, Any] = {"logGroupName": self._group, "logStreamNamePrefix": self._prefix}
         while True:
-            page = self._call(self._logs.describe_log_streams, arguments)
+            page = self._call("describe_log_streams", arguments)
             if page is None:
                 return
-            for stream in page["logStreams"]:
+            for stream in page.get("logStreams", []):
                 self._streams.setdefault(stream["logStreamName"], _Stream(stream["logStreamName"]))
             if not page.get("nextToken"):
                 return
@@ -84,9 +82,7 @@ class LogTail:
                 "startFromHead": True,
                 "limit": PAGE,
             }
-            page = self._call(
-                self._logs.get_log_events, arguments | ({"nextToken": stream.token} if stream.token else {})
-            )
+            page = self._call("get_log_events", arguments | ({"nextToken": stream.token} if stream.token else {}))
             if page is None:
                 return
             for event in page["events"]:
@@ -98,12 +94,12 @@ class LogTail:
             if at_end:
                 return
 
-    def _call(self, operation: Callable[..., Answer], arguments: dict[str, Any]) -> Answer:
+    def _call(self, operation: str, arguments: dict[str, Any]) -> Answer:
         """Return a page, or None where there is none yet, or none now."""
         with explained("read the log"):
             try:
-                return operation(**arguments)
-            except (ClientError, BotoCoreError) as error:
+                return getattr(client("logs", self._region), operation)(**arguments)
+            except Exception as error:
                 if is_missing(error) or is_transient(error):
                     return None
                 raise

@@ -10,11 +10,10 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from launcher.aws.following import Event, follow, print_events
 from launcher.aws.log_tail import LogTail
-from launcher.aws.session import aws_command, client, explained, is_transient
+from launcher.aws.session import client, explained, is_transient
+from launcher.aws.submission import create, way_back
 from launcher.errors import JobFailedError, JobStoppedError
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
@@ -27,27 +26,25 @@ class ProcessingJob:
         self.name = name
         self.region = region
         self.arn = arn
+        self.last_seen: dict[str, Any] | None = None
+        """What SageMaker said of the job last, if it was asked."""
         self._transitions: list[dict[str, Any]] = []
 
     @classmethod
     def submit(cls, request: dict[str, Any], region: str) -> ProcessingJob:
         """Create the job; raise AwsError if SageMaker refuses the request."""
-        name = request["ProcessingJobName"]
-        with explained(f"submit {name}"):
-            created = client("sagemaker", region).create_processing_job(**request)
-        return cls(name, region, created["ProcessingJobArn"])
+        return cls(request["ProcessingJobName"], region, create("processing", request, region))
 
     def describe(self) -> dict[str, Any]:
         """Return DescribeProcessingJob's answer."""
         with explained(f"describe {self.name}"):
-            return self._describe()
+            self.last_seen = self._describe()
+        return self.last_seen
 
     @property
     def way_back(self) -> str:
-        """The command that shows the job; the launcher has none for Processing jobs."""
-        return aws_command(
-            f"sagemaker describe-processing-job --processing-job-name {self.name} --region {self.region}"
-        )
+        """The command that shows the job."""
+        return way_back("processing", self.name, self.region)
 
     def follow(
         self, *, timeout: float | None = None, poll_interval: float = 10.0, waiting: bool = False
@@ -67,7 +64,7 @@ class ProcessingJob:
     def show(self, *, timeout: float | None = None, poll_interval: float = 10.0) -> None:
         """Print statuses and log lines until the job has ended; raise JobFailedError, JobStoppedError on a bad end."""
         print_events(self.follow(timeout=timeout, poll_interval=poll_interval), several_hosts=False)
-        raise_for_status(self.describe())
+        raise_for_status(self.last_seen or self.describe())
 
     def _describe(self) -> dict[str, Any]:
         description: dict[str, Any] = client("sagemaker", self.region).describe_processing_job(
@@ -77,12 +74,12 @@ class ProcessingJob:
 
     def _look(self) -> dict[str, Any] | None:
         """Describe the job, with the history of its status, which SageMaker keeps for training jobs only."""
-        try:
-            description = self._describe()
-        except (ClientError, BotoCoreError) as error:
-            if is_transient(error):
-                return None
-            with explained(f"follow {self.name}"):
+        with explained(f"follow {self.name}"):
+            try:
+                self.last_seen = description = self._describe()
+            except Exception as error:
+                if is_transient(error):
+                    return None
                 raise
         status = description["ProcessingJobStatus"]
         if not self._transitions or self._transitions[-1]["Status"] != status:

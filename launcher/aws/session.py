@@ -1,9 +1,10 @@
-"""boto3 clients, and AWS's errors as sentences.
+"""boto3 clients, and what goes wrong between this process and AWS as sentences.
 
     with explained("submit the job"):
         client("sagemaker", "us-east-1").create_training_job(**request)
 
 Endpoints and credentials are boto3's business: AWS_ENDPOINT_URL, profiles, roles and SSO work as everywhere else.
+What may go wrong is mapped to sentences here, in one place (`as_sentence`), for every command.
 """
 
 from __future__ import annotations
@@ -13,27 +14,44 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import boto3.session
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    HTTPClientError,
+    ConnectionClosedError,
     NoCredentialsError,
     NoRegionError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+    SSLError,
 )
 from botocore.exceptions import (
     ConnectionError as ConnectionFailedError,
 )
 
-from launcher.errors import LauncherError
+from launcher.aws.answers import (
+    Answer,
+    AnswerError,
+    AwsError,
+    hold_against_the_model,
+    passes,
+    refuse_pages,
+    said,
+    without_password,
+)
+from launcher.errors import LauncherError, of_the_system
+
+__all__ = ["Answer", "AnswerError", "AwsError"]
 
 Client = Any
-Answer = Any
-"""boto3 makes its clients, and their answers, at run time."""
+"""boto3 makes its clients at run time."""
 
 TRANSIENT_CODES = frozenset(
     {
@@ -54,6 +72,23 @@ TRANSIENT_CODES = frozenset(
 
 EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
+UNKNOWN_CALLER_CODES = frozenset(
+    {
+        "AuthFailure",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "NotAuthorized",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+"""AWS does not know who asks: a wrong key, a clock that is off, a session that has been ended."""
+
 DENIED_CODES = frozenset({"403", "AccessDenied", "AccessDeniedException"})
 
 MISSING_CODES = ("404", "NoSuchBucket", "NoSuchEntity", "NoSuchKey", "NotFound", "NotFoundException")
@@ -62,17 +97,22 @@ MISSING_CODES = ("404", "NoSuchBucket", "NoSuchEntity", "NoSuchKey", "NotFound",
 PATIENCE = 60.0
 """Seconds to go on asking a busy AWS, beyond botocore's own attempts."""
 
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
 
-class AwsError(LauncherError):
-    """AWS refused or could not be reached."""
+_SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
-class ExpiredCredentialsError(AwsError):
-    """The credentials have run out; what runs in AWS goes on."""
+class CredentialsError(AwsError):
+    """There are no credentials, or AWS does not take them (any more); what runs in AWS goes on."""
 
 
 class DeniedError(AwsError):
     """The credentials are valid, and not enough."""
+
+
+class RefusedError(AwsError):
+    """AWS has read the request, and does not take it."""
 
 
 class BusyError(AwsError):
@@ -98,20 +138,14 @@ def aws_command(command: str) -> str:
     return f"aws {command}{f' --endpoint-url {only_endpoint}' if only_endpoint else ''}"
 
 
-@functools.cache
-def client(service: str, region: str | None) -> Client:
-    """Return the one client for a service and region; botocore itself tries a throttled call AWS_MAX_ATTEMPTS times."""
-    config = Config(
-        retries={"mode": "standard"},
-        connect_timeout=10,
-        read_timeout=60,
-        user_agent_extra="distilbert-trainer-launcher",
-    )
+def client(service: str, region: str | None, *, seconds: float | None = None) -> Client:
+    """Return a client for a service and region; botocore itself tries a throttled call AWS_MAX_ATTEMPTS times.
+
+    It is kept for as long as environment and configuration files stay as they are: a notebook's kernel may set
+    AWS_PROFILE after the first call. With `seconds` an answer that takes longer is given up after one attempt.
+    """
     with explained(f"reach {service}"):
-        made = boto3.client(service, region_name=region or default_region(), config=config, **_local_keys())
-    if only_endpoint is not None and made.meta.endpoint_url != only_endpoint:
-        raise AwsError(f"{service} would be asked at {made.meta.endpoint_url}, outside the local SageMaker")
-    return made
+        return _kept_client(service, region or default_region(), seconds, only_endpoint, _surroundings())
 
 
 def local_sagemaker(endpoint_url: str) -> str | None:
@@ -124,18 +158,17 @@ def local_sagemaker(endpoint_url: str) -> str | None:
     return f"{endpoint_url}/?token={token}" if token.upper().startswith("LOCAL") else None
 
 
-def _local_keys() -> dict[str, str]:
-    """Return the local SageMaker's access key: boto3 keeps the first credentials that a process finds."""
-    if only_endpoint is None:
-        return {}
-    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    return {name.lower(): os.environ[name] for name in names if name in os.environ}
-
-
 def default_region() -> str | None:
     """Return the environment's region; None leaves it to boto3, which reads the profile but not AWS_REGION."""
     names = ("LAUNCHER_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
     return next((os.environ[name] for name in names if os.environ.get(name)), None)
+
+
+def region_of_profile() -> str | None:
+    """Return the region that boto3 takes from the environment or the profile; raise AwsError for a wrong profile."""
+    with explained("read the profile"):
+        region: str | None = boto3.session.Session().region_name
+    return region
 
 
 def patiently(operation: Callable[..., Any], **arguments: object) -> Answer:
@@ -146,18 +179,26 @@ def patiently(operation: Callable[..., Any], **arguments: object) -> Answer:
         try:
             return operation(**arguments)
         except (ClientError, BotoCoreError) as error:
-            if not is_transient(error) or time.monotonic() + wait > give_up:
+            if not is_busy(error) or time.monotonic() + wait > give_up:
                 raise
         time.sleep(wait)
         wait *= 2
 
 
+def is_busy(error: Exception) -> bool:
+    """Tell whether AWS answers that it is throttling, or has an outage."""
+    if not isinstance(error, ClientError):
+        return False
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return _code(error) in TRANSIENT_CODES or status >= 500
+
+
 def is_transient(error: Exception) -> bool:
-    """Tell whether the same call may work in a while: throttled, an outage, no connection."""
-    if isinstance(error, ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return _code(error) in TRANSIENT_CODES or status >= 500
-    return isinstance(error, ConnectionFailedError | HTTPClientError)
+    """Tell whether the same call may work in a while: AWS is busy, or the way to it is cut."""
+    is_cut = isinstance(
+        error, ConnectionFailedError | ConnectionClosedError | ReadTimeoutError | ResponseStreamingError
+    )
+    return is_busy(error) or (is_cut and not isinstance(error, SSLError)) or isinstance(error, AnswerError)
 
 
 def is_missing(error: Exception) -> bool:
@@ -172,34 +213,111 @@ def is_missing(error: Exception) -> bool:
 
 @contextmanager
 def explained(doing: str) -> Iterator[None]:
-    """Turn botocore's exceptions into AwsError: what was being done, what AWS says, what to do."""
+    """Turn what boto3 and the system raise into AwsError: what was being done, what went wrong, what to do."""
     try:
         yield
-    except NoCredentialsError:
-        raise AwsError(f"cannot {doing}: there are no AWS credentials; log in, or set AWS_PROFILE") from None
-    except NoRegionError:
-        raise AwsError(f"cannot {doing}: no region is set; add --region, or set AWS_REGION") from None
-    except ClientError as error:
-        raise _translated(error, doing) from None
-    except BotoCoreError as error:
-        raise AwsError(f"cannot {doing}: {error}") from None
+    except LauncherError:
+        raise
+    except Exception as error:
+        known = as_sentence(error, doing)
+        if known is None:
+            raise
+        raise known from None
 
 
-def _translated(error: ClientError, doing: str) -> AwsError:
+def as_sentence(error: Exception, doing: str) -> AwsError | None:
+    """Return an exception of boto3, or of the system below it, as an AwsError; None for a defect of our own."""
+    kind, why = AwsError, ""
+    if isinstance(error, ClientError):
+        return _of_an_answer(error, f"cannot {doing}:")
+    if isinstance(error, NoCredentialsError):
+        kind, why = CredentialsError, "there are no AWS credentials; log in, or set AWS_PROFILE"
+    elif isinstance(error, NoRegionError):
+        why = "no region is set; add --region, or set AWS_REGION"
+    elif passes(error, "botocore.credentials", "botocore.tokens"):
+        kind, why = CredentialsError, f"the credentials cannot be loaded: {said(error)}{_settings()}"
+    elif isinstance(error, OSError) and not passes(error, "botocore"):
+        why = of_the_system(error)
+    elif isinstance(error, BotoCoreError | Boto3Error) or passes(error, "boto3", "botocore", "s3transfer", "urllib3"):
+        why = said(error) + _settings()
+    return kind(f"cannot {doing}: {why}") if why else None
+
+
+def _of_an_answer(error: ClientError, cannot: str) -> AwsError:
     code, message = _code(error), error.response.get("Error", {}).get("Message", "")
+    at = _at(getattr(error, "endpoint", ""))
     if is_missing(error):
-        return NotFoundError(f"cannot {doing}: AWS does not know it: {message}")
-    if is_transient(error):
-        return BusyError(f"cannot {doing}: AWS is busy ({code}) and stayed so; try again in a minute")
+        return NotFoundError(f"{cannot} AWS does not know it: {message}{at}")
+    if is_busy(error):
+        return BusyError(f"{cannot} AWS is busy ({code}){at} and stayed so; try again in a minute")
     if code in EXPIRED_CODES:
-        return ExpiredCredentialsError(f"cannot {doing}: the AWS credentials have expired; log in again and repeat")
+        return CredentialsError(f"{cannot} the AWS credentials have expired; log in again")
+    if code in UNKNOWN_CALLER_CODES:
+        return CredentialsError(
+            f"{cannot} AWS does not take the credentials ({code}): {message}{at}; log in again, check the clock"
+        )
     if code in DENIED_CODES:
-        return DeniedError(f"cannot {doing}: AWS denies it: {message}")
+        return DeniedError(f"{cannot} AWS denies it: {message}{at}")
     advice = {
         "ResourceInUse": "; choose another with --job-name",
         "ResourceLimitExceeded": "; ask AWS for a higher quota, or choose another compute.instance_type",
     }
-    return AwsError(f"cannot {doing}: {code}: {message}{advice.get(code, '')}")
+    return RefusedError(f"{cannot} {code}: {message}{advice.get(code, '')}{at}")
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_client(
+    service: str, region: str | None, seconds: float | None, endpoint: str | None, _surroundings: object
+) -> Client:
+    config = Config(
+        retries={"mode": "standard", **({"total_max_attempts": 1} if seconds else {})},
+        connect_timeout=min(CONNECT_SECONDS, seconds or CONNECT_SECONDS),
+        read_timeout=seconds or READ_SECONDS,
+        user_agent_extra="distilbert-trainer-launcher",
+    )
+    session = boto3.session.Session()
+    session.events.register("creating-client-class", hold_against_the_model)
+    session.events.register("after-call", refuse_pages)
+    made = session.client(service, region_name=region, config=config)
+    if endpoint is not None and made.meta.endpoint_url != endpoint:
+        raise AwsError(f"{service} would be asked at {made.meta.endpoint_url}, outside the local SageMaker")
+    return made
+
+
+def _surroundings() -> tuple[object, ...]:
+    """Return what decides where a client's requests go and who signs them."""
+    names = ("HOME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+    variables = sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_") or name in names)
+    files = (
+        os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
+        os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+    )
+    return (*variables, *(_changed(Path(os.path.expanduser(file))) for file in files))  # noqa: PTH111 - no home is no error
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
+
+
+def _settings() -> str:
+    """Return the environment's settings of AWS, which may be what is wrong; nothing that could be secret."""
+    given = [
+        f"{name}={without_password(value)}"
+        for name, value in sorted(os.environ.items())
+        if (name.startswith("AWS_") and not any(word in name for word in _SECRETS))
+        or name == "AWS_WEB_IDENTITY_TOKEN_FILE"
+    ]
+    return f" (set are {', '.join(given)})" if given else ""
+
+
+def _at(endpoint: str) -> str:
+    """Return an endpoint that is not AWS's own, to be named: it may be the wrong one."""
+    host = urlsplit(endpoint).hostname or ""
+    is_own = host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+    return "" if is_own or not host else f" (at {without_password(endpoint)})"
 
 
 def _code(error: ClientError) -> str:

@@ -11,12 +11,11 @@ status, its links and its metrics.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from launcher import records
 from launcher.aws import console, lineage, metrics
@@ -28,6 +27,7 @@ from launcher.aws.notebook import Table, job_html
 from launcher.aws.session import (
     AwsError,
     NotFoundError,
+    RefusedError,
     client,
     explained,
     is_transient,
@@ -35,12 +35,15 @@ from launcher.aws.session import (
     own_command,
     patiently,
 )
+from launcher.aws.submission import create, way_back
 from launcher.aws.summary import summary
-from launcher.errors import JobFailedError, JobStoppedError
+from launcher.errors import JobFailedError, JobStoppedError, LauncherError, UsageError
 from launcher.local.state import job_key
 from launcher.request.fields import host_count
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+
+_ARN = re.compile(r"arn:[\w-]+:sagemaker:(?P<region>[a-z0-9-]+):\d{12}:training-job/(?P<name>[A-Za-z0-9-]{1,63})")
 
 
 class TrainingJob:
@@ -50,11 +53,13 @@ class TrainingJob:
         self.name = name
         self.region = region
         self._arn = arn
-        self._status: str | None = None
-        """As last seen: a repr asks nobody."""
+        self.last_seen: dict[str, Any] | None = None
+        """What SageMaker said of the job last, if it was asked."""
+        self._request: dict[str, Any] | None = None
+        """What it was submitted with, if this object did."""
 
     def __repr__(self) -> str:
-        seen = f", status={self._status!r}" if self._status else ""
+        seen = f", status={self.last_seen['TrainingJobStatus']!r}" if self.last_seen else ""
         return f"TrainingJob({self.name!r}, region={self.region!r}{seen})"
 
     def _repr_html_(self) -> str:
@@ -68,17 +73,25 @@ class TrainingJob:
 
     @classmethod
     def submit(cls, request: dict[str, Any], region: str) -> TrainingJob:
-        """Create the job and keep a record of it; raise AwsError if SageMaker refuses the request."""
-        name = request["TrainingJobName"]
+        """Create the job and keep a record of it; raise AwsError if SageMaker refuses the request.
+
+        From here on it runs and costs: nothing else is waited for. `record_image` adds the image's digest.
+        """
         try:
-            arn = _create(request, region)
-        except AwsError as error:
-            raise AwsError(f"{error}{_way_without(str(error))}") from None
-        image = image_digest(request["AlgorithmSpecification"]["TrainingImage"], region)
-        # Without a record, say on a read-only disk, `latest` asks SageMaker; the job runs all the same.
-        with suppress(OSError):
-            records.write_record(request, region, arn, image)
-        return cls(name, region, arn)
+            arn = create("training", request, region)
+        except RefusedError as error:
+            raise RefusedError(f"{error}{_way_without(str(error))}") from None
+        # Without a record, say on a full disk, `latest` asks SageMaker; the job runs all the same.
+        with suppress(OSError, LauncherError):
+            records.write_record(request, region, arn)
+        job = cls(request["TrainingJobName"], region, arn)
+        job._request = request
+        return job
+
+    def record_image(self, image: str) -> None:
+        """Put the image's digest into the job's record, as far as ECR tells it soon and the disk takes it."""
+        with suppress(OSError, LauncherError):
+            records.add_image(self.name, image_digest(image, self.region))
 
     @classmethod
     def attach(cls, job: str = "latest", region: str | None = None) -> TrainingJob:
@@ -105,7 +118,7 @@ class TrainingJob:
             description: dict[str, Any] = patiently(
                 client("sagemaker", self.region).describe_training_job, TrainingJobName=self.name
             )
-        self._status = description["TrainingJobStatus"]
+        self.last_seen = description
         return description
 
     def links(self) -> dict[str, str]:
@@ -113,7 +126,7 @@ class TrainingJob:
         server = local_sagemaker(client("sagemaker", self.region).meta.endpoint_url)
         if server is not None:
             return {"page": f"{server}#training/{job_key(self.name, self.region)}"}
-        return console.links(self.describe(), self.region)
+        return console.links(self.last_seen or self._request or self.describe(), self.region)
 
     def follow(
         self,
@@ -129,10 +142,8 @@ class TrainingJob:
         after `timeout` seconds; the job goes on.
         """
         tail = LogTail(LOG_GROUP, self.name, self.region) if logs else None
-        way_back = own_command(f"attach {self.name}")
-        return follow(
-            self.name, way_back, self._look, tail, timeout=timeout, poll_interval=poll_interval, waiting=waiting
-        )
+        back = way_back("training", self.name, self.region)
+        return follow(self.name, back, self._look, tail, timeout=timeout, poll_interval=poll_interval, waiting=waiting)
 
     def show(self, *, logs: bool = True, timeout: float | None = None, poll_interval: float = 10.0) -> TrainingJob:
         """Print phases, log and verdicts until the job has ended, and return the job, for the notebook to show.
@@ -142,14 +153,14 @@ class TrainingJob:
         """
         several_hosts = host_count(self.describe()["ResourceConfig"]) > 1
         print_events(self.follow(logs=logs, timeout=timeout, poll_interval=poll_interval), several_hosts=several_hosts)
-        raise_for_status(self.describe())
+        raise_for_status(self.last_seen or self.describe())
         return self
 
     def wait(self, *, timeout: float | None = None, poll_interval: float = 10.0) -> dict[str, Any]:
         """Wait until the job has ended and return its description; raise JobFailedError or JobStoppedError."""
         for _ in self.follow(logs=False, timeout=timeout, poll_interval=poll_interval):
             pass
-        description = self.describe()
+        description = self.last_seen or self.describe()
         raise_for_status(description)
         return description
 
@@ -187,30 +198,18 @@ class TrainingJob:
             client("sagemaker", self.region).stop_training_job(TrainingJobName=self.name)
 
     def _look(self) -> dict[str, Any] | None:
-        """Describe the job; None if AWS is busy now."""
-        try:
-            description: dict[str, Any] = client("sagemaker", self.region).describe_training_job(
-                TrainingJobName=self.name
-            )
-        except (ClientError, BotoCoreError) as error:
-            if is_transient(error):
-                return None
-            with explained(f"follow {self.name}"):
+        """Describe the job; None if AWS is busy now, or the way to it is cut."""
+        with explained(f"follow {self.name}"):
+            try:
+                description: dict[str, Any] = client("sagemaker", self.region).describe_training_job(
+                    TrainingJobName=self.name
+                )
+            except Exception as error:
+                if is_transient(error):
+                    return None
                 raise
+        self.last_seen = description
         return description
-
-
-def _create(request: dict[str, Any], region: str) -> str:
-    """Create the job and return its ARN, also where the answer to the first attempt got lost on the way."""
-    name, sagemaker = request["TrainingJobName"], client("sagemaker", region)
-    with explained(f"submit {name}"):
-        try:
-            return str(sagemaker.create_training_job(**request)["TrainingJobArn"])
-        except ClientError as error:
-            was_repeated = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
-            if error.response["Error"]["Code"] != "ResourceInUse" or not was_repeated:
-                raise
-            return str(sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobArn"])
 
 
 def _way_without(refusal: str) -> str:
@@ -264,7 +263,10 @@ def list_jobs(
 def find(job: str, region: str | None) -> tuple[str, str]:
     """Return name and region for a name, an ARN or `latest`; raise AwsError where there is none."""
     if job.startswith("arn:"):
-        return job.rpartition("/")[2], job.split(":")[3]
+        match = _ARN.fullmatch(job)
+        if match is None:
+            raise UsageError(f"{job} is no training job's ARN: arn:aws:sagemaker:REGION:ACCOUNT:training-job/NAME")
+        return match["name"], match["region"]
     record = records.latest_record(region) if job == "latest" else records.find_record(job)
     if record is not None and region in (None, record.region):
         return record.job_name, record.region

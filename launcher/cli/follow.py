@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import click
 
-from launcher.aws.following import Event, Phase, RuleVerdict, Waiting, as_line
+from launcher import records
+from launcher.aws.following import Event, Remark, RuleVerdict, Waiting, as_line
 from launcher.aws.log_tail import LogLine
 from launcher.aws.metrics import rule_statuses
 from launcher.aws.processing_job import ProcessingJob
@@ -16,7 +18,7 @@ from launcher.aws.processing_job import raise_for_status as raise_for_processing
 from launcher.aws.session import own_command
 from launcher.aws.summary import summary
 from launcher.aws.training_job import TrainingJob, raise_for_status
-from launcher.errors import ExitCode, JobFailedError
+from launcher.errors import ExitCode, JobFailedError, LauncherError
 from launcher.local.client import running_local
 from launcher.request.fields import host_count
 from launcher.terminal import Terminal
@@ -26,67 +28,93 @@ LAST_LINES = 10
 
 
 @contextmanager
-def detaching(name: str, terminal: Terminal, next_commands: Sequence[str]) -> Iterator[None]:
-    """Let Ctrl-C leave the job alone: say that it goes on, and how to come back."""
+def detaching(name: str, terminal: Terminal, next_commands: Sequence[str], *, sent: bool = True) -> Iterator[None]:
+    """Let Ctrl-C leave the job alone: say that it goes on, or may (not `sent` yet), and how to come back."""
     try:
         yield
     except KeyboardInterrupt:
         where = "the local SageMaker" if running_local() else "SageMaker"
-        terminal.say(f"\ndetached: {name} goes on in {where}")
+        goes_on = f"{name} goes on in {where}" if sent else f"{name} may have reached {where}, and goes on then"
+        terminal.say(f"\ndetached: {goes_on}")
         _say_next(next_commands, terminal)
         raise click.exceptions.Exit(ExitCode.DETACHED) from None
 
 
-def announce(job: TrainingJob, terminal: Terminal) -> None:
-    """Say what was submitted, and where the console, or the local SageMaker's page, shows it."""
-    terminal.say(f"submitted {job.name}")
-    with detaching(job.name, terminal, _ways_back(job)):
-        for page, address in job.links().items():
-            terminal.say(f"  {page:12} {address}")
+def submit(request: dict[str, Any], region: str, terminal: Terminal) -> TrainingJob:
+    """Submit a job, and say at once its name, its ARN and where the console, or the local page, shows it."""
+    name = request["TrainingJobName"]
+    why = records.why_unwritable()
+    if why is not None:
+        terminal.say(f"no record of {name} will be kept here: {why}", colour="yellow")
+    with detaching(name, terminal, _ways_back(name), sent=False):
+        job = TrainingJob.submit(request, region=region)
+    with detaching(name, terminal, _ways_back(name)):
+        terminal.say(f"submitted {name}")
+        terminal.say(f"  {'arn':12} {job.arn}")
+        with suppress(LauncherError):  # the job runs, linked or not
+            for page, address in job.links().items():
+                terminal.say(f"  {page:12} {address}")
+        job.record_image(request["AlgorithmSpecification"]["TrainingImage"])
+    return job
 
 
 def follow(job: TrainingJob, terminal: Terminal, *, logs: bool, timeout: float | None, poll_interval: float) -> None:
     """Show a training job until it ends, then what became of it; raise JobFailedError, JobStoppedError on a bad end."""
-    with detaching(job.name, terminal, _ways_back(job)):
-        events = job.follow(logs=logs, timeout=timeout, poll_interval=poll_interval, waiting=True)
-        last = _show(events, terminal, hosts=host_count(job.describe()["ResourceConfig"]))
-    description = job.describe()
-    terminal.record(summary(description, job.region))
+    with detaching(job.name, terminal, _ways_back(job.name)):
+        last = _show(job, job.follow(logs=logs, timeout=timeout, poll_interval=poll_interval, waiting=True), terminal)
+    description = job.last_seen or job.describe()
+    _record(summary(description, job.region), terminal)
     try:
         raise_for_status(description)
     except JobFailedError:
         terminal.say("last log lines:")
-        for line in last if logs else deque(job.logs(), LAST_LINES):
+        for line in last or _last_lines(job, terminal):
             terminal.say(f"  {line}")
         _say_next([own_command(f"logs {job.name}")], terminal)
         raise
     rules = ["rules"] if rule_statuses(description) else []
-    _say_next(_commands(job, "download", "metrics", *rules, "lineage"), terminal)
+    _say_next(_commands(job.name, "download", "metrics", *rules, "lineage"), terminal)
 
 
 def follow_processing(job: ProcessingJob, terminal: Terminal, *, timeout: float | None, poll_interval: float) -> None:
     """Show a Processing job until it ends; raise JobFailedError, JobStoppedError on a bad end."""
-    terminal.say(f"submitted {job.name}")
     with detaching(job.name, terminal, [job.way_back]):
-        _show(job.follow(timeout=timeout, poll_interval=poll_interval, waiting=True), terminal, hosts=1)
-    description = job.describe()
-    outputs = description["ProcessingOutputConfig"]["Outputs"]
-    terminal.record(
+        _show(job, job.follow(timeout=timeout, poll_interval=poll_interval, waiting=True), terminal)
+    description = job.last_seen or job.describe()
+    outputs = description.get("ProcessingOutputConfig", {}).get("Outputs", [])
+    _record(
         {
             "job": job.name,
             "status": description["ProcessingJobStatus"],
-            "channels": outputs[0]["S3Output"]["S3Uri"],
-        }
+            "channels": next((output["S3Output"]["S3Uri"] for output in outputs if "S3Output" in output), None),
+        },
+        terminal,
     )
     raise_for_processing(description)
 
 
-def _ways_back(job: TrainingJob) -> list[str]:
-    return _commands(job, "attach", "status", "stop")
+def _record(fields: dict[str, Any], terminal: Terminal) -> None:
+    """Write what became of a job; where that cannot be written, the job's own end still decides the exit code."""
+    try:
+        terminal.record(fields)
+    except LauncherError as error:
+        terminal.error(error)
 
 
-def _commands(job: TrainingJob, *names: str) -> list[str]:
-    return [own_command(f"{name} {job.name}") for name in names]
+def _last_lines(job: TrainingJob, terminal: Terminal) -> Iterable[LogLine]:
+    try:
+        return deque(job.logs(), LAST_LINES)
+    except LauncherError as error:
+        terminal.say(f"  {error}")
+        return ()
+
+
+def _ways_back(name: str) -> list[str]:
+    return _commands(name, "attach", "status", "stop")
+
+
+def _commands(job: str, *names: str) -> list[str]:
+    return [own_command(f"{name} {job}") for name in names]
 
 
 def _say_next(commands: Sequence[str], terminal: Terminal) -> None:
@@ -94,7 +122,7 @@ def _say_next(commands: Sequence[str], terminal: Terminal) -> None:
         terminal.say(f"next: {command}")
 
 
-def _show(events: Iterable[Event], terminal: Terminal, hosts: int) -> deque[LogLine]:
+def _show(job: TrainingJob | ProcessingJob, events: Iterable[Event], terminal: Terminal) -> deque[LogLine]:
     last: deque[LogLine] = deque(maxlen=LAST_LINES)
     for event in events:
         if isinstance(event, Waiting):
@@ -102,13 +130,14 @@ def _show(events: Iterable[Event], terminal: Terminal, hosts: int) -> deque[LogL
             continue
         if isinstance(event, LogLine):
             last.append(event)
-        terminal.say(_line(event, several_hosts=hosts > 1))
+        _tell(event, terminal, several_hosts=host_count((job.last_seen or {}).get("ResourceConfig", {})) > 1)
     return last
 
 
-def _line(event: Phase | LogLine | RuleVerdict, *, several_hosts: bool) -> str:
+def _tell(event: Event, terminal: Terminal, *, several_hosts: bool) -> None:
     line = as_line(event, several_hosts=several_hosts)
     if isinstance(event, LogLine):
-        return line
-    found = isinstance(event, RuleVerdict) and event.status == "IssuesFound"
-    return click.style(line, fg="yellow" if found else None, bold=True)
+        terminal.say(line)
+        return
+    is_bad = isinstance(event, Remark) or (isinstance(event, RuleVerdict) and event.status == "IssuesFound")
+    terminal.say(line, colour="yellow" if is_bad else None, bold=True)

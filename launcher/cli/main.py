@@ -13,13 +13,13 @@ modules that they import.
 
 from __future__ import annotations
 
-import os
+import io
 import sys
 
 import click
 
 from launcher.cli import explain, local, submit, watch
-from launcher.errors import ExitCode, LauncherError
+from launcher.errors import ExitCode, LauncherError, of_the_system
 from launcher.terminal import Terminal
 
 EPILOG = """\b
@@ -64,19 +64,41 @@ def run() -> None:
 def main(arguments: list[str]) -> int:
     """Run one command line and return the exit code."""
     terminal = Terminal()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has not the character
     try:
         # click returns the code of its own Exit, and what the command returns otherwise: None.
         return launcher.main(arguments, prog_name="launcher", standalone_mode=False) or ExitCode.COMPLETED
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except LauncherError as error:
-        terminal.error(error)
+        terminal.say(_usage(error))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         terminal.say("interrupted")
         return ExitCode.DETACHED
-    except BrokenPipeError:
-        # The reader has left, say `head`; Python would complain once more when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.ERROR
+    except Exception as error:
+        known = _known(error)
+        if known is None:
+            raise
+        terminal.error(known)
+        return known.exit_code
+
+
+def _known(error: Exception) -> LauncherError | None:
+    """Return what users, networks and disks do as an error of ours; None for a defect, which is shown in full."""
+    if isinstance(error, LauncherError):
+        return error
+    if isinstance(error, OSError):
+        return LauncherError(of_the_system(error))
+    if "botocore" not in sys.modules:
+        return None
+    from launcher.aws.session import as_sentence
+
+    return as_sentence(error, "go on")
+
+
+def _usage(error: click.ClickException) -> str:
+    """Return what click would write itself; it knows no terminal that lacks a character, or a colour."""
+    text = io.StringIO()
+    error.show(text)
+    return text.getvalue().rstrip("\n")

@@ -80,15 +80,13 @@ def train(  # noqa: PLR0913 - one an option
     if dry_run:
         terminal.document(request)
         return
-    from launcher.aws.training_job import TrainingJob
-    from launcher.cli.follow import announce, follow
+    from launcher.cli.follow import follow, submit
 
     if interrupt_after is not None:
         from launcher.local.rehearsal import interrupt_later
 
         interrupt_later(request, interrupt_after)
-    training_job = TrainingJob.submit(request, region=job.region)
-    announce(training_job, terminal)
+    training_job = submit(request, job.region, terminal)
     if wait:
         follow(training_job, terminal, logs=logs, timeout=timeout, poll_interval=poll_interval)
     else:
@@ -122,9 +120,12 @@ def process(
         terminal.document(request)
         return
     from launcher.aws.processing_job import ProcessingJob
-    from launcher.cli.follow import follow_processing
+    from launcher.cli.follow import detaching, follow_processing
 
-    processing_job = ProcessingJob.submit(request, region=job.region)
+    way_back = ProcessingJob(request["ProcessingJobName"], job.region, "").way_back
+    with detaching(request["ProcessingJobName"], terminal, [way_back], sent=False):
+        processing_job = ProcessingJob.submit(request, region=job.region)
+    terminal.say(f"submitted {processing_job.name}\n  {'arn':12} {processing_job.arn}")
     if wait:
         follow_processing(processing_job, terminal, timeout=timeout, poll_interval=poll_interval)
     else:

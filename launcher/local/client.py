@@ -141,7 +141,6 @@ def using_local(state: State, *, start: bool = True) -> Iterator[Server | None]:
     before = dict(os.environ)
     os.environ.clear()
     os.environ.update(local_environment(before, used))
-    session.client.cache_clear()
     session.only_endpoint = used.address
     records.kept_in = state.folder / "records"
     _used.append(server)
@@ -151,7 +150,6 @@ def using_local(state: State, *, start: bool = True) -> Iterator[Server | None]:
         _used.pop()
         session.only_endpoint = None
         records.kept_in = None
-        session.client.cache_clear()
         os.environ.clear()
         os.environ.update(before)
 

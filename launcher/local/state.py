@@ -22,6 +22,7 @@ from pathlib import Path
 
 from launcher.errors import LauncherError
 from launcher.local.files import write
+from launcher.records import state_home
 
 ACCOUNT = "123456789012"
 """moto's; every role, bucket and ARN of the local SageMaker is of this account."""
@@ -82,8 +83,7 @@ def default_folder() -> Path:
     named = os.environ.get("LOCAL_SAGEMAKER_STATE")
     if named:
         return Path(named)
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "distilbert-launcher" / "local"
+    return state_home() / "distilbert-launcher" / "local"
 
 
 class State:

@@ -188,6 +188,7 @@ def test_a_job_that_is_not_there_says_where_to_look(capsys: pytest.CaptureFixtur
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("aws")
 def test_jobs_are_listed_newest_first_over_several_pages(job_file: str, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(12):
         assert train(job_file, f"page-{number}", "--no-wait") == 0

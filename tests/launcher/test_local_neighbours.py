@@ -24,9 +24,7 @@ def _server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             "AWS_MAX_ATTEMPTS": "1",
         }.items():
             monkeypatch.setenv(name, value)
-        client.cache_clear()
         yield
-        client.cache_clear()
 
 
 def test_check_passes_for_a_job_that_has_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
