@@ -70,6 +70,7 @@ class ProcessingJob:
         description: dict[str, Any] = client("sagemaker", self.region).describe_processing_job(
             ProcessingJobName=self.name
         )
+        assert description["ProcessingJobStatus"]  # or AnswerError
         return description
 
     def _look(self) -> dict[str, Any] | None:

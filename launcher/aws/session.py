@@ -231,7 +231,7 @@ def as_sentence(error: Exception, doing: str) -> AwsError | None:
     if isinstance(error, ClientError):
         return _of_an_answer(error, f"cannot {doing}:")
     if isinstance(error, NoCredentialsError):
-        kind, why = CredentialsError, "there are no AWS credentials; log in, or set AWS_PROFILE"
+        kind, why = CredentialsError, f"there are no AWS credentials; log in, or set AWS_PROFILE{_settings()}"
     elif isinstance(error, NoRegionError):
         why = "no region is set; add --region, or set AWS_REGION"
     elif passes(error, "botocore.credentials", "botocore.tokens"):

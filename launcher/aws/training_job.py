@@ -118,8 +118,7 @@ class TrainingJob:
             description: dict[str, Any] = patiently(
                 client("sagemaker", self.region).describe_training_job, TrainingJobName=self.name
             )
-        self.last_seen = description
-        return description
+        return self._seen(description)
 
     def links(self) -> dict[str, str]:
         """Return the pages that show the job: AWS's console, or the local SageMaker's own."""
@@ -197,19 +196,21 @@ class TrainingJob:
         with explained(f"stop {self.name}"):
             client("sagemaker", self.region).stop_training_job(TrainingJobName=self.name)
 
+    def _seen(self, description: dict[str, Any]) -> dict[str, Any]:
+        """Keep a description; raise AnswerError for one that does not even say what has become of the job."""
+        assert description["TrainingJobStatus"]
+        self.last_seen = description
+        return description
+
     def _look(self) -> dict[str, Any] | None:
         """Describe the job; None if AWS is busy now, or the way to it is cut."""
         with explained(f"follow {self.name}"):
             try:
-                description: dict[str, Any] = client("sagemaker", self.region).describe_training_job(
-                    TrainingJobName=self.name
-                )
+                return self._seen(client("sagemaker", self.region).describe_training_job(TrainingJobName=self.name))
             except Exception as error:
                 if is_transient(error):
                     return None
                 raise
-        self.last_seen = description
-        return description
 
 
 def _way_without(refusal: str) -> str:

@@ -1,0 +1,412 @@
+"""Every command against a stand-in that answers wrongly, slowly or not at all: a sentence that names the endpoint.
+
+A proxy's login page, another service on the port, a stream that is cut: no traceback, an exit code of ours, and, where
+a job may have been submitted, the way to it.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from job_files import write
+
+from launcher import records
+from launcher.aws import session
+from launcher.cli.main import main
+
+COMMANDS = {
+    "check": ["check", "--file", "job.toml"],
+    "train": ["train", "--file", "job.toml", "--job-name", "x"],
+    "process": ["process", "--file", "job.toml", "--job-name", "x"],
+    "train --resume-from": ["train", "--file", "job.toml", "--resume-from", "elsewhere"],
+    "list": ["list"],
+    "status": ["status", "x"],
+    "latest": ["status"],
+    "attach": ["attach", "x"],
+    "logs": ["logs", "x"],
+    "metrics": ["metrics", "x"],
+    "metrics --series": ["metrics", "x", "--series"],
+    "rules": ["rules", "x"],
+    "experiment": ["experiment", "x"],
+    "lineage": ["lineage", "x"],
+    "download": ["download", "x"],
+    "diff": ["diff", "x", "y"],
+    "stop": ["stop", "x"],
+}
+
+SOON = 0.15
+"""Seconds after which the tests' clients give a connection up, instead of a minute."""
+
+HTML = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>"
+
+Answer = Callable[["Handler"], None]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """One request; what it is answered is the server's `answer`."""
+
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_POST(self) -> None:
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2] or self.path
+        self.server.asked.append(self.operation)
+        self.server.answer(self)
+
+    do_GET = do_PUT = do_HEAD = do_POST  # noqa: N815 - the base class's names
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def send(
+        self, status: int, body: bytes, kind: str = "application/x-amz-json-1.1", length: int | None = None
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def redirect(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", "http://127.0.0.1:9/login")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.close()
+
+    def cut(self) -> None:
+        self.send(200, b'{"TrainingJobName": "x', length=5000)
+        self.close()
+
+    def close(self) -> None:
+        self.close_connection = True
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def sends(status: int, body: bytes, kind: str = "application/x-amz-json-1.1") -> Answer:
+    return lambda handler: handler.send(status, body, kind)
+
+
+ANSWERS: dict[str, Answer] = {
+    "a proxy's page": sends(200, HTML, "text/html"),
+    "a proxy that wants a password": sends(407, HTML, "text/html"),
+    "a gateway's error": sends(502, HTML, "text/html"),
+    "a redirect": Handler.redirect,
+    "nothing": sends(200, b""),
+    "no fields": sends(200, b"{}"),
+    "null": sends(200, b"null"),
+    "a list": sends(200, b"[1, 2]"),
+    "no JSON": sends(200, b"\x00\xff\x1b]0;title\x07"),
+    "half of JSON": sends(200, b'{"TrainingJobName": "x"'),
+    "deep JSON": sends(200, b'{"a":' * 50_000),
+    "fields of other kinds": sends(
+        200,
+        json.dumps(
+            {
+                "TrainingJobName": ["x"],
+                "TrainingJobStatus": {"a": 1},
+                "TrainingJobArn": 5,
+                "ProcessingJobArn": 5,
+                "TrainingJobSummaries": "none",
+                "CreationTime": "yesterday",
+                "ResourceConfig": [],
+                "SecondaryStatusTransitions": 3,
+            }
+        ).encode(),
+    ),
+    "an error without a code": sends(400, b"{}"),
+    "an error that is no JSON": sends(400, b"no"),
+    "a connection that is cut": Handler.cut,
+    "a connection that is reset": Handler.reset,
+    "a connection that is closed": Handler.close,
+    "no answer": lambda _: time.sleep(2 * SOON),
+}
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Answers every request alike."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answer: Answer = ANSWERS["nothing"]
+        self.asked: list[str] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, *_: object) -> None:
+        """A client that has left is what some of the tests are about."""
+
+
+@pytest.fixture(scope="module")
+def _server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def server(_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    environment = {"ENDPOINT_URL": _server.address, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}
+    for name, value in {**environment, "REGION": "us-east-1", "MAX_ATTEMPTS": "1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setattr(session, "READ_SECONDS", SOON)
+    monkeypatch.setattr(session, "CONNECT_SECONDS", SOON)
+    monkeypatch.setattr(session, "PATIENCE", 0.0)
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "job.toml", {"processing.s3_input": '"s3://{bucket}/reviews/"'})
+    _server.asked = []
+    return _server
+
+
+def run(capsys: pytest.CaptureFixture[str], command: list[str]) -> tuple[int, str]:
+    code = main(command)
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err, printed
+    return code, printed.out + printed.err
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_wrong_answer_is_a_sentence_that_names_the_endpoint(
+    server: Server, capsys: pytest.CaptureFixture[str], command: str, answer: str
+) -> None:
+    server.answer = ANSWERS[answer]
+    code, said = run(capsys, COMMANDS[command])
+    # What AWS is too busy to say is unknown to `check`, and no finding.
+    assert code == (1 if command != "check" else 0 if answer == "a gateway's error" else 2)
+    assert server.address in said
+    assert not list(records.folder().glob("*.json"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:9", "localhost:4566", "https://127.0.0.1:{port}", "http://[::1"]
+)
+def test_an_endpoint_that_is_none_is_named(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, endpoint: str
+) -> None:
+    server.answer = ANSWERS["nothing"]
+    address = endpoint.format(port=server.server_port)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    code, said = run(capsys, COMMANDS[command])
+    assert code == (2 if command == "check" else 1)
+    assert address in said
+    assert "may run" not in said  # nobody has been reached
+
+
+MAY_RUN = ("a gateway's error", "a proxy's page", "no fields", "no answer", "a connection that is reset")
+
+
+@pytest.mark.parametrize("answer", MAY_RUN)
+@pytest.mark.parametrize("command", ["train", "process"])
+def test_a_submission_whose_answer_is_lost_says_how_to_find_out(
+    server: Server, capsys: pytest.CaptureFixture[str], command: str, answer: str
+) -> None:
+    server.answer = ANSWERS[answer]
+    _, said = run(capsys, COMMANDS[command])
+    way = {"train": "launcher attach x", "process": "aws sagemaker describe-processing-job --processing-job-name x"}
+    assert "it may run all the same: before you submit it again, look with " + way[command] in said
+
+
+@dataclass
+class Job:
+    """SageMaker with one job, which goes wrong after some looks at it."""
+
+    wrong: dict[str, Answer]
+    """Operation -> what it answers instead, from the second look at the job on."""
+    status: str = "Completed"
+    looks: int = 0
+    log: list[str] = field(default_factory=list)
+
+    def __call__(self, handler: Handler) -> None:
+        operation = handler.operation
+        self.looks += operation == "DescribeTrainingJob"
+        if operation in self.wrong and (self.looks > 1 or operation != "DescribeTrainingJob"):
+            self.wrong[operation](handler)
+        else:
+            is_read = b"nextToken" in handler.body
+            handler.send(200, json.dumps(self._answer(operation, [] if is_read else self.log)).encode())
+
+    def _answer(self, operation: str, log: list[str]) -> dict[str, Any]:
+        arn = "arn:aws:sagemaker:us-east-1:123456789012:training-job/x"
+        status = self.status if self.looks > 2 else "InProgress"
+        events = [{"timestamp": 1_700_000_000_000, "message": text} for text in log]
+        answers: dict[str, dict[str, Any]] = {
+            "CreateTrainingJob": {"TrainingJobArn": arn},
+            "DescribeTrainingJob": {
+                "TrainingJobName": "x",
+                "TrainingJobArn": arn,
+                "TrainingJobStatus": status,
+                "SecondaryStatus": status,
+                "ResourceConfig": {"InstanceType": "ml.c7i.2xlarge", "InstanceCount": 1},
+                "OutputDataConfig": {"S3OutputPath": "s3://bucket/jobs/"},
+                "CreationTime": 1_700_000_000,
+                **({"FailureReason": "it failed"} if status == "Failed" else {}),
+            },
+            "DescribeLogStreams": {"logStreams": [{"logStreamName": "x/algo-1-1"}]},
+            "GetLogEvents": {"events": events, "nextForwardToken": "f/1"},
+            "BatchGetImage": {},
+        }
+        return answers[operation]
+
+
+def denies(code: str) -> Answer:
+    return sends(400, json.dumps({"__type": code, "message": "no"}).encode())
+
+
+TRAIN = ["train", "--file", "job.toml", "--job-name", "x", "--poll-interval", "0.05"]
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException"])
+def test_credentials_that_end_while_a_job_runs_lead_back_to_it_and_to_no_second_one(
+    server: Server, capsys: pytest.CaptureFixture[str], code: str
+) -> None:
+    server.answer = Job({"DescribeTrainingJob": denies(code)})
+    exit_code, said = run(capsys, TRAIN)
+    assert exit_code == 1
+    assert "; x goes on: launcher attach x" in said
+    assert "repeat" not in said
+    assert server.asked.count("CreateTrainingJob") == 1
+
+
+@pytest.mark.parametrize(
+    "answer", ["a proxy's page", "a gateway's error", "a connection that is reset", "half of JSON"]
+)
+def test_a_way_that_is_cut_for_a_while_is_waited_out(
+    server: Server, capsys: pytest.CaptureFixture[str], answer: str
+) -> None:
+    job = Job({}, log=["a line"])
+
+    def cut_for_a_while(handler: Handler) -> None:
+        ANSWERS[answer](handler)
+        if job.looks > 3:
+            job.wrong.clear()
+
+    job.wrong["DescribeTrainingJob"] = cut_for_a_while
+    server.answer = job
+    code, said = run(capsys, TRAIN)
+    assert code == 0
+    assert said.count("a line") == 3 - 2  # once
+
+
+@pytest.mark.parametrize("operation", ["DescribeLogStreams", "GetLogEvents"])
+@pytest.mark.parametrize(("status", "code"), [("Completed", 0), ("Failed", 3)])
+def test_a_log_that_may_not_be_read_is_done_without(
+    server: Server, capsys: pytest.CaptureFixture[str], operation: str, status: str, code: int
+) -> None:
+    server.answer = Job({operation: denies("AccessDeniedException")}, status=status)
+    exit_code, said = run(capsys, TRAIN)
+    assert exit_code == code
+    assert said.count("the wait goes on without it") == 1
+
+
+def test_a_record_that_cannot_be_written_is_said_before_the_job_is_submitted(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "a file"))
+    server.answer = Job({})
+    code, said = run(capsys, TRAIN)
+    assert code == 0
+    lines = said.splitlines()
+    first = lines.index("submitted x")
+    assert lines[first - 1].startswith("no record of x will be kept here: ")
+    assert lines[first + 1].split() == ["arn", "arn:aws:sagemaker:us-east-1:123456789012:training-job/x"]
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;a title\x07text", "text"),
+        ("\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1bc reset", r"\x1bc reset"),
+        ("\x9b31m", r"\x9b31m"),
+        ("10%\r20%", r"10%\x0d20%"),
+        ("a\u202eb\u2066c\u2028d", r"a\u202eb\u2066c\u2028d"),
+        ("half \ud800", r"half \ud800"),
+        ("tab\té 日本", "tab\té 日本"),
+        ("one\n--- Completed", r"one\n--- Completed"),
+    ],
+)
+def test_a_jobs_log_sends_the_terminal_nothing_but_text(
+    server: Server, capsys: pytest.CaptureFixture[str], written: str, shown: str
+) -> None:
+    server.answer = Job({}, log=[written])
+    assert main(TRAIN) == 0
+    assert f"\n{shown}\n" in capsys.readouterr().err
+    for output in ("table", "csv"):
+        assert main(["logs", "x", "--output", output]) == 0
+        assert shown.replace(r"\n", "\n") in capsys.readouterr().out
+    assert main(["logs", "x", "--output", "json"]) == 0
+    printed = capsys.readouterr().out
+    assert not {"\x1b", "\x9b", "\r", "\u202e"} & set(printed)
+    assert json.loads(printed)[0]["text"] == written
+
+
+CREDENTIALS = {
+    "a process that is missing": "credential_process = /no/such/file",
+    "a process that writes no JSON": "credential_process = /bin/echo not-json",
+    "a process that writes other JSON": "credential_process = /bin/echo []",
+    "a process that fails": "credential_process = /bin/false",
+    "a quote that stays open": 'credential_process = /no/such "x',
+    "a token file that is missing": "role_arn = arn:aws:iam::123456789012:role/x\nweb_identity_token_file = /no/token",
+    "a session that was never begun": "sso_session = s\nsso_account_id = 1\nsso_role_name = r\n"
+    "[sso-session s]\nsso_region = us-east-1\nsso_start_url = https://example.com",
+    "a profile that is its own source": "role_arn = arn:aws:iam::123456789012:role/x\nsource_profile = other",
+    "half of a key": "aws_access_key_id = a",
+    "attempts that are no number": "max_attempts = abc",
+}
+
+
+@pytest.mark.parametrize("command", ["list", "train", "check"])
+@pytest.mark.parametrize("profile", CREDENTIALS)
+def test_credentials_that_cannot_be_loaded_name_the_profile(
+    server: Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    profile: str,
+    command: str,
+) -> None:
+    (tmp_path / "config").write_text(f"[profile mine]\nregion = us-east-1\n{CREDENTIALS[profile]}\n")
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "MAX_ATTEMPTS"):
+        monkeypatch.delenv(f"AWS_{name}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    code, said = run(capsys, COMMANDS[command])
+    assert code == (2 if command == "check" else 1)
+    assert "mine" in said
+    assert server.asked == []
+
+
+def test_a_profile_that_is_set_later_is_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = session.client("sagemaker", "us-east-1")
+    assert session.client("sagemaker", "us-east-1") is elsewhere
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert session.client("sagemaker", "us-east-1").meta.endpoint_url == "http://127.0.0.1:9"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.address)
+    assert session.client("sagemaker", "us-east-1") is elsewhere
