@@ -112,6 +112,7 @@ class LocalServer:
             for load, path in (
                 (partial(logs.load, job.kind, job.region, job.name), folder / "log"),
                 (partial(metrics.load, job.name, job.region), folder / "metrics.jsonl"),
+                (partial(metrics.load_host_metrics, job.kind, job.region), folder / "host_metrics.jsonl"),
             ):
                 try:
                     load(path)

@@ -14,8 +14,9 @@ from botocore.exceptions import ClientError
 from local_server import ROLE, ApiServer, call, send, serving
 from made_up_jobs import complete, train
 
+from launcher.local.contract.system_metrics import utilization
 from launcher.local.services.logs import LogLine, LogStream
-from launcher.local.services.metrics import Value, publish
+from launcher.local.services.metrics import Value, forget, keep_host_metrics, load_host_metrics, publish
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 GROUP = "/aws/sagemaker/TrainingJobs"
@@ -31,18 +32,18 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def client(server: ApiServer) -> Client:
-    def make(service: str, **options: Any) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=server.address,
-            region_name="us-east-1",
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-            config=Config(retries={"max_attempts": 0}, inject_host_prefix=False),
-            **options,
-        )
+    return lambda service: made(service, server)
 
-    return make
+
+def made(service: str, server: ApiServer) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=server.address,
+        region_name="us-east-1",
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+        config=Config(retries={"max_attempts": 0}, inject_host_prefix=False),
+    )
 
 
 def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
@@ -208,6 +209,28 @@ def test_a_metric_s_statistics(client: Client) -> None:
         cloudwatch.get_metric_data(MetricDataQueries=[queries[0], {"Id": "e", "Expression": "m0 / 2"}], **span)
 
 
+def test_the_utilization_of_a_host_outlives_the_server(tmp_path: Path) -> None:
+    path = tmp_path / "host_metrics.jsonl"
+    reading = {"read": "2026-11-30T10:00:00.5Z", "memory_stats": {"limit": 200, "usage": 60, "stats": {}}}
+    before = reading | {"cpu_stats": {"system_cpu_usage": 1, "cpu_usage": {"total_usage": 10**9}}}
+    after = before | {"read": "2026-11-30T10:00:02.5Z"}
+    after |= {"cpu_stats": {"system_cpu_usage": 1, "cpu_usage": {"total_usage": 4 * 10**9}}}
+    found = utilization(before, after, 0.25)
+    assert found == {"CPUUtilization": 150.0, "MemoryUtilization": 30.0, "DiskUtilization": 25.0}
+    assert utilization({}, after, 0.25) == {}
+    values = [Value(name, value, 1_000_000.0) for name, value in found.items()]
+    keep_host_metrics(values, "processing", "job/algo-1", "us-east-1", path)
+    with path.open("a") as file:
+        file.write('{"t": 1, "na')  # cut by the end of a server
+    with serving(tmp_path / "state") as server:
+        asked = made("cloudwatch", server)
+        load_host_metrics("processing", "us-east-1", path)
+        metrics = asked.list_metrics(Namespace="/aws/sagemaker/ProcessingJobs")["Metrics"]
+        assert {metric["MetricName"] for metric in metrics} == set(found)
+        forget("job", "us-east-1")
+        assert asked.list_metrics(Namespace="/aws/sagemaker/ProcessingJobs")["Metrics"] == []
+
+
 # Metrics of trial components
 
 
@@ -263,15 +286,8 @@ def test_metrics_that_a_run_puts_are_those_of_its_component(client: Client, serv
 def test_metrics_outlive_the_server(tmp_path: Path) -> None:
     for number in (1, 2):
         with serving(tmp_path) as server:
-            made = boto3.client(
-                "sagemaker-metrics",
-                endpoint_url=server.address,
-                region_name="us-east-1",
-                aws_access_key_id="local",
-                aws_secret_access_key="local",
-            )
             call(server, "CreateTrialComponent", {"TrialComponentName": "run"})
-            made.batch_put_metrics(
+            made("sagemaker-metrics", server).batch_put_metrics(
                 TrialComponentName="run", MetricData=[{"MetricName": "loss", "Timestamp": number, "Value": 0.5}]
             )
             component = call(server, "DescribeTrialComponent", {"TrialComponentName": "run"})[1]

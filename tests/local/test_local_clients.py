@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 
 import docker
 import pytest
 from botocore.exceptions import ClientError
-from local_sagemaker import IMAGE, LocalSageMaker
+from local_sagemaker import IMAGE, LocalSageMaker, hosts
 
 pytestmark = pytest.mark.docker
 
 REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+GROUP = "/aws/sagemaker/TrainingJobs"
 REPOSITORY = "local-clients-test/job"
 
 
@@ -54,3 +56,34 @@ def test_ecr_tells_of_the_engine_s_images(sagemaker: LocalSageMaker, named_image
         with pytest.raises(ClientError) as error:
             ecr.describe_images(**wanted)
         assert error.value.response["Error"]["Code"] == code
+
+
+def test_cloudwatch_tells_how_busy_a_job_s_hosts_are(sagemaker: LocalSageMaker) -> None:
+    name = sagemaker.create("trap 'exit 0' TERM; while :; do :; done", ResourceConfig=hosts(2))
+    cloudwatch = sagemaker.client("cloudwatch")
+
+    def maxima(host: str) -> dict[str, float]:
+        now = dt.datetime.now(dt.UTC)
+        metric = {"Namespace": GROUP, "Dimensions": [{"Name": "Host", "Value": f"{name}/{host}"}]}
+        names = ("CPUUtilization", "MemoryUtilization", "DiskUtilization")
+        queries = [
+            {
+                "Id": each.lower(),
+                "Label": each,
+                "MetricStat": {"Metric": metric | {"MetricName": each}, "Period": 86_400, "Stat": "Maximum"},
+            }
+            for each in names
+        ]
+        day = dt.timedelta(days=1)
+        answer = cloudwatch.get_metric_data(MetricDataQueries=queries, StartTime=now - day, EndTime=now + day)
+        return {row["Label"]: max(row["Values"]) for row in answer["MetricDataResults"] if row["Values"]}
+
+    sagemaker.wait_until(name, lambda _: all(len(maxima(host)) == 3 for host in ("algo-1", "algo-2")))
+    sagemaker.client("sagemaker").stop_training_job(TrainingJobName=name)
+    sagemaker.wait(name)
+    for found in (maxima("algo-1"), maxima("algo-2")):
+        assert found["CPUUtilization"] > 1  # of a core, on a machine that others use as well
+        assert 0 < found["MemoryUtilization"] <= 100
+        assert 0 < found["DiskUtilization"] <= 100
+    listed = cloudwatch.list_metrics(Namespace=GROUP, MetricName="CPUUtilization")["Metrics"]
+    assert {f"{name}/algo-1", f"{name}/algo-2"} <= {metric["Dimensions"][0]["Value"] for metric in listed}

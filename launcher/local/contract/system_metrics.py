@@ -38,6 +38,20 @@ def metric_lines(before: Statistics, after: Statistics, node: str) -> list[dict[
     ]
 
 
+def utilization(before: Statistics, after: Statistics, disk: float) -> dict[str, float]:
+    """Return CloudWatch's per cent of a host between two readings; a core is 100, `disk` is a share."""
+    if not all(reading.get("cpu_stats", {}).get("system_cpu_usage") for reading in (before, after)):
+        return {}
+    seconds = max(_time(after) - _time(before), 1e-3)
+    cores = after["cpu_stats"]["cpu_usage"]["total_usage"] - before["cpu_stats"]["cpu_usage"]["total_usage"]
+    memory = {name: value for _, name, _, value in _memory(after)}
+    return {
+        "CPUUtilization": max(cores, 0) / 1e9 / seconds * 100,
+        **({"MemoryUtilization": memory["MemoryUsedPercent"]} if memory else {}),
+        "DiskUtilization": _percent(disk),
+    }
+
+
 def file_name(node: str, now: float) -> str:
     """Return where lines go below profiler-output: system/incremental/<hour>/<minute>.<node>.json."""
     hour = time.strftime("%Y%m%d%H", time.gmtime(now))

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from docker.errors import APIError, NotFound
+from docker.errors import APIError, DockerException, NotFound
 
 from launcher.errors import LauncherError
 from launcher.local.services.logs import LogLine
@@ -89,8 +89,8 @@ class Container:
             self._api.kill(self.id, name)
 
     def statistics(self) -> dict[str, Any]:
-        """Return what its cgroup says now, as the engine has it; empty if it does not run."""
-        with suppress(APIError):
+        """Return what its cgroup says now, as the engine has it; empty if it does not run, or no engine answers."""
+        with suppress(DockerException, OSError):
             found: dict[str, Any] = self._api.stats(self.id, stream=False, one_shot=True)
             return found
         return {}

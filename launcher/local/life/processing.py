@@ -31,6 +31,7 @@ from launcher.local.engine.machines import Machine, start_machines
 from launcher.local.life.following import Following
 from launcher.local.life.images import job_image
 from launcher.local.life.job_life import JobLife, ShutdownError
+from launcher.local.life.system_metrics import HostMetrics
 from launcher.local.life.watch import Ending, Limits, watch
 
 _DEFAULT_SECONDS = 24 * 3600
@@ -137,7 +138,8 @@ class ProcessingLife(JobLife):
         assert job.running_since is not None
         Following(self, containers, int(job.running_since)).start()
         longest = job.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DEFAULT_SECONDS)
-        return watch(containers, self.inbox, Limits(self.world.stop_seconds, longest - self.running_seconds()))
+        with HostMetrics(self, containers):
+            return watch(containers, self.inbox, Limits(self.world.stop_seconds, longest - self.running_seconds()))
 
     def _judge(self, ending: Ending) -> Outcome:
         if ending.reason == "stopped":

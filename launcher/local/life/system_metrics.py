@@ -9,14 +9,22 @@ The engine reads a container's cgroup once a second at most, whatever shorter in
 from __future__ import annotations
 
 import json
+import shutil
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher.local.contract.system_metrics import file_name, metric_lines
+from launcher.local.contract.system_metrics import file_name, metric_lines, utilization
 from launcher.local.disks.synchronization import Mirror, Synchronizer
 from launcher.local.engine.container import Container
+from launcher.local.files import StorageError
+from launcher.local.life.job_life import JobLife
+from launcher.local.services import metrics
+
+_FIRST_INTERVAL, _INTERVAL = 1.0, 10.0
+"""Seconds; SageMaker's is a minute, for which jobs here are too short."""
 
 
 class SystemMetrics:
@@ -56,3 +64,39 @@ class SystemMetrics:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("a", encoding="utf-8") as file:
                     file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+class HostMetrics:
+    """What CloudWatch says of a job's hosts while it runs: utilization of cores, memory and disk."""
+
+    def __init__(self, life: JobLife, containers: Sequence[Container]) -> None:
+        self._life = life
+        self._ended = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._follow, args=(container,), name="host metrics", daemon=True)
+            for container in containers
+        ]
+
+    def __enter__(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()  # an engine that does not answer holds up nothing but its thread
+
+    def _follow(self, container: Container) -> None:
+        job, path = self._life.job, self._life.folder / "host_metrics.jsonl"
+        before, interval = container.statistics(), _FIRST_INTERVAL
+        while not self._ended.wait(interval):
+            after, interval = container.statistics(), _INTERVAL
+            disk = shutil.disk_usage(self._life.folder)
+            values = [
+                metrics.Value(name, value, time.time())
+                for name, value in utilization(before, after, disk.used / disk.total).items()
+            ]
+            before = after
+            if values:
+                try:
+                    metrics.keep_host_metrics(values, job.kind, f"{job.name}/{container.host}", job.region, path)
+                except StorageError:
+                    return  # the job itself says that the disk is full

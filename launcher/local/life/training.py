@@ -29,6 +29,7 @@ from launcher.local.life.following import Following
 from launcher.local.life.images import job_image
 from launcher.local.life.job_life import JobLife, ShutdownError
 from launcher.local.life.messages import Interrupt, LoseHost, Shutdown
+from launcher.local.life.system_metrics import HostMetrics
 from launcher.local.life.upload import UploadError, upload
 from launcher.local.life.watch import Ending, Limits, watch
 from launcher.local.life.world import World
@@ -114,7 +115,8 @@ class TrainingLife(JobLife):
         assert job.running_since is not None
         Following(self, attempt.containers, int(job.running_since), metrics.read).start()
         try:
-            ending = watch(attempt.containers, self.inbox, self._limits(job), attempt.write_config_files)
+            with HostMetrics(self, attempt.containers):
+                ending = watch(attempt.containers, self.inbox, self._limits(job), attempt.write_config_files)
         finally:
             self._companions.attempt_ends()
         attempt.finish(ending.lost_host)

@@ -10,18 +10,22 @@ import datetime as dt
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from moto.cloudwatch.models import cloudwatch_backends
 
-from launcher.local.document import MetricSummary
+from launcher.local.document import Kind, MetricSummary
 from launcher.local.files import append
 from launcher.local.services.logs import LogLine
 from launcher.local.state import ACCOUNT
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
+
+_NAMESPACES: dict[Kind, str] = {"training": NAMESPACE, "processing": "/aws/sagemaker/ProcessingJobs"}
 
 
 @dataclass(frozen=True)
@@ -74,26 +78,54 @@ def load(job_name: str, region: str, path: Path) -> None:
 def read(path: Path) -> list[Value]:
     """Return every value that is kept; the last line may have been cut by the end of the server."""
     values = []
-    for text in path.read_bytes().splitlines() if path.exists() else ():
-        try:
-            row = json.loads(text)
+    for row in _rows(path):
+        with suppress(KeyError, TypeError, ValueError):
             values.append(Value(str(row["name"]), float(row["value"]), float(row["t"])))
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue
     return values
+
+
+def _rows(path: Path) -> Iterator[Any]:
+    for text in path.read_bytes().splitlines() if path.exists() else ():
+        with suppress(ValueError, RecursionError):
+            yield json.loads(text)
 
 
 def publish(values: Sequence[Value], job_name: str, region: str) -> None:
     """Put values where GetMetricData finds them."""
+    _put(values, region, NAMESPACE, ("TrainingJobName", job_name))
+
+
+def keep_host_metrics(values: Sequence[Value], kind: Kind, host: str, region: str, path: Path) -> None:
+    """Keep a host's utilization in per cent, and put it where GetMetricData finds it; `host` is <job>/<host>."""
+    rows = (json.dumps({"t": each.time, "name": each.name, "value": each.value, "host": host}) for each in values)
+    append(path, "".join(f"{row}\n" for row in rows).encode())
+    _put(values, region, _NAMESPACES[kind], ("Host", host), unit="Percent")
+
+
+def load_host_metrics(kind: Kind, region: str, path: Path) -> None:
+    """Bring the utilization of a job's hosts back into moto."""
+    of_host: dict[str, list[Value]] = {}
+    for row in _rows(path):
+        with suppress(KeyError, TypeError, ValueError):
+            value = Value(str(row["name"]), float(row["value"]), float(row["t"]))
+            of_host.setdefault(str(row["host"]), []).append(value)
+    for host, values in of_host.items():
+        _put(values, region, _NAMESPACES[kind], ("Host", host), unit="Percent")
+
+
+def _put(
+    values: Sequence[Value], region: str, namespace: str, dimension: tuple[str, str], unit: str | None = None
+) -> None:
     cloudwatch_backends[ACCOUNT][region].put_metric_data(
-        NAMESPACE,
+        namespace,
         [
             {
                 "MetricName": value.name,
                 "Value": value.value,
+                "Unit": unit,
                 # moto compares with times that have no zone.
                 "Timestamp": dt.datetime.fromtimestamp(value.time, dt.UTC).replace(tzinfo=None),
-                "Dimensions": [{"Name": "TrainingJobName", "Value": job_name}],
+                "Dimensions": [{"Name": dimension[0], "Value": dimension[1]}],
             }
             for value in values
         ],
@@ -104,7 +136,9 @@ def forget(job_name: str, region: str) -> None:
     """Take a job's metrics out of moto."""
     backend = cloudwatch_backends[ACCOUNT][region]
     backend.metric_data = [
-        datum for datum in backend.metric_data if all(dimension.value != job_name for dimension in datum.dimensions)
+        datum
+        for datum in backend.metric_data
+        if all(str(dimension.value).partition("/")[0] != job_name for dimension in datum.dimensions)
     ]
 
 
