@@ -9,16 +9,13 @@ neither it nor moto has is one error that names the operation: for moto's page w
 from __future__ import annotations
 
 import io
-import json
 import logging
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
-from xml.sax.saxutils import escape
 
 from botocore import xform_name
 from botocore.exceptions import DataNotFoundError, UnknownServiceError
@@ -27,11 +24,11 @@ from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request, determine_request_protocol
 from moto.core.routing import get_service_router
 from moto.core.serialize import SerializationContext, get_serializer_class
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.exceptions import NotFound
 
 from launcher.local.api.constraints import refuse_what_breaks
 from launcher.local.api.errors import ApiError
+from launcher.local.calls import Call, call_of, content_length, form_of, refuse
 from launcher.local.files import StorageError
 from launcher.local.state import REGION
 
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_SCOPE = re.compile(r"Credential=[^/,&\s]*/[0-9]{8}/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
+_SCOPE = re.compile(r"Credential=[^/,&\s]*/[0-9]{8}/([a-z0-9-]+)/[a-z0-9-]+/aws4_request")
 
 _SIGNED_AS = {
     "ecr": ("ecr",),
@@ -70,18 +67,6 @@ _NOT_THERE = 501
 """Status of what is not here: neither botocore nor AWS's other SDKs try such a request again."""
 
 
-@dataclass(frozen=True)
-class _Request:
-    """What a request says of itself in its signature, headers, path and form."""
-
-    service: str
-    """As in the signature: `monitoring` is CloudWatch; empty for a request without one."""
-    region: str
-    operation: str
-    protocol: str
-    """json, query, rest-json, rest-xml, cbor."""
-
-
 def with_operations(
     behind: WSGIApplication, services: Mapping[str, object], context_of: Callable[[str], object]
 ) -> WSGIApplication:
@@ -92,13 +77,16 @@ def with_operations(
     """
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        request = _request_of(environ)
-        for service in _SIGNED_AS.get(request.service, ()):
+        call = call_of(environ)
+        for service in _SIGNED_AS.get(call.service, ()) if call.protocol != "cbor" else ():
             operations = services.get(service)
-            answer = _answered(environ, request, service, operations, context_of) if operations else None
+            try:
+                answer = _answered(environ, service, operations, context_of) if operations else None
+            except ApiError as error:
+                return refuse(start_response, call, error.status, error.code, error.message)
             if answer is not None:
                 return _write(start_response, *answer)
-        return _or_one_error(behind, request, environ, start_response)
+        return _or_one_error(behind, call, environ, start_response)
 
     return application
 
@@ -109,16 +97,10 @@ Answer = tuple[int, Mapping[str, str], bytes]
 
 
 def _answered(
-    environ: WSGIEnvironment,
-    described: _Request,
-    service: str,
-    operations: object,
-    context_of: Callable[[str], object],
+    environ: WSGIEnvironment, service: str, operations: object, context_of: Callable[[str], object]
 ) -> Answer | None:
-    """Return an operation's answer; None if there is none, and the request can be read again."""
+    """Return an operation's answer; None if there is none, and the request can be read again; raise ApiError."""
     body = _read(environ)
-    if described.protocol == "cbor":
-        return None
     request = Request(environ)
     try:
         operation, in_path = get_service_router(service).match(request)
@@ -133,9 +115,9 @@ def _answered(
     try:
         parsed = _parsed(request, operation, protocol, in_path)
         refuse_what_breaks(operation.input_shape, parsed, _INVALID.get(service, "ValidationException"))
-        result = perform(context_of(described.region), parsed)
+        result = perform(context_of(_region(environ)), parsed)
     except Exception as error:  # noqa: BLE001 - a defect of one operation is an answer, and the server goes on
-        return _error(described, _api_error(error, operation.name))
+        raise _api_error(error, operation.name) from None
     if result is None:
         environ["wsgi.input"] = io.BytesIO(body)
         return None
@@ -165,7 +147,7 @@ def _parsed(request: Request, operation: Any, protocol: str, in_path: dict[str, 
 
 
 def _or_one_error(
-    behind: WSGIApplication, request: _Request, environ: WSGIEnvironment, start_response: StartResponse
+    behind: WSGIApplication, call: Call, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Return what `behind` answers; where that is a defect or a page, one error that names the operation."""
     began: list[tuple[Any, ...]] = []
@@ -174,45 +156,49 @@ def _or_one_error(
         began.append(arguments)
         return lambda _: None
 
-    if request.service == "s3" and _S3_IGNORED & set(parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)):
-        return _write(start_response, *_error(request, _not_here(request, environ)))
+    # A body is read once: what stands in it is known before.
+    action = form_of(environ).get("Action", "") if call.protocol == "query" else ""
+
+    def one(error: ApiError) -> Iterable[bytes]:
+        return refuse(start_response, call, error.status, error.code, error.message)
+
+    if call.service == "s3" and _S3_IGNORED & set(parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)):
+        return one(_not_here(call, environ, action))
     try:
         answer = behind(environ, remember)
     except NotImplementedError:
-        return _write(start_response, *_error(request, _not_here(request, environ)))
+        return one(_not_here(call, environ, action))
     except Exception as defect:  # noqa: BLE001 - as above
-        known = _moto_has_service(environ)
-        error = _api_error(defect, request.operation) if known else _not_here(request, environ)
-        return _write(start_response, *_error(request, error))
+        return one(_api_error(defect, _name(call, environ, action)))
     status, headers = int(began[-1][0][:3]), dict(began[-1][1])
     if status >= 400 and headers.get("Content-Type", "").startswith("text/html"):
         content = b"".join(answer)
-        if request.service and _PAGE.match(content):
-            return _write(start_response, *_error(request, _not_here(request, environ)))
+        if call.service and _PAGE.match(content):
+            return one(_not_here(call, environ, action))
         answer = [content]
     start_response(*began[-1])
     return answer
 
 
-def _moto_has_service(environ: WSGIEnvironment) -> bool:
-    dispatcher = DomainDispatcherApplication(create_backend_app)
-    host = dispatcher.infer_service_region_host(environ, environ["PATH_INFO"])
-    return dispatcher.get_backend_for_host(host) is not None
+def _not_here(call: Call, environ: WSGIEnvironment, action: str) -> ApiError:
+    where = f" of {call.service}" if call.service else ""
+    code = "NotImplemented" if call.protocol == "s3" else "UnknownOperationException"
+    return ApiError(code, f"{_name(call, environ, action)}{where} is not available in the local SageMaker", _NOT_THERE)
 
 
-def _not_here(request: _Request, environ: WSGIEnvironment) -> ApiError:
-    where = f" of {request.service}" if request.service else ""
-    code = "NotImplemented" if request.protocol == "rest-xml" else "UnknownOperationException"
-    text = f"{_name(request, environ)}{where} is not available in the local SageMaker"
-    return ApiError(code, text, _NOT_THERE)
-
-
-def _name(request: _Request, environ: WSGIEnvironment) -> str:
+def _name(call: Call, environ: WSGIEnvironment, action: str) -> str:
     """Return an operation's name, which in REST is what stands for method and path in the service's model."""
-    for service in _SIGNED_AS.get(request.service, (request.service,)) if request.protocol.startswith("rest") else ():
+    path = str(environ["PATH_INFO"])
+    if call.protocol == "json":
+        return str(environ["HTTP_X_AMZ_TARGET"]).rpartition(".")[2]
+    if call.protocol == "cbor":
+        return path.rpartition("/")[2]
+    if action:
+        return action
+    for service in _SIGNED_AS.get(call.service, (call.service,)):
         with suppress(NotFound, NotImplementedError, UnknownServiceError, DataNotFoundError):
             return str(get_service_router(service).match(Request(environ))[0].name)
-    return request.operation
+    return f"{environ['REQUEST_METHOD']} {path}"
 
 
 def _api_error(error: Exception, operation: str) -> ApiError:
@@ -226,53 +212,16 @@ def _api_error(error: Exception, operation: str) -> ApiError:
     return ApiError("InternalFailure", text, _NOT_THERE)
 
 
-def _request_of(environ: WSGIEnvironment) -> _Request:
-    query = unquote(environ.get("QUERY_STRING", "")).replace("X-Amz-Credential=", "Credential=")
-    scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", "")) or _SCOPE.search(query)
-    region, service = scope.groups() if scope else (REGION, "")
-    path, target = environ["PATH_INFO"], environ.get("HTTP_X_AMZ_TARGET", "")
-    if environ.get("HTTP_SMITHY_PROTOCOL") == "rpc-v2-cbor":
-        return _Request(service, region, path.rpartition("/")[2], "cbor")
-    if target:
-        return _Request(service, region, target.rpartition(".")[2], "json")
-    if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
-        body = _read(environ)
-        environ["wsgi.input"] = io.BytesIO(body)
-        action = parse_qs(body.decode("latin-1")).get("Action", [""])[0]
-        if action:
-            return _Request(service, region, action, "query")
-    protocol = "rest-xml" if service in ("", "s3", "route53", "cloudfront") else "rest-json"
-    return _Request(service, region, f"{environ['REQUEST_METHOD']} {path}", protocol)
+def _region(environ: WSGIEnvironment) -> str:
+    scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", "") or unquote(environ.get("QUERY_STRING", "")))
+    return scope[1] if scope else REGION
 
 
 def _read(environ: WSGIEnvironment) -> bytes:
-    body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    size = content_length(environ)
+    body: bytes = environ["wsgi.input"].read() if size is None else environ["wsgi.input"].read(size)
     environ["wsgi.input"] = io.BytesIO(body)
     return body
-
-
-def _error(request: _Request, error: ApiError) -> Answer:
-    """Return an error as the protocol has it; every SDK reads code and message out of it."""
-    code, message, identifier = escape(error.code), escape(error.message), str(uuid.uuid4())
-    if request.protocol == "cbor":
-        fields = {"__type": error.code, "message": error.message}
-        content = b"\xbf" + b"".join(_cbor(text) for field in fields.items() for text in field) + b"\xff"
-        return error.status, {"Content-Type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"}, content
-    if request.protocol in ("json", "rest-json"):
-        headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-ErrorType": error.code}
-        return error.status, headers | {"x-amzn-RequestId": identifier}, json.dumps(error.document()).encode()
-    fault = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
-    if request.service in ("", "s3"):
-        document = f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>{identifier}</RequestId></Error>"
-    else:
-        document = f"<ErrorResponse>{fault}<RequestId>{identifier}</RequestId></ErrorResponse>"
-    return error.status, {"Content-Type": "text/xml"}, document.encode()
-
-
-def _cbor(text: str) -> bytes:
-    """Return a text in CBOR, its length in four bytes."""
-    content = text.encode()
-    return b"\x7a" + len(content).to_bytes(4, "big") + content
 
 
 def _write(start_response: StartResponse, status: int, headers: Mapping[str, str], content: bytes) -> Iterable[bytes]:
