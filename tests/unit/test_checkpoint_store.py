@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,46 @@ DAMAGE = {
     "manifest of another format": lambda folder: (folder / MANIFEST).write_text('{"format": 2, "sha256": {}}'),
     "empty tensors": lambda folder: (folder / TENSORS).write_bytes(b""),
 }
+
+
+def forge(name: str, content: bytes) -> Spoil:
+    """Return what replaces a file and its hash in the manifest."""
+
+    def spoil(folder: Path) -> None:
+        (folder / name).write_bytes(content)
+        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest["sha256"][name] = hashlib.sha256(content).hexdigest()
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+
+    return spoil
+
+
+def link(name: str) -> Spoil:
+    def spoil(folder: Path) -> None:
+        (folder / name).rename(folder.parent / "elsewhere")
+        (folder / name).symlink_to("../elsewhere")
+
+    return spoil
+
+
+def link_folder(folder: Path) -> None:
+    folder.rename(folder.parent / f"elsewhere-{folder.name}")
+    folder.symlink_to(f"elsewhere-{folder.name}")
+
+
+DAMAGE |= {
+    "deep JSON": forge(STATE, b"[" * 100_000),
+    "a number of ten thousand digits": forge(STATE, b'{"step": ' + b"1" * 10_000 + b"}"),
+    "a state that is a list": forge(STATE, b"[]"),
+    "a state that is not UTF-8": forge(STATE, b'"\xff"'),
+    "a deep manifest": lambda folder: (folder / MANIFEST).write_text("[" * 100_000),
+    "a manifest of a long format": lambda folder: (folder / MANIFEST).write_text(
+        json.dumps({"format": "x" * 9000, "sha256": {TENSORS: "", STATE: ""}})
+    ),
+    "tensors that are a link": link(TENSORS),
+    "a state that is a link": link(STATE),
+    "a folder that is a link": link_folder,
+}
 UNFINISHED = {f"no {name}": remove(name) for name in (TENSORS, STATE, MANIFEST)}
 
 
@@ -180,3 +221,26 @@ def test_the_files_are_of_an_open_format(store: CheckpointStore) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted([TENSORS, STATE, MANIFEST])
     assert load_file(folder / TENSORS)["kernel"].shape == (4, 3)
     assert json.loads((folder / MANIFEST).read_text())["format"] == 1
+
+
+def test_tensors_that_are_none_under_a_right_hash(store: CheckpointStore) -> None:
+    folder = write(store, 1)
+    forge(TENSORS, b"\xff" * 100)(folder)
+    newest = CheckpointStore(store.folder, kept=2).newest()
+    assert newest is not None
+    with pytest.raises(ConfigurationError, match=r"tensors\.safetensors was not written by this image"):
+        newest.tensors()
+
+
+def test_a_link_in_a_checkpoints_place_is_removed_and_not_what_it_leads_to(
+    store: CheckpointStore, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    store.folder.mkdir()
+    for name in (ASIDE, "step-00000001", "step-00000000"):
+        (store.folder / name).symlink_to(tmp_path / "mine")
+    write(store, 1)
+    assert names(store) == ["step-00000001"]
+    assert not (store.folder / "step-00000001").is_symlink()
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]

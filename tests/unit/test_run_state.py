@@ -87,3 +87,56 @@ def test_what_changes_the_result_is_logged_and_what_does_not_is_not(caplog: pyte
     assert "resumed with learning_rate=1e-06, which was 5e-05" in caplog.text
     assert "log_every_steps" not in caplog.text
     assert "the checkpoint is of 2.0: the last digits may differ" in caplog.text
+
+
+WHOLE = {
+    "history": {
+        "steps": [10],
+        "train": [{"loss": 0.5, "accuracy": 1}],
+        "epochs": [
+            {"epoch": 1.0, "step": 100.0, "loss": 0.5, "accuracy": 0.5, "examples": 9.0, "validation_loss": 1.0}
+        ],
+    },
+    "progress": {"last": {"loss": 1.0}, "window_seconds": 1.5, "epoch_seconds": 2.0},
+    "acceleration": {"xla": False, "compute_dtype": "float32", "reason": "short", "measured": [], "amp": False},
+}
+
+
+def test_a_state_of_this_image_is_read() -> None:
+    written = state(**WHOLE)
+    assert RunState.read(json.loads(json.dumps(written.as_json())), FOLDER) == written
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"step": -1}, "step is -1"),
+        ({"step": 10**400}, "step is 1000"),
+        ({"step": True}, "step is True"),
+        ({"epochs_ended": 2}, "history.epochs has another length"),
+        ({"validation_loss": "low"}, "validation_loss is 'low'"),
+        ({"history": []}, r"history is \[\], and not an object"),
+        ({"history": WHOLE["history"] | {"train": []}}, "history.train has another length"),
+        (
+            {"history": WHOLE["history"] | {"train": [{"loss": "x", "accuracy": 1}]}},
+            r"history\.train\[0\]\.loss is 'x'",
+        ),
+        ({"history": WHOLE["history"] | {"epochs": [{}]}}, r"history\.epochs\[0\]\.\w+ is missing"),
+        ({"progress": {"last": {}, "window_seconds": None, "epoch_seconds": 1}}, "window_seconds is None"),
+        ({"skipped_steps": "none"}, "skipped_steps is 'none', and not a list"),
+        ({"acceleration": {}}, r"acceleration\.compute_dtype is missing"),
+        ({"acceleration": WHOLE["acceleration"] | {"measured": [{"code": "x"}]}}, r"acceleration\.measured\[0\]"),
+        ({"fingerprint": {"seed": [1]}}, "fingerprint is"),
+        ({"hyperparameters": None}, "hyperparameters is None"),
+        ({"tensorflow": ["2"]}, "tensorflow is"),
+        ({"shards": [1, -1]}, "shards is"),
+    ],
+)
+def test_a_state_that_no_run_wrote_is_refused_with_its_key(changes: dict[str, Any], said: str) -> None:
+    document = json.loads(json.dumps(state(**(WHOLE | changes)).as_json()))
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        RunState.read(document, FOLDER)
+    assert len(str(caught.value)) < 500
+    for key in WHOLE:
+        with pytest.raises(ConfigurationError, match=f"{key} is missing"):
+            RunState.read({name: value for name, value in document.items() if name != key} | {"step": 1}, FOLDER)

@@ -70,7 +70,7 @@ def open_checkpoints(hyperparameters: Hyperparameters, contract: Contract, finge
     if saved is None:
         log.info("checkpoints: none in %s yet, training starts from the pretrained weights", folder)
         return Checkpointing(fingerprint, store)
-    state = RunState.from_json(saved.state)
+    state = RunState.read(saved.state, saved.folder)
     state.refuse_another_run(fingerprint, hyperparameters, saved.folder)
     log.info("resumed from %s: step %d, %d epoch(s) ended", saved.folder, state.step, state.epochs_ended)
     state.log_changes(hyperparameters)

@@ -54,13 +54,25 @@ def restore(model: tf_keras.Model, tensors: Tensors) -> None:
                 f"The checkpoint is of another model: {name} has shape {tensors[name].shape}, this job's "
                 f"{tuple(variable.shape)}. Give the job an empty checkpoint path, or the weights of that run."
             )
+        if variable.dtype.as_numpy_dtype != tensors[name].dtype:
+            raise ConfigurationError(
+                f"The checkpoint is of another model: {name} is {tensors[name].dtype}, this job's "
+                f"{variable.dtype.name}. Give the job an empty checkpoint path, or the checkpoints of a run of this "
+                "image."
+            )
         variable.assign(tensors[name])
 
 
 def restore_metrics(model: tf_keras.Model, tensors: Tensors) -> None:
     """Set the running sums of an epoch."""
     for name, variable in _metrics(model).items():
-        variable.assign(tensors[name])
+        tensor = tensors.get(name)
+        if tensor is None or (tensor.dtype, tensor.shape) != (variable.dtype.as_numpy_dtype, variable.shape):
+            raise ConfigurationError(
+                f"The checkpoint has no running sum {name} of an epoch that it says is not over. Give the job an empty "
+                "checkpoint path, or the checkpoints of a run of this image."
+            )
+        variable.assign(tensor)
 
 
 def size(model: tf_keras.Model) -> int:

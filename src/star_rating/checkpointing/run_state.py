@@ -11,23 +11,27 @@ epochs, a lower learning rate after a loss that was not finite, another log inte
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
 from star_rating.data.channel import Channel
 from star_rating.data.pipeline import batches_in_a_pass
-from star_rating.failures import ConfigurationError
+from star_rating.failures import ConfigurationError, shown
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model.weights import Weights
+from star_rating.training.measurement import Measurement
 
 log = logging.getLogger(__name__)
 
 Fingerprint = Mapping[str, str | int | bool]
 """Name -> value, of what must not differ."""
+
+LARGEST_COUNT = 2**53
+"""Below it a float holds every whole number."""
 
 STEPS_PER_EPOCH = "steps per epoch"
 
@@ -81,6 +85,24 @@ class RunState:
         """Read what as_json has returned."""
         return cls(**document)
 
+    @classmethod
+    def read(cls, document: Mapping[str, Any], folder: Path) -> RunState:
+        """Read a checkpoint's state; raise ConfigurationError that names the key that no run of this image wrote.
+
+        A hash beside a file says that nothing has damaged it, and not who wrote it.
+        """
+        problem = _problem(document, _STATE, "")
+        if not problem and len(document["history"]["epochs"]) != document["epochs_ended"]:
+            problem = "history.epochs has another length than epochs_ended says"
+        if not problem and len(document["history"]["train"]) != len(document["history"]["steps"]):
+            problem = "history.train has another length than history.steps"
+        if problem:
+            raise ConfigurationError(
+                f"The checkpoint {folder} was not written by this image: in its state, {problem}. Give the job the "
+                "checkpoint path of an earlier run of this image, or an empty one."
+            )
+        return cls.from_json({key: value for key, value in document.items() if key in _STATE})
+
     def refuse_another_run(self, fingerprint: Fingerprint, hyperparameters: Hyperparameters, folder: Path) -> None:
         """Raise ConfigurationError that names each difference that rules out going on from here."""
         differences = [
@@ -97,7 +119,7 @@ class RunState:
         if self.step > steps:
             raise ConfigurationError(
                 f"The checkpoint {folder} is at step {self.step}, and epochs={hyperparameters.epochs} is over at step "
-                f"{steps}. Set epochs to {self.hyperparameters['epochs']}, as it was, or give the job an empty "
+                f"{steps}. Set epochs to {self.hyperparameters.get('epochs')}, as it was, or give the job an empty "
                 "checkpoint path."
             )
 
@@ -132,6 +154,87 @@ def fingerprint(hyperparameters: Hyperparameters, weights: Weights, train: Chann
         "freeze_bert_layer": hyperparameters.freeze_bert_layer,
         "seed": hyperparameters.seed,
     }
+
+
+Shape: TypeAlias = "Callable[[object], bool] | dict[str, Shape] | list[Shape]"
+"""Of a JSON value: what it must satisfy, an object's keys, or a list of one shape."""
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST_COUNT
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < LARGEST_COUNT)
+
+
+def _is_optional_number(value: object) -> bool:
+    return value is None or _is_number(value)
+
+
+def _is_scalar(value: object) -> bool:
+    return value is None or isinstance(value, str | bool) or _is_number(value)
+
+
+def _is_flat(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_scalar, value.values()))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_shards(value: object) -> bool:
+    return value is None or (isinstance(value, list) and all(map(_is_count, value)))
+
+
+def _is_measurement(value: object) -> bool:
+    names = {field.name for field in fields(Measurement)}
+    return isinstance(value, dict) and _is_flat(value) and {"xla", "compute_dtype"} <= value.keys() <= names
+
+
+def _are_running_means(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+_STATE: dict[str, Shape] = {
+    "step": _is_count,
+    "epochs_ended": _is_count,
+    "validation_loss": _is_optional_number,
+    "history": {
+        "steps": [_is_count],
+        "train": [{"loss": _is_number, "accuracy": _is_number}],
+        "epochs": [dict.fromkeys(("epoch", "step", "loss", "accuracy", "examples"), _is_number)],
+    },
+    "progress": {"last": _are_running_means, "window_seconds": _is_number, "epoch_seconds": _is_number},
+    "skipped_steps": [_is_count],
+    "acceleration": {
+        "xla": lambda value: isinstance(value, bool),
+        "compute_dtype": _is_text,
+        "reason": _is_text,
+        "measured": [_is_measurement],
+    },
+    "fingerprint": _is_flat,
+    "hyperparameters": _is_flat,
+    "tensorflow": _is_text,
+    "shards": _is_shards,
+}
+
+
+def _problem(value: object, shape: Shape, where: str) -> str:
+    """Say where a JSON value has another shape; "" where it has this one."""
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return f"{where} is {shown(value)}, and not a list"
+        return next(filter(None, (_problem(item, shape[0], f"{where}[{at}]") for at, item in enumerate(value))), "")
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return f"{where or 'the whole'} is {shown(value)}, and not an object"
+        names = {key: f"{where}.{key}" if where else key for key in shape}
+        if missing := sorted(shape.keys() - value.keys()):
+            return f"{names[missing[0]]} is missing"
+        return next(filter(None, (_problem(value[key], of_key, names[key]) for key, of_key in shape.items())), "")
+    return "" if shape(value) else f"{where} is {shown(value)}"
 
 
 def _short(value: object) -> str:

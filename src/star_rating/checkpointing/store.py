@@ -32,7 +32,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from star_rating.failures import ConfigurationError
+from star_rating.failures import ConfigurationError, shown
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ FORMAT = 1
 """Of the folders and of what the state holds."""
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 ASIDE = ".writing"
+LARGEST_JSON = 2**28
+"""Bytes: the state of a run that logged a line a step for a million steps has half of it."""
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -61,7 +63,13 @@ class Saved:
 
     def tensors(self) -> Tensors:
         """Read the tensors."""
-        tensors: Tensors = load_file(self.folder / TENSORS)
+        try:
+            tensors: Tensors = load_file(self.folder / TENSORS)
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"{self.folder / TENSORS} was not written by this image ({shown(str(error))}). Give the job the "
+                "checkpoint path of an earlier run of this image, or an empty one."
+            ) from error
         return tensors
 
 
@@ -104,8 +112,7 @@ class CheckpointStore:
         aside, final = self.folder / ASIDE, self.folder / name
         try:
             _write_files(aside, tensors, state)
-            if final.exists():  # left there damaged: an intact one of this name would be this state
-                shutil.rmtree(final)
+            _remove(final)  # left there damaged: an intact one of this name would be this state
             aside.rename(final)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
@@ -124,31 +131,54 @@ class CheckpointStore:
         best = min(validated, key=_validation_loss, default=None)
         self._intact = [folder for folder in self._intact if folder == best or folder in self._intact[-self.kept :]]
         for folder in set(self.folder.glob("step-*")).difference(self._intact):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, or the link that stands in its place and not what it leads to."""
+    if folder.is_symlink():
+        folder.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def read(folder: Path) -> Mapping[str, Any]:
     """Check every byte of a checkpoint and return its state; raise UnfinishedError or DamagedError."""
+    if folder.is_symlink():
+        raise DamagedError("it is a link, which no checkpoint is")
     for name in (MANIFEST, TENSORS, STATE):
+        if (folder / name).is_symlink():
+            raise DamagedError(f"{name} is a link, which no checkpoint has")
         if not (folder / name).is_file():
             raise UnfinishedError(f"{name} is missing")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = _read_json(folder / MANIFEST)
         known, hashes = manifest["format"] == FORMAT, {name: manifest["sha256"][name] for name in (TENSORS, STATE)}
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         raise DamagedError(f"{MANIFEST} cannot be read") from None
     if not known:
-        raise DamagedError(f"{MANIFEST} is of format {manifest['format']!r}, this image reads {FORMAT}")
+        raise DamagedError(f"{MANIFEST} is of format {shown(manifest['format'])}, this image reads {FORMAT}")
     for name, expected in hashes.items():
         if _sha256(folder / name) != expected:
             raise DamagedError(f"{name} is not what was written (its hash differs)")
-    state: Mapping[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    return state
+    return _read_json(folder / STATE)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read an object; raise DamagedError for anything else, whoever wrote it."""
+    if path.stat().st_size > LARGEST_JSON:
+        raise DamagedError(f"{path.name} has {path.stat().st_size:,} bytes, no run writes more than {LARGEST_JSON:,}")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise DamagedError(f"{path.name} cannot be read")
+    return value
 
 
 def _write_files(folder: Path, tensors: Tensors, state: Mapping[str, Any]) -> None:
     """Write a folder's files, read them back, and leave them on the disk itself."""
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
     folder.mkdir(parents=True)
     try:
         save_file(dict(tensors), folder / TENSORS)
@@ -198,5 +228,5 @@ def _validation_loss(folder: Path) -> float:
     """Return the loss that `best` is decided by; infinity within an epoch, which no validation has seen."""
     try:
         return float(json.loads((folder / STATE).read_text(encoding="utf-8"))["validation_loss"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return math.inf
