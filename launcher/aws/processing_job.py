@@ -1,22 +1,33 @@
 """A Processing job in SageMaker: the image's prepare.
 
-job = ProcessingJob.submit(request, region="us-east-1")
-job.show()
+    job = ProcessingJob.submit(request, region="us-east-1")
+    job.show()
+
+SageMaker's upload adds to a prefix and deletes nothing: records of an earlier run would stay beside the new ones, of
+another split. So a run that writes where another has written replaces it as a whole.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from launcher.aws.following import Event, follow, print_events
 from launcher.aws.log_tail import LogTail
-from launcher.aws.session import client, explained, is_transient
+from launcher.aws.session import AwsError, DeniedError, NotFoundError, client, explained, is_transient
 from launcher.aws.submission import create, way_back
 from launcher.errors import JobFailedError, JobStoppedError
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
+
+_WRITTEN_BY_PREPARE = re.compile(
+    r"(train|validation|test)/(part-[^/]*\.tfrecord|manifest-[^/]*\.json|texts-[^/]*\.u64)"
+)
+"""Below the output's prefix; nothing else there is touched."""
+_KEYS_A_CALL = 1000
+"""DeleteObjects takes no more."""
 
 
 class ProcessingJob:
@@ -28,12 +39,33 @@ class ProcessingJob:
         self.arn = arn
         self.last_seen: dict[str, Any] | None = None
         """What SageMaker said of the job last, if it was asked."""
+        self.remark = ""
+        """What there is to say about what was in the output's prefix."""
         self._transitions: list[dict[str, Any]] = []
 
     @classmethod
     def submit(cls, request: dict[str, Any], region: str) -> ProcessingJob:
-        """Create the job; raise AwsError if SageMaker refuses the request."""
-        return cls(request["ProcessingJobName"], region, create("processing", request, region))
+        """Create the job, and remove what earlier runs of prepare have left where it writes.
+
+        Raises AwsError if SageMaker refuses the request; then nothing was removed. If S3 refuses the removal, the job
+        is stopped: its records would come to stand beside those of another split.
+        """
+        output = request["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
+        earlier: list[str] = []
+        remark = ""
+        try:
+            earlier = _records_below(output, region)
+        except DeniedError:
+            remark = (
+                f"{output} may not be listed: if an earlier run has written there, its records stay, and training "
+                "refuses the mixture. Then name a prefix of this run's own (processing.s3_output with {job_name})"
+            )
+        job = cls(request["ProcessingJobName"], region, create("processing", request, region))
+        if earlier:
+            job._replace(output, earlier)
+            remark = f"removed {len(earlier)} object(s) of earlier runs below {output}: this run replaces them"
+        job.remark = remark
+        return job
 
     def describe(self) -> dict[str, Any]:
         """Return DescribeProcessingJob's answer."""
@@ -66,6 +98,17 @@ class ProcessingJob:
         print_events(self.follow(timeout=timeout, poll_interval=poll_interval), several_hosts=False)
         raise_for_status(self.last_seen or self.describe())
 
+    def _replace(self, output: str, keys: list[str]) -> None:
+        try:
+            _delete(output, keys, self.region)
+        except AwsError as error:
+            with explained(f"stop {self.name}"):
+                client("sagemaker", self.region).stop_processing_job(ProcessingJobName=self.name)
+            raise AwsError(
+                f"{error}. The job is stopped, as its records would mix with those. Remove them, or name a prefix of "
+                "this run's own (processing.s3_output with {job_name})"
+            ) from None
+
     def _describe(self) -> dict[str, Any]:
         description: dict[str, Any] = client("sagemaker", self.region).describe_processing_job(
             ProcessingJobName=self.name
@@ -87,6 +130,34 @@ class ProcessingJob:
             now = dt.datetime.now(dt.UTC)
             self._transitions.append({"Status": status, "StartTime": now, "StatusMessage": ""})
         return description | {"SecondaryStatusTransitions": self._transitions}
+
+
+def _records_below(output: str, region: str) -> list[str]:
+    """Return the keys of what prepare has written below an S3 prefix."""
+    bucket, prefix = _bucket_and_prefix(output)
+    try:
+        with explained(f"list {output}"):
+            pages = client("s3", region).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
+    except NotFoundError:
+        return []
+    return [key for key in keys if _WRITTEN_BY_PREPARE.fullmatch(key.removeprefix(prefix))]
+
+
+def _delete(output: str, keys: list[str], region: str) -> None:
+    bucket, _ = _bucket_and_prefix(output)
+    for start in range(0, len(keys), _KEYS_A_CALL):
+        objects = [{"Key": key} for key in keys[start : start + _KEYS_A_CALL]]
+        with explained(f"remove what earlier runs left below {output}"):
+            answer = client("s3", region).delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        if errors := answer.get("Errors"):
+            raise AwsError(f"cannot remove s3://{bucket}/{errors[0].get('Key')}: {errors[0].get('Message')}")
+
+
+def _bucket_and_prefix(uri: str) -> tuple[str, str]:
+    """Split an S3 URI; a prefix that is not empty ends in a slash, as the names below it follow one."""
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    return bucket, f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
 
 
 def raise_for_status(description: dict[str, Any]) -> None:

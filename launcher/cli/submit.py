@@ -126,6 +126,8 @@ def process(
     with detaching(request["ProcessingJobName"], terminal, [way_back], sent=False):
         processing_job = ProcessingJob.submit(request, region=job.region)
     terminal.say(f"submitted {processing_job.name}\n  {'arn':12} {processing_job.arn}")
+    if processing_job.remark:
+        terminal.say(processing_job.remark)
     if wait:
         follow_processing(processing_job, terminal, timeout=timeout, poll_interval=poll_interval)
     else:

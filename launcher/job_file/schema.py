@@ -175,7 +175,7 @@ class Processing(Section):
     s3_input: str
     """Prefix of the raw reviews."""
     s3_output: str = "s3://{bucket}/"
-    """Prefix under which train/, validation/ and test/ appear."""
+    """Prefix under which train/, validation/ and test/ appear; a run removes what an earlier one wrote there."""
     arguments: list[str] = Field(default_factory=list)
     """Options of prepare, for example ["--max-seq-length", "64"]."""
     instance_type: str = "ml.c5.2xlarge"

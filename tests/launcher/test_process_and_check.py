@@ -32,6 +32,41 @@ def test_process_runs_the_images_prepare(
     assert "3336 train reviews" in capsys.readouterr().err
 
 
+def keys(aws: StandIn, prefix: str) -> list[str]:
+    found = aws.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+    return [entry["Key"].removeprefix(prefix) for entry in found.get("Contents", [])]
+
+
+OF_PREPARE = ("part-algo-1-old.tfrecord", "manifest-algo-2.json", "texts-algo-1.u64")
+
+
+@pytest.fixture
+def written_before(aws: StandIn, processing_file: str) -> list[str]:
+    """Return the command that writes where an earlier run of prepare has written, and others too."""
+    mine = ("train/notes.txt", "train/nested/part-a.tfrecord", "model/part-a.tfrecord", "reviews.tsv")
+    for name in (*(f"{channel}/{name}" for channel in CHANNELS for name in OF_PREPARE), *mine):
+        aws.client("s3").put_object(Bucket=BUCKET, Key=f"mixed/{name}", Body=b"x")
+    output = 'processing.s3_output="s3://{bucket}/mixed"'
+    return ["process", "--file", processing_file, "--set", output, "--poll-interval", "0.05", "--job-name"]
+
+
+def test_a_run_replaces_the_records_of_earlier_runs_and_nothing_else(
+    aws: StandIn, written_before: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*written_before, "dry", "--dry-run"]) == 0
+    assert len(keys(aws, "mixed/")) == 13
+    assert main([*written_before, "replaces"]) == 0
+    left = ["model/part-a.tfrecord", "reviews.tsv", "train/nested/part-a.tfrecord", "train/notes.txt"]
+    assert keys(aws, "mixed/") == left
+    assert "removed 9 object(s) of earlier runs below s3://" in capsys.readouterr().err
+
+
+def test_a_run_that_is_refused_removes_nothing(aws: StandIn, written_before: list[str]) -> None:
+    aws.faults = [Fault("CreateProcessingJob", ApiError("ResourceLimitExceeded", "no quota"), 1)]
+    assert main([*written_before, "refused"]) != 0
+    assert len(keys(aws, "mixed/")) == 13
+
+
 def test_a_processing_job_that_fails_says_what_the_image_said(
     aws: StandIn, processing_file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
