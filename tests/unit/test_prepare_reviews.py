@@ -283,6 +283,14 @@ def test_a_row_whose_quotes_do_not_match_costs_no_other(
     assert (len(problems), sum(row.lines for row in problems)) == (broken, lines)
 
 
+def test_one_unclosed_quote_does_not_cut_the_texts_of_a_quoted_tsv(tmp_path: Path) -> None:
+    whole = 'R1\t5\t"two\nlines"\nR2\t1\tfine\n'
+    rows = rows_of(
+        f'review_id\tstar_rating\treview_body\n{whole}R3\t4\t"never closed\nR4\t4\tgood\n'.encode(), tmp_path
+    )
+    assert [row.body for row in rows] == ["two\nlines", "fine", "", "good"]
+
+
 @pytest.mark.parametrize("review_format", ["csv", "tsv"])
 def test_a_text_may_be_long_and_look_like_rows(tmp_path: Path, review_format: str) -> None:
     body = "x" * 200_000 + "\nX1\t1\tkettle\nX1,1,kettle\n" + '"' * 3

@@ -73,6 +73,8 @@ class _Oddities:
     """Fields that are not quoted and hold a quote, and backslashes before what needs none."""
     escaped: int = 0
     """Quoted fields that hold a quote."""
+    spanning: int = 0
+    """Whole rows that have several lines, none of them a row by itself."""
     quoted_comma: int = 0
     bare_comma: int = 0
 
@@ -311,10 +313,11 @@ def _with_quoting(table: Table, *, quoted_header: bool) -> Table:
         if not fewest and best is not Quoting.PLAIN:
             break
         number, seen = odd(quoting, limit=fewest)
-        # Where quotes that are characters are as good: a quote within quotes, and Excel's quotes around a comma.
-        by_evidence = best is Quoting.PLAIN and number <= fewest and quoting is not Quoting.BACKSLASH
+        # Where quotes that are characters are as good: what only a tool that quotes leaves. A quote within quotes, and
+        # Excel's quotes around each comma, count where nothing is odd.
+        as_good = best is Quoting.PLAIN and number <= fewest and quoting is not Quoting.BACKSLASH
         evidence = seen.escaped or (seen.quoted_comma and not seen.bare_comma)
-        if number < fewest or (by_evidence and number == 0 and evidence):
+        if number < fewest or (as_good and (seen.spanning or (number == 0 and evidence))):
             best, fewest = quoting, number
     return replace(table, quoting=best)
 
@@ -333,7 +336,9 @@ def _oddities(table: Table, limit: int | None) -> tuple[int, _Oddities]:
         elif fields and lines > 1:
             # Rows behind rows inside a quoted field: more likely two quotes that do not belong together.
             first, *others = (line.count(table.delimiter) for line in table.delimiter.join(fields).split("\n"))
-            number += (first == width - 1) * others.count(width - 1)
+            swallowed = (first == width - 1) * others.count(width - 1)
+            number += swallowed
+            splitter.seen.spanning += not swallowed
         if limit is not None and number + splitter.seen.loose > limit:
             break
     return number + splitter.seen.loose, splitter.seen

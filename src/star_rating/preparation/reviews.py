@@ -254,7 +254,7 @@ class _JsonLines(ReviewFile):
 
     @property
     def dialect(self) -> str:
-        return f"a JSON object a line, {self._text}"
+        return f"a JSON object a line, {self._text}" if self.lines else ""
 
     def _rows(self) -> Iterator[_Raw]:
         columns = self.columns
@@ -333,7 +333,7 @@ class _Parquet(ReviewFile):
 
     @property
     def dialect(self) -> str:
-        return "columns"
+        return "columns" if self.path.stat().st_size else ""
 
     def _rows(self) -> Iterator[_Raw]:
         import pyarrow as pa  # here, because it takes 0.2 s that only Parquet input should cost
