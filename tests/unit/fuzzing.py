@@ -101,6 +101,17 @@ class Outcomes:
         return f"{total:,} inputs: {self.accepted:,} accepted, {self.refused:,} refused"
 
 
+def examples(number: int) -> hypothesis.settings:
+    """Return the settings of a test of that many inputs."""
+    return hypothesis.settings(
+        max_examples=number,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+
+
 def feed(
     read: Callable[[Any], object],
     inputs: strategies.SearchStrategy[Any],
@@ -110,13 +121,7 @@ def feed(
     """Give `read` that many inputs; it may raise the `allowed` errors, which have an exit_code and a sentence."""
     outcomes = Outcomes()
 
-    @hypothesis.settings(
-        max_examples=number,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
+    @examples(number)
     @hypothesis.given(inputs)
     def one(content: Any) -> None:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+from fuzzing import examples
 from hypothesis import strategies
 from review_writers import DELIMITED, OTHERS, Rows, Writer
 
@@ -28,20 +29,6 @@ tables = strategies.lists(
     max_size=6,
 )
 orders = strategies.permutations(["review_id", "star_rating", "title", "review_body"])
-
-
-def given_tables(number: int) -> Callable[[Callable[..., None]], Callable[[], None]]:
-    def wrap(check: Callable[..., None]) -> Callable[[], None]:
-        settings = hypothesis.settings(
-            max_examples=number,
-            derandomize=True,
-            database=None,
-            deadline=None,
-            suppress_health_check=list(hypothesis.HealthCheck),
-        )
-        return settings(hypothesis.given(tables, orders, strategies.data())(check))
-
-    return wrap
 
 
 def ordered(table: Rows, order: list[str]) -> Rows:
@@ -64,7 +51,8 @@ def can_write(writer: Writer, table: Rows) -> bool:
 def test_the_rows_of_a_table_come_back(tmp_path: Path, scaled: Callable[..., int], say: Callable[[str], None]) -> None:
     outcomes: Counter[str] = Counter()
 
-    @given_tables(scaled(2000))
+    @examples(scaled(2000))
+    @hypothesis.given(tables, orders, strategies.data())
     def check(table: Rows, order: list[str], data: strategies.DataObject) -> None:
         writer = data.draw(strategies.sampled_from(OTHERS) | strategies.sampled_from(DELIMITED))
         rows = ordered(table, order)

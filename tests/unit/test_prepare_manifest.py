@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from star_rating.data.fingerprint import TextsFile
-from star_rating.data.manifest import Manifest, PartFile, Source, TokenizerIdentity, read_manifests
+from star_rating.data.manifest import LINES, Manifest, PartFile, Source, TokenizerIdentity, read_manifests
 from star_rating.failures import DataError
 
 MANIFEST = Manifest(
@@ -40,9 +40,14 @@ def test_a_manifest_comes_back_as_it_was_written() -> None:
     assert Manifest.from_json(MANIFEST.to_json(), "here") == MANIFEST
 
 
-def test_a_manifest_of_an_earlier_image_has_no_hashes_of_texts() -> None:
-    document = json.loads(MANIFEST.to_json())
+def test_a_manifest_of_an_earlier_image_has_no_hashes_of_texts_and_no_lines() -> None:
+    source = Source("reviews.tsv", 14, 11, 1, 2, kept_lines=12, empty_lines=1, broken_lines=3, other_lines=1)
+    whole = replace(MANIFEST, sources=(source,))
+    assert Manifest.from_json(whole.to_json(), "here") == whole
+    document = json.loads(whole.to_json())
     del document["texts"]
+    for key in LINES:
+        del document["sources"][0][key]
     assert Manifest.from_json(json.dumps(document), "here") == replace(MANIFEST, texts=None)
 
 

@@ -171,6 +171,11 @@ def test_inputs_that_are_given_apart_add_up(tmp_path: Path, weights: Path) -> No
     assert (result.returncode, "80 rows" in result.stdout) == (0, True), result.stderr
 
 
+def test_files_of_one_name_in_two_inputs_are_told_apart(tmp_path: Path) -> None:
+    paths = [write_tsv(tmp_path / folder / "reviews.tsv", []) for folder in "ab"]
+    assert names(*paths) == names(*(path.parent for path in paths)) == [str(path) for path in paths]
+
+
 def test_an_empty_path_is_refused(tmp_path: Path, weights: Path) -> None:
     assert run(tmp_path / "out", weights, "--input", "").returncode == 2
 

@@ -27,6 +27,8 @@ from star_rating.failures import DataError
 LARGEST = 1 << 25
 """Of hashes in a file: 256 MiB."""
 MOST_SAMPLED_BITS = 32
+MARGIN = 1.25
+"""How many times as many hashes are held in memory before copies are removed, or fewer are sampled."""
 SUFFIX = ".u64"
 
 _STORED = np.dtype("<u8")
@@ -72,7 +74,7 @@ class Fingerprint:
 
 
 class TextHashes:
-    """Collects the hashes of texts; memory is bounded by twice `largest` hashes."""
+    """Collects the hashes of texts; memory is bounded by some times `largest` hashes."""
 
     def __init__(self, largest: int = LARGEST) -> None:
         self._largest = largest
@@ -83,7 +85,7 @@ class TextHashes:
         """Add the texts of a batch."""
         hashes = b"".join([hashlib.blake2b(text.encode(), digest_size=_HASH_BYTES).digest() for text in texts])
         self._packed += hashes
-        if len(self._packed) > 2 * self._largest * _HASH_BYTES:
+        if len(self._packed) > MARGIN * self._largest * _HASH_BYTES:
             self._packed = bytearray(self._kept().tobytes())
 
     def write(self, folder: Path, host: str) -> TextsFile:
@@ -95,7 +97,7 @@ class TextHashes:
 
     def _kept(self) -> npt.NDArray[np.uint64]:
         """Return the hashes, sorted, each once, and sample until they are few enough."""
-        hashes = np.unique(_sample(np.frombuffer(bytes(self._packed), _STORED), self._sampled_bits))
+        hashes = np.unique(_sample(np.frombuffer(self._packed, _STORED), self._sampled_bits))
         while hashes.size > self._largest:
             self._sampled_bits += 1
             hashes = _sample(hashes, self._sampled_bits)

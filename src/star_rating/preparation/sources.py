@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Source:
 
     path: Path
     name: str
-    """Its path below the input folder, for the manifest and for messages."""
+    """Its path below the input folder, for the manifest and for messages; the whole one where two are alike."""
     review_format: str
     """A key of READERS."""
     part_stem: str
@@ -93,8 +94,9 @@ def find_sources(inputs: Sequence[Path], review_format: str | None = None) -> Fo
     for sentence in left_out:
         log.info("Passing over %s", sentence)
     stems = _unique_stems([name for name, _, _ in read])
+    several = {name for name, count in Counter(name for name, _, _ in read).items() if count > 1}
     sources = [
-        Source(path, printable(name), format_here, stem)
+        Source(path, printable(path if name in several else name), format_here, stem)
         for (name, path, format_here), stem in zip(read, stems, strict=True)
     ]
     return Found(tuple(sources), left_out)
