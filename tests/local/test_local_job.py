@@ -164,3 +164,35 @@ def test_nothing_of_an_ended_job_stays(sagemaker: LocalSageMaker, server: LocalS
         engine.close()
     sagemaker.client("sagemaker").delete_training_job(TrainingJobName=name)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "script"),
+    [
+        ({"OutputDataConfig": {"S3OutputPath": "s3://no-such-bucket/output"}}, "true"),
+        ({"CheckpointConfig": {"S3Uri": "s3://no-such-bucket/c"}}, "echo c > /opt/ml/checkpoints/c"),
+        (
+            {"TensorBoardOutputConfig": {"S3OutputPath": "s3://no-such-bucket/t"}},
+            "mkdir -p /opt/ml/output/tensorboard; echo t > /opt/ml/output/tensorboard/t",
+        ),
+    ],
+    ids=["output", "checkpoints", "TensorBoard"],
+)
+def test_a_bucket_that_is_not_there_fails_the_job(
+    sagemaker: LocalSageMaker, fields: dict[str, Any], script: str
+) -> None:
+    job = sagemaker.run(script, **fields)
+    assert job["TrainingJobStatus"] == "Failed", job
+    assert job["FailureReason"].startswith("ClientError: Artifact upload failed:")
+    assert "NoSuchBucket" in job["FailureReason"]
+    ends_as_it_does = sagemaker.run(f"{script}; exit 7", **fields)
+    assert ends_as_it_does["FailureReason"] == "AlgorithmError: , exit code: 7"
+
+
+def test_a_request_without_stopping_condition_may_run_for_a_day(sagemaker: LocalSageMaker) -> None:
+    request = sagemaker.request("true")
+    del request["StoppingCondition"]
+    sagemaker.client("sagemaker").create_training_job(**request)
+    job = sagemaker.wait(request["TrainingJobName"])
+    assert job["TrainingJobStatus"] == "Completed", job
+    assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 86_400}

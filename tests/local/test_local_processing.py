@@ -12,7 +12,9 @@ from local_sagemaker import BUCKET, IMAGE, ROLE, LocalSageMaker
 pytestmark = pytest.mark.docker
 
 
-def run(sagemaker: LocalSageMaker, name: str, script: str, hosts: int) -> dict[str, Any]:
+def run(
+    sagemaker: LocalSageMaker, name: str, script: str, hosts: int, bucket: str = BUCKET, mode: str = "EndOfJob"
+) -> dict[str, Any]:
     client = sagemaker.client("sagemaker")
     client.create_processing_job(
         ProcessingJobName=name,
@@ -36,9 +38,9 @@ def run(sagemaker: LocalSageMaker, name: str, script: str, hosts: int) -> dict[s
                 {
                     "OutputName": "out",
                     "S3Output": {
-                        "S3Uri": f"s3://{BUCKET}/processed/{name}",
+                        "S3Uri": f"s3://{bucket}/processed/{name}",
                         "LocalPath": "/opt/ml/processing/output",
-                        "S3UploadMode": "EndOfJob",
+                        "S3UploadMode": mode,
                     },
                 }
             ]
@@ -82,3 +84,15 @@ def test_a_processing_job_that_fails_says_why_and_leaves_no_output(sagemaker: Lo
     assert job["ProcessingJobStatus"] == "Failed"
     assert job["FailureReason"] == "AlgorithmError: The column is missing., exit code: 11"
     assert sagemaker.keys("processed/fails-to-process") == []
+
+
+@pytest.mark.parametrize("mode", ["EndOfJob", "Continuous"])
+def test_an_output_whose_bucket_is_not_there_fails_the_job(sagemaker: LocalSageMaker, mode: str) -> None:
+    sagemaker.put("raw/0", "0")
+    name = f"to-nowhere-{mode.lower()}"
+    job = run(sagemaker, name, "echo x > /opt/ml/processing/output/x", hosts=1, bucket="no-such-bucket", mode=mode)
+    assert job["ProcessingJobStatus"] == "Failed"
+    assert job["FailureReason"] == (
+        f"ClientError: Artifact upload failed:Unable to upload file to s3://no-such-bucket/processed/{name}/x "
+        "(NoSuchBucket: the specified bucket does not exist: no-such-bucket)"
+    )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from local_sagemaker import LocalSageMaker
+from botocore.exceptions import ClientError
+from local_sagemaker import BUCKET, LocalSageMaker
 
 from launcher.local.client import control, start_server, stop_server
 from launcher.local.files import StateFiles, append, write
@@ -185,3 +188,89 @@ def test_the_state_of_an_older_version_loads(state: State, monkeypatch: pytest.M
     assert sagemaker.describe("same")["TrainingJobName"] == "same"
     assert sorted(path.parent.name for path in folder.parent.glob("*/job.json")) == ["same", "same.us-east-1"]
     assert damaged(state) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 32 MB; only root can make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("a disk of its own takes root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    path = folder / "fill"
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12, 1):
+            with suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
+    return path
+
+
+@pytest.fixture
+def on_small_disk(small_disk: Path, job_image: str) -> Iterator[State]:  # noqa: ARG001 - jobs need the image
+    state = State(small_disk / "state")
+    yield state
+    stop_server(state)
+
+
+@pytest.mark.docker
+def test_on_a_full_disk_requests_are_refused_and_jobs_end(on_small_disk: State, small_disk: Path) -> None:
+    sagemaker = start(on_small_disk, "--jobs", "4", "--stop-seconds", "2")
+    api, s3 = sagemaker.client("sagemaker"), sagemaker.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key="kept", Body=b"before")
+    folder = on_small_disk.folder / "jobs" / "training"
+
+    filled = fill(small_disk)
+    for call, more in (
+        (s3.create_bucket, {"Bucket": "second"}),
+        (s3.put_object, {"Bucket": BUCKET, "Key": "kept", "Body": bytes(1 << 20)}),
+        (api.create_training_job, sagemaker.request() | {"TrainingJobName": "refused"}),
+        (api.create_experiment, {"ExperimentName": "refused"}),
+        (sagemaker.client("ecr").create_repository, {"repositoryName": "refused"}),
+    ):
+        with pytest.raises(ClientError, match="No space left on device"):
+            call(**more)
+    assert sagemaker.read(f"s3://{BUCKET}/kept") == b"before"
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == [BUCKET]
+    assert not (folder / "refused").exists()
+    filled.unlink()
+
+    fills = "while [ ! -e /opt/ml/input/go ]; do sleep 0.05; done; head -c 100M /dev/zero > /opt/ml/model/w"
+    printing = sagemaker.create(f"{fills}; echo the disk is full; exit 1")
+    silent = sagemaker.create(f"{fills} 2>/dev/null; exit 3")
+    logging = sagemaker.create("while :; do head -c 60000 /dev/zero | tr '\\0' x; echo; sleep 0.05; done")
+    stopped = sagemaker.create("trap 'echo stopped; exit 0' TERM; while :; do sleep 0.05; done")
+    names = (printing, silent, logging, stopped)
+    for name in names:
+        sagemaker.wait_until(name, lambda job: job["SecondaryStatus"] == "Training")
+    filled = fill(small_disk)
+    api.stop_training_job(TrainingJobName=stopped)
+    for name in (printing, silent):
+        (folder / name / "hosts" / "algo-1" / "ml" / "input" / "go").touch()
+    jobs = {name: sagemaker.wait(name, timeout=60) for name in names}
+    for name in names:  # a job that is stopped may still have a model to upload, or a line to log
+        reason = jobs[name].get("FailureReason", "")
+        assert "No space left on device: the disk of" in reason or (name, reason) == (stopped, "")
+    filled.unlink()
+
+    assert sagemaker.run("echo m > /opt/ml/model/m")["TrainingJobStatus"] == "Completed"
+    large = sagemaker.run("head -c 20M /dev/urandom > /opt/ml/model/m")  # and once more as an archive
+    assert large["FailureReason"].startswith("ClientError: Artifact upload failed:No space left on device")
+    s3.create_bucket(Bucket="second")
+    stop_server(on_small_disk)
+    sagemaker = start(on_small_disk)  # what the disk did not take at first is there now
+    assert damaged(on_small_disk) == []
+    assert [sagemaker.describe(name)["TrainingJobStatus"] for name in names] == [
+        jobs[name]["TrainingJobStatus"] for name in names
+    ]
+    assert list(folder.glob("*/hosts")) == []
+    assert list(folder.glob("*/*.tar.gz")) == []

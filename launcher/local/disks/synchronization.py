@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from launcher.local.contract.s3_uri import split
 from launcher.local.disks import tree
+from launcher.local.files import StorageError
 from launcher.local.services.objects import NoSuchObjectError, Objects
 
 INTERVAL = 1.0
@@ -45,6 +46,8 @@ class Mirror:
         """A folder that gets the same files."""
         self._leaves_out = leaves_out
         self._known: dict[str, tuple[int, int, int]] = {}
+        self.failure: str | None = None
+        """Why S3 did not take all of the folder at the last look; None if it did."""
         self._lock = threading.Lock()
 
     def restored(self) -> None:
@@ -60,6 +63,7 @@ class Mirror:
         """Bring S3 up to the folder: what is new or has changed, and, if asked for, what has gone."""
         with self._lock:
             seen = set()
+            self.failure = None
             for file in tree.files(self.folder):
                 if self._leaves_out and file.path.startswith(self._leaves_out):
                     continue
@@ -79,8 +83,11 @@ class Mirror:
                 if self._copy is not None:
                     content.seek(0)
                     _copy(content, self._copy / file.path)
-        except (OSError, NoSuchObjectError):
-            return False  # it has gone meanwhile, or the bucket has: the next look tells
+        except OSError:
+            return False  # it has gone meanwhile: the next look tells
+        except (NoSuchObjectError, StorageError) as error:
+            self.failure = f"Unable to upload file to s3://{self.bucket}/{self.prefix}{file.path} ({error})"
+            return False
         return True
 
 
@@ -97,14 +104,18 @@ class Synchronizer:
         if self._mirrors:
             self._thread.start()
 
-    def finish(self, lost: Path | None = None) -> None:
-        """End, after a last look, when no container writes any more; of a lost disk there is none."""
+    def finish(self, lost: Path | None = None) -> str | None:
+        """End, after a last look, when no container writes any more; of a lost disk there is none.
+
+        Return why S3 does not have all of it; None if it has.
+        """
         self._ended.set()
-        if self._mirrors:
+        if self._thread.ident is not None:  # it was started
             self._thread.join()
         for mirror in self._mirrors:
             if lost is None or not mirror.folder.is_relative_to(lost):
                 mirror.synchronize()
+        return next((mirror.failure for mirror in self._mirrors if mirror.failure), None)
 
     def _run(self) -> None:
         while not self._ended.wait(INTERVAL):

@@ -110,11 +110,14 @@ class Attempt:
         self._synchronizer.start()
         return True
 
-    def finish(self, lost_host: str | None = None) -> None:
-        """End what goes on beside the containers, which have ended; of a lost host nothing more is to be had."""
+    def finish(self, lost_host: str | None = None) -> str | None:
+        """End what goes on beside the containers, which have ended; of a lost host nothing more is to be had.
+
+        Return why S3 does not have all that it was to get; None if it has.
+        """
         for feeder in self._feeders:
             feeder.stop()
-        self._synchronizer.finish(self.layouts[lost_host].folder if lost_host else None)
+        return self._synchronizer.finish(self.layouts[lost_host].folder if lost_host else None)
 
     def failure(self, host: str) -> str | None:
         """Return a host's failure file; None if there is none."""

@@ -6,6 +6,7 @@ following.start()           # each container's end comes as HostEnded, when its 
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections import defaultdict
@@ -13,12 +14,15 @@ from collections.abc import Callable, Sequence
 
 from launcher.local.document import MetricSummary
 from launcher.local.engine.container import Container
+from launcher.local.files import StorageError
 from launcher.local.life.job_life import JobLife
-from launcher.local.life.messages import HostEnded
+from launcher.local.life.messages import Broken, HostEnded
 from launcher.local.services.logs import GROUPS, LogLine, LogStream
 
 _MOST = 5_000
 """Lines that are written at once."""
+
+_log = logging.getLogger(__name__)
 
 Entry = tuple[str, LogLine | None]
 """A host's line; None: there are no more."""
@@ -59,7 +63,7 @@ class Following:
             self._entries.put((container.host, None))
 
     def _write(self) -> None:
-        open_hosts = set(self._streams)
+        open_hosts, is_kept = set(self._streams), True
         while open_hosts:
             lines: dict[str, list[LogLine]] = defaultdict(list)
             ended = []
@@ -68,12 +72,26 @@ class Following:
                     ended.append(host)
                 else:
                     lines[host].append(line)
-            for host, of_host in lines.items():
-                self._streams[host].write(of_host)
-            self._read_metrics([line for of_host in lines.values() for line in of_host])
+            if is_kept:  # else what still comes is read and dropped, so that the containers' ends are seen
+                is_kept = self._keep(lines)
             for host in ended:
                 open_hosts.discard(host)
                 self._life.send(HostEnded(host))
+
+    def _keep(self, lines: dict[str, list[LogLine]]) -> bool:
+        """Write lines and their metrics; if that cannot be, say so to the job."""
+        try:
+            for host, of_host in lines.items():
+                self._streams[host].write(of_host)
+            self._read_metrics([line for of_host in lines.values() for line in of_host])
+        except StorageError as error:
+            self._life.send(Broken(f"The log cannot be kept. {error}"))
+        except Exception as error:  # noqa: BLE001 - a defect ends this job, and the server goes on
+            _log.exception("the log of %s", self._life.name)
+            self._life.send(Broken(f"The log cannot be kept: {error!r}"))
+        else:
+            return True
+        return False
 
     def _next_entries(self) -> list[Entry]:
         entries = [self._entries.get()]

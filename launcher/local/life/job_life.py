@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import queue
 import threading
@@ -10,12 +11,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
-from launcher.local.contract.outcome import INTERNAL_ERROR, failed
+from launcher.local.contract.outcome import INTERNAL_ERROR, LONGEST_REASON, failed
 from launcher.local.disks import tree
 from launcher.local.document import Job, Kind, Outcome
 from launcher.local.engine.engine import EngineError
+from launcher.local.files import FULL, StorageError, is_full, storage_error
 from launcher.local.life.messages import Message, Shutdown, Stop
 from launcher.local.life.world import World
+
+_DISK = "No space left on device"
 
 _log = logging.getLogger(__name__)
 
@@ -87,10 +91,13 @@ class JobLife(ABC):
         if job.stop_requested:  # while it waited for its turn, or of a server that was killed
             self.send(Stop())
         if not job.has_ended:
-            outcome = self._outcome()
+            outcome = self._named_disk(self._outcome())
             self._clean_up()
             self._finish(outcome)
-        self._after_the_end()
+        try:
+            self._after_the_end()
+        except Exception:  # noqa: BLE001 - it has ended as it has
+            _log.exception("after the end of the %s job %s", self.kind, self.name)
 
     @abstractmethod
     def live(self) -> Outcome:
@@ -103,9 +110,22 @@ class JobLife(ABC):
             return failed(INTERNAL_ERROR, "The local SageMaker was stopped while the job ran.")
         except EngineError as error:
             return failed(INTERNAL_ERROR, str(error))
+        except StorageError as error:
+            return failed("ClientError", str(error))
         except Exception as error:  # noqa: BLE001 - a defect ends this job, and the server goes on
+            if isinstance(error, OSError) and error.errno in FULL:
+                return failed("ClientError", str(storage_error(self.folder, error)))
             _log.exception("%s job %s", self.kind, self.name)
             return failed(INTERNAL_ERROR, f"A defect of the local SageMaker, whose log has more: {error!r}")
+
+    def _named_disk(self, outcome: Outcome) -> Outcome:
+        """Return how the job ends; what failed on a full disk says so, whoever noticed it."""
+        reason = outcome.failure_reason
+        if reason is None or _DISK in reason or not is_full(self.folder):
+            return outcome
+        disk = str(storage_error(self.folder, OSError(errno.ENOSPC, "")))
+        kept = reason[: LONGEST_REASON - len(disk) - 3]
+        return outcome.model_copy(update={"failure_reason": f"{kept} ({disk})"})
 
     def _clean_up(self) -> None:
         try:

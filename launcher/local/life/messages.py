@@ -38,8 +38,15 @@ class Updated:
 
 
 @dataclass(frozen=True)
+class Broken:
+    """What goes on beside the containers cannot: their log cannot be kept, say."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Shutdown:
     """The server ends."""
 
 
-Message = Stop | Interrupt | LoseHost | HostEnded | Updated | Shutdown
+Message = Stop | Interrupt | LoseHost | HostEnded | Updated | Broken | Shutdown

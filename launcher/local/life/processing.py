@@ -75,11 +75,12 @@ class ProcessingLife(JobLife):
         continuous = Synchronizer(mirrors[True])
         continuous.start()
         ending = self._run(containers)
-        continuous.finish()
+        not_uploaded = continuous.finish()
         outcome = self._judge(ending)
         if ending.reason == "exited" and outcome.status == "Completed":
-            for mirror in mirrors[False]:
-                mirror.synchronize()
+            not_uploaded = Synchronizer(mirrors[False]).finish() or not_uploaded
+        if not_uploaded is not None and outcome.status != "Failed":
+            return outcomes.failed("ClientError", f"Artifact upload failed:{not_uploaded}")
         return outcome
 
     def _adopted(self) -> list[Container]:
@@ -146,6 +147,8 @@ class ProcessingLife(JobLife):
             return outcomes.STOPPED
         if ending.reason == "max-runtime":
             return outcomes.failed("ClientError", "The job ran longer than MaxRuntimeInSeconds.")
+        if ending.broken is not None:
+            return outcomes.failed("ClientError", ending.broken)
         if ending.reason != "exited":
             return outcomes.failed(outcomes.INTERNAL_ERROR, "A host was lost.")
         message = self._message(ending.failed_host or self._hosts[0].name)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import queue
 import time
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from launcher.local.contract import outcome as outcomes
@@ -119,8 +120,8 @@ class TrainingLife(JobLife):
                 ending = watch(attempt.containers, self.inbox, self._limits(job), attempt.write_config_files)
         finally:
             self._companions.attempt_ends()
-        attempt.finish(ending.lost_host)
-        return ending
+        failure = attempt.finish(ending.lost_host)
+        return ending if failure is None else replace(ending, not_uploaded=failure)
 
     def _decide(self, attempt: Attempt, ending: Ending) -> Outcome | None:
         """Return how the job ends, or None if it begins anew."""
@@ -132,6 +133,15 @@ class TrainingLife(JobLife):
             return None
         if ending.reason in ("lost", "gone") and not job.stop_requested:
             return self._retry(job, ending)
+        outcome = self._judge(attempt, ending)
+        if ending.not_uploaded is not None and outcome.status != "Failed":
+            return outcomes.failed("ClientError", f"Artifact upload failed:{ending.not_uploaded}")
+        return outcome
+
+    def _judge(self, attempt: Attempt, ending: Ending) -> Outcome:
+        """Return what the containers' ends, and who asked for them, make of the job."""
+        if ending.broken is not None and not self.job.stop_requested:
+            return outcomes.failed("ClientError", ending.broken)
         if ending.reason != "exited":
             return _STOPS.get(ending.reason, outcomes.STOPPED)
         if ending.failed_host is None:

@@ -12,6 +12,7 @@ from launcher.local.contract.paths import Layout
 from launcher.local.contract.s3_uri import join, split
 from launcher.local.disks import tree
 from launcher.local.disks.outputs import ClashError, merged, write_archive
+from launcher.local.files import FULL, StorageError, storage_error
 from launcher.local.life.job_life import JobLife
 from launcher.local.services.objects import NoSuchObjectError
 
@@ -36,8 +37,12 @@ def upload(life: JobLife, hosts: Hosts, *, with_model: bool) -> dict[str, object
         if with_model:
             uris["model_uri"] = send(life, _folders(hosts, "model"), uri, "model", if_empty=True)
         uris["output_uri"] = send(life, _folders(hosts, "output/data"), uri, "output", if_empty=False)
-    except (ClashError, NoSuchObjectError) as error:
+    except (ClashError, NoSuchObjectError, StorageError) as error:
         raise UploadError(str(error)) from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UploadError(str(storage_error(life.folder, error))) from None
     return uris
 
 
@@ -50,9 +55,13 @@ def _send_archive(life: JobLife, folders: list[tuple[str, Path]], uri: str, name
     if not results.files and not if_empty:
         return None
     archive = life.folder / f"{name}.tar.gz"
-    write_archive(results, archive)
     bucket, key = split(join(uri, archive.name))
-    life.world.objects.move_file(bucket, key, archive)
+    life.world.objects.require(bucket)
+    try:
+        write_archive(results, archive)
+        life.world.objects.move_file(bucket, key, archive)
+    finally:
+        archive.unlink(missing_ok=True)
     return join(uri, archive.name)
 
 

@@ -14,9 +14,9 @@ from typing import Literal
 
 from launcher.local.engine.container import Container, ContainerGoneError, Exit
 from launcher.local.life.job_life import ShutdownError
-from launcher.local.life.messages import HostEnded, Interrupt, LoseHost, Message, Shutdown, Stop, Updated
+from launcher.local.life.messages import Broken, HostEnded, Interrupt, LoseHost, Message, Shutdown, Stop, Updated
 
-Reason = Literal["exited", "stopped", "max-runtime", "max-wait", "interrupted", "lost", "gone"]
+Reason = Literal["exited", "stopped", "max-runtime", "max-wait", "interrupted", "lost", "gone", "broken"]
 
 LOSS_SECONDS = 60.0
 """For how long the other hosts of a lost one may run on: to notice it themselves, as on SageMaker."""
@@ -39,6 +39,10 @@ class Ending:
     reason: Reason
     exits: dict[str, Exit]
     lost_host: str | None = None
+    broken: str | None = None
+    """Why the job could not go on although its containers did."""
+    not_uploaded: str | None = None
+    """Why S3 does not have all that was to be there while the job ran."""
 
     @property
     def failed_host(self) -> str | None:
@@ -54,6 +58,7 @@ class _Watch:
     began: float = field(default_factory=time.monotonic)
     reason: Reason | None = None
     lost_host: str | None = None
+    broken: str | None = None
     kill_at: float | None = None
     exits: dict[str, Exit] = field(default_factory=dict)
     later: list[tuple[float, Message]] = field(default_factory=list)
@@ -89,6 +94,9 @@ class _Watch:
                 self._lose(host)
             case Stop():
                 self._end("stopped")
+            case Broken(reason):
+                self.broken = self.broken or reason
+                self._end("broken")
             case Updated():
                 self.updated()
             case Shutdown():
@@ -148,4 +156,4 @@ def watch(
             state.look_at_the_clock()
         else:
             state.hear(message)
-    return Ending(state.reason or "exited", state.exits, state.lost_host)
+    return Ending(state.reason or "exited", state.exits, state.lost_host, state.broken)

@@ -112,7 +112,7 @@ class Objects:
 
     def list(self, bucket: str, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects under a prefix in the order of their keys, as S3 lists them; raise NoSuchObjectError."""
-        self._require(bucket)
+        self.require(bucket)
         with self._lock:
             records = dict(self._records.get(bucket, {}))
         yield from (records[key] for key in sorted(records, key=str.encode) if key.startswith(prefix))
@@ -135,7 +135,7 @@ class Objects:
 
     def move_file(self, bucket: str, key: str, source: Path) -> None:
         """Make a file an object's content; it is gone from where it was. Raise NoSuchObjectError, StorageError."""
-        self._require(bucket)
+        self.require(bucket)
         content = self._new_content(bucket)
         try:
             source.rename(content)
@@ -154,7 +154,7 @@ class Objects:
 
     def receive(self, bucket: str, content: Iterable[bytes]) -> Incoming:
         """Write bytes into a file of the bucket; raise NoSuchObjectError, StorageError, and what `content` raises."""
-        self._require(bucket)
+        self.require(bucket)
         path, digest, size = self._new_content(bucket), hashlib.md5(usedforsecurity=False), 0
         try:
             with path.open("wb") as file:
@@ -197,7 +197,7 @@ class Objects:
 
     def same(self, source: Incoming, bucket: str) -> Incoming:
         """Return an object's whole content for another object: one file under two names. Raise StorageError."""
-        self._require(bucket)
+        self.require(bucket)
         content = self._new_content(bucket)
         try:
             os.link(source.path, content)
@@ -304,13 +304,14 @@ class Objects:
         backend.put_object, backend.upload_part = put_object, upload_part
         backend.upload_part_copy, backend.copy_object = upload_part_copy, copy
 
-    def _require(self, bucket: str) -> None:
+    def require(self, bucket: str) -> None:
+        """Raise NoSuchObjectError if there is no such bucket."""
         if not self.has_bucket(bucket):
-            raise NoSuchObjectError(f"there is no bucket {bucket}")
+            raise NoSuchObjectError(f"NoSuchBucket: the specified bucket does not exist: {bucket}")
 
     def _put(self, bucket: str, key: str, incoming: Incoming) -> None:
         with self.changing(bucket, key, incoming):
-            self._require(bucket)
+            self.require(bucket)
             self._backend.put_object(bucket, key, b"", disable_notification=True)
             self.keep(bucket, key)
 
@@ -447,7 +448,7 @@ def _etag(content: Path) -> str:
 def _take(s3_object: Any, *, is_part: bool) -> Any:  # noqa: ANN401 - moto's
     """Give what moto has just made the bytes that came for it."""
     incoming = _incoming.get()
-    if incoming is not None:
+    if incoming is not None and not incoming.taken:
         _attach(s3_object, incoming.path, incoming.size, is_part=is_part)
         s3_object._etag = s3_object._etag or incoming.etag
         incoming.taken = True
