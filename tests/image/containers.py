@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+LONGEST_WAIT = 600.0
+"""Seconds for what takes a few on an idle machine: a wait that is over fails a test, and a busy machine must not."""
+
 SOURCES = "/opt/distilbert-trainer/src"
 
 
@@ -46,11 +49,11 @@ class Containers:
         labels = ["--label", "distilbert-trainer=test", "--label", self.session]
         return ["run", *labels, *defaults, *options, self.image, *arguments]
 
-    def run(self, arguments: Sequence[str], options: Sequence[str] = (), timeout: float = 120) -> Result:
+    def run(self, arguments: Sequence[str], options: Sequence[str] = (), timeout: float = LONGEST_WAIT) -> Result:
         """Run a container to its end."""
         return self.wait(self.start(arguments, options), timeout)
 
-    def wait(self, container: str, timeout: float = 120) -> Result:
+    def wait(self, container: str, timeout: float = LONGEST_WAIT) -> Result:
         """Wait for a container's end; a container that takes longer fails the test with its log."""
         try:
             exit_code = int(docker("wait", container, timeout=timeout))
@@ -58,7 +61,7 @@ class Containers:
             pytest.fail(f"the container has not ended after {timeout} s:\n{self.log(container)}")
         return Result(exit_code, self.log(container))
 
-    def wait_for(self, container: str, text: str, timeout: float = 60) -> None:
+    def wait_for(self, container: str, text: str, timeout: float = LONGEST_WAIT) -> None:
         """Wait until a container's log has a text."""
         follow = subprocess.Popen(
             ["docker", "logs", "--follow", container], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -96,7 +99,7 @@ class Containers:
             docker("network", "rm", *networks)
 
 
-def docker(*arguments: str, timeout: float = 120) -> str:
+def docker(*arguments: str, timeout: float = LONGEST_WAIT) -> str:
     """Run the Docker client and return its stdout."""
     result = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, timeout=timeout)
     assert result.returncode == 0, f"docker {' '.join(arguments)}: {result.stderr}"
@@ -129,7 +132,9 @@ class Job:
     def mounts(self) -> list[str]:
         return ["--volume", f"{self.root}:/opt/ml", "--volume", f"{self.sources}:{SOURCES}:ro"]
 
-    def run(self, options: Sequence[str] = (), arguments: Sequence[str] = ("train",), timeout: float = 120) -> Result:
+    def run(
+        self, options: Sequence[str] = (), arguments: Sequence[str] = ("train",), timeout: float = LONGEST_WAIT
+    ) -> Result:
         return self.containers.wait(self.start(options, arguments), timeout)
 
     @property

@@ -34,7 +34,7 @@ HYPERPARAMETERS = {
 SIGNALS = ("SIGTERM", "SIGKILL", "docker kill")
 """To PID 1; to train.py, as the kernel does where memory runs out; to the whole container."""
 
-LONGEST_RUN = 200.0
+LONGEST_RUN = 600.0
 """Seconds."""
 
 _KILL_TRAINING = "for p in /proc/[0-9]*; do if grep -qzx train.py $p/cmdline; then kill -9 ${p#/proc/}; fi; done"

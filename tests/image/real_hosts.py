@@ -16,7 +16,7 @@ from real_job import RealJob
 from training_job import examples, write_records
 
 LENGTH = 64
-LONGEST_RUN = 300.0
+LONGEST_RUN = 600.0
 """Seconds."""
 
 

@@ -46,12 +46,12 @@ class RealJob:
 
     def run(self, *options: str) -> Result:
         """Run the job to its end."""
-        return self.containers.wait(self.start(*options), timeout=300)
+        return self.containers.wait(self.start(*options))
 
     def inside(self, *command: str) -> Result:
         """Run another program of the image on what the job has left."""
         entry = ["--entrypoint", command[0], "--volume", f"{self.root}:/opt/ml:ro"]
-        return self.containers.run(command[1:], entry, timeout=300)
+        return self.containers.run(command[1:], entry)
 
     @property
     def failure(self) -> str:

@@ -81,7 +81,7 @@ def surrounded(containers: Containers, tmp_path_factory: pytest.TempPathFactory)
     disk = disk_of_the_engine()
     slow = ["--device-write-bps", f"{disk}:{DISK_BYTES_A_SECOND}"] if disk else []
     container = containers.start(["train"], [*LOCKED_DOWN, *slow, f"--volume={root}/input:/opt/ml/input:ro", *outputs])
-    training = containers.wait(container, timeout=300)
+    training = containers.wait(container)
     owners = copy_out(container, left)
     (inspected,) = json.loads(docker("inspect", container))
     return Surrounded(inspected, preparing, training, root, before, fingerprint(root), left, owners)
@@ -238,7 +238,7 @@ def test_two_jobs_at_once_one_of_them_with_a_clock_that_jumps(containers: Contai
     ]
     logs = []
     for container in started:
-        result = containers.wait(container, timeout=300)
+        result = containers.wait(container)
         assert result.exit_code == 0, result.log
         logs.append(result.log)
     days = [len({line[:10] for line in log.splitlines() if line[:2] == "20"}) for log in logs]

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.image
 def test_two_containers_train_one_model_and_go_on_after_one_was_killed(containers: Containers, tmp_path: Path) -> None:
     hosts = RealHosts(containers, tmp_path, epochs="2", checkpoint_every_steps="1")
     second, first = hosts.start(1), hosts.start(0)
-    containers.wait_for(first, " step 3/8 ", timeout=200)
+    containers.wait_for(first, " step 3/8 ")
     docker("kill", second)
     lost = hosts.wait(first)
     assert lost.exit_code == 19, lost.log

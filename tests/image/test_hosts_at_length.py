@@ -75,7 +75,7 @@ def test_whichever_host_is_killed_whenever_the_job_goes_on_to_the_same_model(
             hosts = RealHosts(containers, tmp_path / f"trial-{trial}", 2, **settings)
             started = hosts.start_all()
             lost, step = chance.randrange(2), chance.randrange(1, 3 * STEPS_PER_EPOCH)
-            containers.wait_for(started[0], f" step {step}/", timeout=200)
+            containers.wait_for(started[0], f" step {step}/")
             time.sleep(0.5 * chance.random())
             docker("kill", started[lost])
             killed_at = time.monotonic()

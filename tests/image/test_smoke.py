@@ -32,7 +32,7 @@ def smoke_run(containers: Containers, tmp_path_factory: pytest.TempPathFactory) 
     record.chmod(0o777)
     shutil.copy(RECORDER, record / "sitecustomize.py")
     recording = ["--volume", f"{record}:/imports", "--env", "PYTHONPATH=/imports"]
-    result = containers.run(["smoke"], [*LOCKED_DOWN, *recording], timeout=300)
+    result = containers.run(["smoke"], [*LOCKED_DOWN, *recording])
     return SmokeRun(result, {module for file in record.glob("*.txt") for module in file.read_text().split()})
 
 

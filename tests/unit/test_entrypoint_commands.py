@@ -14,7 +14,7 @@ ENTRYPOINT = Path(__file__).parents[2] / "container" / "entrypoint.py"
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(ENTRYPOINT), *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, str(ENTRYPOINT), *arguments], capture_output=True, text=True, check=False, timeout=300
     )
 
 

@@ -154,7 +154,7 @@ def test_a_host_that_vanishes_is_named(lost: int) -> None:
 
 @pytest.mark.usefixtures("port")
 def test_a_host_that_falls_silent_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(links, "SILENCE_SECONDS", 2.0)  # a busy machine delays the others by less
     monkeypatch.setattr(links, "BEAT_SECONDS", 0.1)
     over = threading.Event()
 
@@ -162,7 +162,7 @@ def test_a_host_that_falls_silent_is_lost(monkeypatch: pytest.MonkeyPatch) -> No
         assert cluster._link is not None
         if cluster.rank == 1:
             cluster._link._closed.set()  # its sign of life ends, its connection does not
-            over.wait(20)
+            over.wait(300)
             return
         try:
             cluster.gather(1)
@@ -188,7 +188,7 @@ def test_a_main_thread_that_hangs_is_ended_after_a_grace_but_not_while_it_writes
             with cluster.undisturbed():
                 time.sleep(0.4)
                 ended_while_writing.append(0 in losses)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 300
         while cluster.rank not in losses and time.monotonic() < deadline:
             time.sleep(0.01)
 

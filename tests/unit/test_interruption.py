@@ -47,7 +47,7 @@ def ended_by(program: str) -> int:
         [sys.executable, "-c", header + textwrap.dedent(program)],
         check=False,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
-        timeout=60,
+        timeout=300,
     ).returncode
 
 

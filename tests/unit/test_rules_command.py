@@ -226,7 +226,7 @@ def test_a_stop_signal_ends_it_with_final_statuses(tensors: SavedTensors, tmp_pa
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         process.terminate()
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == 0, stderr

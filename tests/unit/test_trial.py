@@ -225,5 +225,5 @@ def test_a_trial_measures_real_steps_with_and_without_xla(trial: Trial, other: M
 def test_a_trial_ends_when_its_time_is_over(trial: Trial) -> None:
     started = time.monotonic()
     measured = trial.measure([FLOAT32, BFLOAT16], seconds=1, share=1e9)
-    assert time.monotonic() - started < 30, "most of it is the import of TensorFlow"
+    assert time.monotonic() - started < 300, "most of it is the import of TensorFlow"
     assert {line.reason for line in measured} == {"not finished within the 1 s that a trial may take here"}

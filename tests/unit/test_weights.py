@@ -181,7 +181,7 @@ def resolve_elsewhere(model: str, endpoint: str, cache: Path) -> dict[str, str]:
     }
     environment.pop("HF_HUB_OFFLINE", None)
     done = subprocess.run(
-        [sys.executable, "-c", program, model], env=environment, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program, model], env=environment, capture_output=True, text=True, timeout=300, check=True
     )
     result: dict[str, str] = json.loads(done.stdout)
     return result

@@ -6,7 +6,8 @@
         watchdog.beat("training")       # after each batch
 
 The thread counts the time in which it has run itself. A clock that is set, a container that was paused and a machine
-that slept are no stall.
+that slept are no stall. Nor is a machine that is busy with other things: where there are no beats (TensorFlow is being
+imported, a model is built or exported), time in which this process computes counts a tenth. What hangs, waits.
 """
 
 from __future__ import annotations
@@ -21,6 +22,30 @@ from star_rating.failures import StalledError
 FIRST_STEP_PATIENCE = 3.0
 """Tracing and compiling come before the first step's end."""
 TICK_SECONDS = 1.0
+COMPUTING_SHARE = 0.05
+"""Of a core, from which a process computes: what samples metrics while the rest hangs takes less."""
+COMPUTING_WEIGHT = 0.1
+"""Of time in which the process computes: a loop that never ends is a stall, too, and takes ten timeouts to be one."""
+
+
+class StallClock:
+    """Adds up for how long there has been no progress, from what it is told at each look."""
+
+    def __init__(self, now: float, cpu: float) -> None:
+        self.idle = 0.0
+        """Seconds."""
+        self._now, self._cpu, self._beats = now, cpu, 0
+
+    def look(self, now: float, cpu: float, beats: int) -> float:
+        """Take the time, the processor time of this process (both in seconds) and the beats so far; return idle."""
+        passed, computed = now - self._now, cpu - self._cpu
+        weight = COMPUTING_WEIGHT if computed >= COMPUTING_SHARE * passed else 1.0
+        # More than two ticks between two looks: this process was not running.
+        self.idle += min(passed, 2 * TICK_SECONDS) * weight
+        if beats != self._beats:
+            self.idle = 0.0
+        self._now, self._cpu, self._beats = now, cpu, beats
+        return self.idle
 
 
 class Watchdog:
@@ -54,12 +79,9 @@ class Watchdog:
         self._beats += 1
 
     def _watch(self) -> None:
-        seen, idle, before = 0, 0.0, time.monotonic()
+        clock = StallClock(time.monotonic(), time.process_time())
         while not self._ended.wait(min(TICK_SECONDS, self.timeout_seconds / 4)):
-            now = time.monotonic()
-            idle, before = idle + min(now - before, 2 * TICK_SECONDS), now
-            if self._beats != seen:
-                seen, idle = self._beats, 0.0
+            idle = clock.look(time.monotonic(), time.process_time(), self._beats)
             if idle > self.timeout_seconds * self._patience:
                 self.on_stall(self._failure(idle))
                 return
