@@ -82,7 +82,8 @@ def start_server(state: State, options: Sequence[str] = ()) -> Server:
             for sentence in control(server, "GET", "status")["damaged"]:
                 Terminal().say(f"warning: {sentence}")
             return server
-        if process.poll() is not None:
+        # Of two commands at once, one has started the server that both use, unless it was to have settings.
+        if process.poll() is not None and (options or not state.is_owned()):
             said = state.log.read_bytes()[begin:].decode("utf-8", "replace").strip().splitlines()
             raise ServerError(said[-1].removeprefix("error: ") if said else f"it ended at once; see {state.log}")
         time.sleep(0.05)
@@ -92,7 +93,7 @@ def start_server(state: State, options: Sequence[str] = ()) -> Server:
 
 def stop_server(state: State) -> bool:
     """End the server of a state folder and wait for it; False if none runs."""
-    server = state.running_server()
+    server = _announced(state)
     if server is None:
         return False
     with suppress(ServerError):  # it may end while it answers: that it has gone is what tells
@@ -103,6 +104,14 @@ def stop_server(state: State) -> bool:
             raise ServerError(f"the server (process {server.pid}) has not ended after {_STOP_SECONDS:.0f} s")
         time.sleep(0.05)
     return True
+
+
+def _announced(state: State) -> Server | None:
+    """Return the server of a state folder, once it has loaded what it holds."""
+    give_up = time.monotonic() + _START_SECONDS
+    while (server := state.running_server()) is None and state.is_owned() and time.monotonic() < give_up:
+        time.sleep(0.05)
+    return server
 
 
 def _is_alive(identifier: int) -> bool:

@@ -15,10 +15,12 @@ import hashlib
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import IO
 
 from launcher.errors import LauncherError
 from launcher.local.files import write
@@ -40,6 +42,10 @@ def name_and_region(key: str) -> tuple[str, str]:
     """Return what a job's key is made of."""
     name, _, region = key.partition(".")
     return name, region or REGION
+
+
+_LOCK_SECONDS = 1.0
+"""For how long the lock may be in use before there is another server: who looks for one holds it for a moment."""
 
 
 class StateInUseError(LauncherError):
@@ -127,10 +133,11 @@ class State:
         """Own the folder as its only server; raise StateInUseError. The lock ends with the process, however it ends."""
         self.make()
         with (self.folder / "server.lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StateInUseError(f"a server runs on {self.folder} already: launcher local status") from None
+            give_up = time.monotonic() + _LOCK_SECONDS
+            while not _is_locked_by_us(lock, fcntl.LOCK_EX):
+                if time.monotonic() > give_up:
+                    raise StateInUseError(f"a server runs on {self.folder} already: launcher local status")
+                time.sleep(0.02)
             # Of a server that was killed; nobody is to connect to it while this one starts.
             (self.folder / "server.json").unlink(missing_ok=True)
             try:
@@ -152,25 +159,34 @@ class State:
             file.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={server.page}">\n')
         return path
 
-    def running_server(self) -> Server | None:
-        """Return the server that owns the folder and has announced itself, or None; raise ForeignStateError."""
+    def is_owned(self) -> bool:
+        """Tell whether a server runs, or is about to; raise ForeignStateError."""
         try:
             with (self.folder / "server.lock").open("r") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return not _is_locked_by_us(lock, fcntl.LOCK_SH)
         except FileNotFoundError:
-            return None
-        except BlockingIOError:
-            pass
+            return False
         except OSError as error:
             raise ForeignStateError(f"{self.folder} cannot be read: {error.strerror}") from None
-        else:
-            return None  # nobody holds it: what server.json says is of a server that was killed
+
+    def running_server(self) -> Server | None:
+        """Return the server that owns the folder and has announced itself, or None; raise ForeignStateError."""
+        if not self.is_owned():
+            return None  # what server.json says is of a server that was killed
         try:
             server = Server(**json.loads((self.folder / "server.json").read_text(encoding="utf-8")))
             os.kill(server.pid, 0)
         except (OSError, ValueError, TypeError, OverflowError):
             return None  # it is starting
         return server
+
+
+def _is_locked_by_us(lock: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _take_from_others(top: int) -> None:

@@ -6,7 +6,10 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 from local_sagemaker import BUCKET, LocalSageMaker
 
+from launcher.local import client
 from launcher.local.client import control, start_server, stop_server
 from launcher.local.files import StateFiles, append, write
 from launcher.local.state import Server, State
@@ -274,3 +278,39 @@ def test_on_a_full_disk_requests_are_refused_and_jobs_end(on_small_disk: State, 
     ]
     assert list(folder.glob("*/hosts")) == []
     assert list(folder.glob("*/*.tar.gz")) == []
+
+
+@pytest.mark.docker
+def test_a_command_waits_for_the_server_that_another_has_started(state: State, tmp_path: Path) -> None:
+    """The other server loads its state until this process's own has ended: the folder is in use."""
+    state.make()
+    may_load = tmp_path / "may-load"
+    slow = (
+        "import pathlib, sys, time; from launcher.local import __main__, server\n"
+        "class Objects(server.Objects):\n"
+        "    def __init__(self, *arguments):\n"
+        f"        while not pathlib.Path({str(may_load)!r}).exists(): time.sleep(0.02)\n"
+        "        super().__init__(*arguments)\n"
+        "server.Objects = Objects; sys.exit(__main__.main(sys.argv[1:]))\n"
+    )
+    other = subprocess.Popen([sys.executable, "-c", slow, "--state", str(state.folder)])
+    try:
+        wait_for(state.is_owned)
+        with ThreadPoolExecutor() as pool:
+            started = len(client._started)
+            found = pool.submit(client.ensure_server, state)
+            wait_for(lambda: len(client._started) > started and client._started[-1].poll() is not None)
+            assert not found.done()
+            may_load.touch()
+            assert found.result(60).pid == other.pid
+        assert stop_server(state)
+        assert other.wait(60) == 0
+    finally:
+        other.kill()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
