@@ -29,6 +29,9 @@ LARGEST = 50 * 1024**3
 
 MOST_MEMBERS = 100_000
 
+LARGEST_READ = 4 << 20
+"""Bytes of a file that is read without being unpacked."""
+
 
 class UnsafeArchiveError(LauncherError):
     """An archive that must not be unpacked."""
@@ -73,6 +76,29 @@ def download(description: dict[str, Any], region: str, folder: Path) -> Download
         bytes=sum(path.stat().st_size for path in files),
         evaluation=_evaluation(model),
     )
+
+
+def read_output(description: dict[str, Any], region: str, name: str) -> bytes | None:
+    """Return a small file of a job's output.tar.gz, read as it streams by; None if there is none."""
+    s3_uri = f"{description['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{description['TrainingJobName']}"
+    s3_uri += "/output/output.tar.gz"
+    if not _exists(s3_uri, region):
+        return None
+    bucket, key = _parts(s3_uri)
+    with explained(f"read {s3_uri}"):
+        body = client("s3", region).get_object(Bucket=bucket, Key=key)["Body"]
+        try:
+            with gzip.open(body) as content, tarfile.open(fileobj=content, mode="r|") as tar:
+                for member in _checked(tar, s3_uri, LARGEST):
+                    if member.isfile() and PurePosixPath(member.name) == PurePosixPath(name):
+                        file = tar.extractfile(member)
+                        assert file is not None
+                        return file.read(LARGEST_READ)
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+            raise UnsafeArchiveError(f"{s3_uri} is damaged: {error}") from None
+        finally:
+            body.close()
+    return None
 
 
 def unpack(archive: Path, folder: Path, *, largest: int = LARGEST) -> None:

@@ -6,9 +6,11 @@ final_values(description)       # [{"metric": "test:accuracy", "value": 0.701, "
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import Any
 
-from launcher.aws.session import client, explained
+from launcher.aws.artifacts import read_output
+from launcher.aws.session import AwsError, client, explained
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
 
@@ -72,15 +74,31 @@ def _query(number: int, name: str, job_name: str, period: int) -> dict[str, Any]
 
 
 def rule_statuses(description: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return {rule, kind, status, details} of each Debugger and Profiler rule, as far as SageMaker has it."""
+    """Return {rule, kind, status, details, source} of each Debugger and Profiler rule, as far as SageMaker has it."""
     kinds = (("debugger", "DebugRuleEvaluationStatuses"), ("profiler", "ProfilerRuleEvaluationStatuses"))
-    return [
-        {
-            "rule": status["RuleConfigurationName"],
-            "kind": kind,
-            "status": status.get("RuleEvaluationStatus", "NotStarted"),
-            "details": status.get("StatusDetails"),
-        }
-        for kind, field in kinds
-        for status in description.get(field, [])
-    ]
+    return [_rule_row(status, kind, "SageMaker") for kind, field in kinds for status in description.get(field, [])]
+
+
+def rules_of_the_image(description: dict[str, Any], region: str) -> list[dict[str, Any]]:
+    """Return the verdicts that the image itself has left in the job's output, in the same form.
+
+    It evaluates Debugger's rules while it trains, with or without the service, which new accounts cannot use.
+    """
+    content = read_output(description, region, "debugger/rules.json")
+    if content is None:
+        return []
+    try:
+        return [_rule_row(status, "debugger", "image") for status in json.loads(content)]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        name = description["TrainingJobName"]
+        raise AwsError(f"debugger/rules.json in the output of {name} is damaged; the log has the verdicts") from None
+
+
+def _rule_row(status: dict[str, Any], kind: str, source: str) -> dict[str, Any]:
+    return {
+        "rule": status["RuleConfigurationName"],
+        "kind": kind,
+        "status": status.get("RuleEvaluationStatus", "NotStarted"),
+        "details": status.get("StatusDetails"),
+        "source": source,
+    }

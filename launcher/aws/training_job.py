@@ -20,7 +20,7 @@ from typing import Any
 from launcher import records
 from launcher.aws import console, lineage, metrics
 from launcher.aws.artifacts import Downloaded, download
-from launcher.aws.following import Event, follow, print_events
+from launcher.aws.following import Event, follow, has_ended, print_events
 from launcher.aws.images import image_digest
 from launcher.aws.log_tail import LogLine, LogTail
 from launcher.aws.notebook import Table, job_html
@@ -176,8 +176,12 @@ class TrainingJob:
         return Table(metrics.time_series(self.describe(), self.region, period))
 
     def rules(self) -> Table:
-        """Return the verdict of each Debugger and Profiler rule."""
-        return Table(metrics.rule_statuses(self.describe()))
+        """Return the verdict of each rule: the service's, or, of an ended job without any, those of the image."""
+        description = self.describe()
+        statuses = metrics.rule_statuses(description)
+        if not statuses and has_ended(description):
+            statuses = metrics.rules_of_the_image(description, self.region)
+        return Table(statuses)
 
     def experiment(self) -> Table:
         """Return the runs of the job's experiment, newest first."""

@@ -12,7 +12,6 @@ import click
 from launcher import records
 from launcher.aws.following import Event, Remark, RuleVerdict, Waiting, as_line
 from launcher.aws.log_tail import LogLine
-from launcher.aws.metrics import rule_statuses
 from launcher.aws.processing_job import ProcessingJob
 from launcher.aws.processing_job import raise_for_status as raise_for_processing
 from launcher.aws.session import own_command
@@ -72,8 +71,7 @@ def follow(job: TrainingJob, terminal: Terminal, *, logs: bool, timeout: float |
             terminal.say(f"  {line}")
         _say_next([own_command(f"logs {job.name}")], terminal)
         raise
-    rules = ["rules"] if rule_statuses(description) else []
-    _say_next(_commands(job.name, "download", "metrics", *rules, "lineage"), terminal)
+    _say_next(_commands(job.name, "download", "metrics", "rules", "lineage"), terminal)
 
 
 def follow_processing(job: ProcessingJob, terminal: Terminal, *, timeout: float | None, poll_interval: float) -> None:

@@ -123,6 +123,8 @@ class StandIn:
         """Stream and line; written when a job enters Training."""
         self.rule_statuses: list[str] = []
         """What the rules of a job say, a status each time that it is described."""
+        self.output: dict[str, bytes] = {}
+        """Files that a job leaves in output.tar.gz; none: no archive."""
         self.model_uri: str | None = None
         """Where a model is, if not in model.tar.gz."""
         self.architecture = "amd64"
@@ -301,6 +303,9 @@ class StandIn:
         bucket, _, key = _model_uri(job.request).removeprefix("s3://").partition("/")
         archive = archive_of({"metrics/evaluation.json": json.dumps(EVALUATION).encode(), "run.json": b"{}"})
         self.client("s3").put_object(Bucket=bucket, Key=key, Body=archive)
+        if self.output:
+            beside = f"{key.rpartition('/')[0]}/output.tar.gz"
+            self.client("s3").put_object(Bucket=bucket, Key=beside, Body=archive_of(self.output))
 
     # Processing jobs
 

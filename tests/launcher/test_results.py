@@ -57,6 +57,34 @@ def test_metric_series_come_from_cloudwatch(aws: StandIn, job_file: str, capsys:
     assert [(row.split(",")[0], row.split(",")[2]) for row in rows] == [("train:loss", "1.5"), ("train:loss", "0.5")]
 
 
+def test_without_the_service_the_verdicts_are_the_images(
+    aws: StandIn, job_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statuses = [
+        {"RuleConfigurationName": "Overfit", "RuleEvaluationStatus": "NoIssuesFound", "LastModifiedTime": 1.5},
+        {"RuleConfigurationName": "AllZero", "RuleEvaluationStatus": "IssuesFound", "StatusDetails": "step 3"},
+    ]
+    aws.output = {"profiler-report.html": b"<html>", "debugger/rules.json": json.dumps(statuses).encode()}
+    finished(job_file, "verdicts")
+    capsys.readouterr()
+    assert main(["rules", "verdicts", "--output", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["rule"], row["status"], row["details"], row["source"]) for row in rows] == [
+        ("Overfit", "NoIssuesFound", None, "image"),
+        ("AllZero", "IssuesFound", "step 3", "image"),
+    ]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b'[{"Rule": 1}]', b"null"])
+def test_damaged_verdicts_are_a_sentence(
+    aws: StandIn, job_file: str, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    aws.output = {"debugger/rules.json": content}
+    finished(job_file, f"damaged-{len(content)}")
+    assert main(["rules", f"damaged-{len(content)}"]) == 1
+    assert "debugger/rules.json" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("aws")
 def test_an_experiment_shows_its_runs_newest_first(job_file: str, capsys: pytest.CaptureFixture[str]) -> None:
     finished(job_file, "run-1")
