@@ -10,6 +10,7 @@ import re
 from launcher.checks.findings import Findings
 from launcher.checks.hyperparameters import image_setting
 from launcher.job_file.schema import Job
+from launcher.request.placeholders import NAMES
 
 LONGEST_RUN = 28 * 24 * 3600
 """Seconds; the documentation of MaxRuntimeInSeconds."""
@@ -33,6 +34,7 @@ def check(job: Job, findings: Findings) -> None:
         if name.lower().startswith("aws:"):
             findings.error(f"tags.{name}", "begins with aws:, which is reserved for AWS; choose another name")
     _secrets(job, findings)
+    _placeholders(job, findings)
 
 
 def is_secret(name: str, value: object = "") -> bool:
@@ -137,4 +139,15 @@ def _secrets(job: Job, findings: Findings) -> None:
                 findings.warning(
                     f"{section}.{name}",
                     "looks like a credential, and whoever may describe the job can read it; let the role have access",
+                )
+
+
+def _placeholders(job: Job, findings: Findings) -> None:
+    for section, values in (("environment", job.environment), ("hyperparameters", job.hyperparameters)):
+        for name, value in values.items():
+            found = next((known for known in NAMES if f"{{{known}}}" in str(value)), None)
+            if found:
+                findings.warning(
+                    f"{section}.{name}",
+                    f"has {{{found}}}, which is sent as it is: only S3 URIs, ARNs and images are filled in",
                 )

@@ -15,10 +15,26 @@ _NAME = re.compile(
     r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 
+_DOMAINS = (
+    r"amazonaws\.com(?:\.cn)?",
+    r"amazonaws\.eu",
+    r"c2s\.ic\.gov",
+    r"sc2s\.sgov\.gov",
+    r"cloud\.adc-e\.uk",
+    r"csp\.hci\.ic\.gov",
+)
+"""Of AWS's partitions, as botocore's partitions.json has them."""
+
+_DUAL_STACK_DOMAINS = (r"on\.aws(?:\.[a-z.-]+)?", r"on\.amazonwebservices\.(?:com\.cn|eu)")
+
+_REGION = r"(?:-fips)?\.(?P<{}>[a-z0-9-]+)\."
+
 ECR = re.compile(
-    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<repository>[^:@]+)"
+    rf"(?P<account>\d{{12}})\.(?:dkr\.ecr{_REGION.format('region')}(?:{'|'.join(_DOMAINS)})"
+    rf"|dkr-ecr{_REGION.format('dual_region')}(?:{'|'.join(_DUAL_STACK_DOMAINS)}))/(?P<repository>[^:@]+)"
     r"(?::(?P<tag>[^@]+))?(?:@(?P<digest>.+))?"
 )
+"""A registry's host by IPv4, or by both (dkr-ecr), with FIPS or without, in every partition."""
 
 
 def check(job: Job, findings: Findings) -> None:
@@ -35,10 +51,10 @@ def check(job: Job, findings: Findings) -> None:
     if ecr is None and not in_vpc:
         message = f"is {image!r}, not in ECR: SageMaker itself pulls from ECR only"
         findings.warning("training_image", message, about_aws=True)
-    if ecr and ecr["region"] != job.region:
+    region = ecr and (ecr["region"] or ecr["dual_region"])
+    if region and region != job.region:
         findings.error(
-            "training_image",
-            f"is in {ecr['region']}, the job in {job.region}; push it to {job.region} or change region",
+            "training_image", f"is in {region}, the job in {job.region}; push it to {job.region} or change region"
         )
     if match["digest"] is None and match["tag"] in (None, "latest"):
         findings.warning("training_image", "is the latest of today, another one tomorrow; name a digest, @sha256:...")

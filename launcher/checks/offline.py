@@ -7,15 +7,18 @@ AWS's own model is asked first (request/shapes.py), then the rules that it does 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 from launcher.checks import acceleration, channels, combinations, debugger, hyperparameters, image, metric_patterns
 from launcher.checks.findings import Findings
 from launcher.errors import JobFileError, Problem
+from launcher.job_file.load import LoadedJob
 from launcher.job_file.schema import Job
 from launcher.request.keys import key_of
 from launcher.request.shapes import violations
-from launcher.request.training import new_job_name, training_request
+from launcher.request.training import is_made_up, new_job_name, training_request
 
 
 def build_request(job: Job, job_name: str | None = None) -> dict[str, Any]:
@@ -35,11 +38,40 @@ def offline_problems(job: Job, request: dict[str, Any]) -> list[Problem]:
     findings = Findings(job)
     for check in (combinations, channels, debugger, hyperparameters, image, metric_patterns, acceleration):
         check.check(job, findings)
-    add_violations("CreateTrainingJob", request, findings)
+    add_violations("CreateTrainingJob", request, job, findings)
     return findings.problems()
 
 
-def add_violations(operation: str, request: dict[str, Any], findings: Findings) -> None:
+def further_problems(error: JobFileError, build: Callable[[LoadedJob], list[Problem]]) -> JobFileError:
+    """Return an error about keys and types with the other mistakes of the same job file, as far as they are certain.
+
+    `build` makes the request and returns what is wrong with it, or raises JobFileError.
+    """
+    job = error.rest
+    if job is None:
+        return error
+    try:
+        found = build(job)
+    except JobFileError as further:
+        found = list(further.problems)
+    places = {problem.location for problem in error.problems}
+    certain = (
+        problem
+        for problem in found
+        if not problem.is_warning
+        and problem.location not in places
+        and not job.doubtful & set(re.findall(r"\w+", f"{problem.location} {problem.message}"))
+    )
+    return JobFileError([*error.problems, *certain])
+
+
+def add_violations(operation: str, request: dict[str, Any], job: Job, findings: Findings) -> None:
     """Add what AWS's model has against a request, at the job file's keys."""
     for violation in violations(operation, request):
-        findings.error(key_of(violation.path, request), violation.message)
+        key = key_of(violation.path, request)
+        if key == "--job-name" and is_made_up(str(violation.value), job.base_job_name):
+            findings.error(
+                "base_job_name", f"is {job.base_job_name!r}; names are letters, digits and hyphens between them"
+            )
+        else:
+            findings.error(key, violation.message)

@@ -78,13 +78,22 @@ def _role(arn: str, region: str) -> str:
     name = arn.rpartition("/")[2]
     with explained(f"read role {name}"):
         role = client("iam", region).get_role(RoleName=name)["Role"]
-    policy = role["AssumeRolePolicyDocument"]
-    statements = (policy if isinstance(policy, dict) else json.loads(policy))["Statement"]
-    principals = json.dumps([statement.get("Principal") for statement in statements if statement["Effect"] == "Allow"])
-    if "sagemaker.amazonaws.com" not in principals:
+    if not _trusts_sagemaker(role["AssumeRolePolicyDocument"]):
         raise _Failed(f"{name} does not let sagemaker.amazonaws.com assume it; add that to its trust policy")
     _pass_on(arn, region)
     return f"{name} trusts SageMaker and can be passed"
+
+
+def _trusts_sagemaker(policy: object) -> bool:
+    """Tell whether a trust policy lets SageMaker in; IAM takes one statement or a list of them, JSON or its text."""
+    try:
+        document: Any = json.loads(policy) if isinstance(policy, str) else policy
+        statements = document["Statement"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        raise _Unknown("its trust policy is no policy that can be read") from None
+    listed = statements if isinstance(statements, list) else [statements]
+    allowed = [one.get("Principal") for one in listed if isinstance(one, dict) and one.get("Effect") == "Allow"]
+    return "sagemaker.amazonaws.com" in json.dumps(allowed) or "*" in allowed
 
 
 def _pass_on(arn: str, region: str) -> None:
@@ -103,7 +112,10 @@ def _pass_on(arn: str, region: str) -> None:
 
 def _principal(arn: str) -> str:
     """Return the role behind an assumed role: sessions have no policies."""
-    _, partition, service, _, account, resource = arn.split(":", 5)
+    parts = arn.split(":", 5)
+    if len(parts) < 6:
+        raise _Unknown(f"who asks is {arn!r}, which is no ARN")
+    _, partition, service, _, account, resource = parts
     if service != "sts" or not resource.startswith("assumed-role/"):
         return arn
     return f"arn:{partition}:iam::{account}:role/{resource.split('/')[1]}"

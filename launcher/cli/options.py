@@ -111,7 +111,13 @@ def job_file(function: Callable[..., None]) -> Callable[..., None]:
             multiple=True,
             help="Leave a feature out of the request, rules included.",
         ),
-        click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Override section.key of the file."),
+        click.option(
+            "--set",
+            "settings",
+            metavar="KEY=VALUE",
+            multiple=True,
+            help="Override section.key of the file; a name with a dot in quotes.",
+        ),
         click.option(
             "--file", "path", type=click.Path(path_type=Path), default="job.toml", show_default=True, help="Job file."
         ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher.cli import options
-from launcher.errors import JobFileError
+from launcher.errors import JobFileError, Problem
 from launcher.terminal import Output, Terminal
 
 if TYPE_CHECKING:
@@ -111,10 +111,14 @@ def process(
     output: Output,
 ) -> None:
     """Run the image's prepare as a Processing job: raw reviews to channels."""
-    from launcher.request.processing import build_processing_request
+    from launcher.checks.offline import further_problems
+    from launcher.request.processing import build_processing_request, processing_problems
 
     terminal = Terminal(output)
-    job = choice.load()
+    try:
+        job = choice.load()
+    except JobFileError as error:
+        raise further_problems(error, lambda rest: processing_problems(rest, choice.job_name)) from None
     request = build_processing_request(job, choice.job_name)
     if dry_run:
         terminal.document(request)
@@ -146,12 +150,18 @@ def _job_and_request(
     choice: options.JobChoice, terminal: Terminal, more_settings: Mapping[str, str] | None = None
 ) -> tuple[LoadedJob, dict[str, Any]]:
     """Return the job and its request; show warnings, raise JobFileError for errors."""
-    from launcher.checks.offline import offline_problems
+    from launcher.checks.offline import further_problems, offline_problems
     from launcher.request.training import new_job_name, training_request
 
-    job = choice.load(more_settings)
-    request = training_request(job, choice.job_name or new_job_name(job.base_job_name))
-    problems = offline_problems(job, request)
+    def request_and_problems(job: LoadedJob) -> tuple[dict[str, Any], list[Problem]]:
+        request = training_request(job, choice.job_name or new_job_name(job.base_job_name))
+        return request, offline_problems(job, request)
+
+    try:
+        job = choice.load(more_settings)
+    except JobFileError as error:
+        raise further_problems(error, lambda rest: request_and_problems(rest)[1]) from None
+    request, problems = request_and_problems(job)
     is_local = click.get_current_context().params.get("local", False)
     warnings = (problem for problem in problems if problem.is_warning)
     terminal.problems(warning for warning in warnings if not (is_local and warning.is_about_aws))
@@ -180,7 +190,7 @@ def _checkpoints_of(job_name: str | None, *, may_ask_aws: bool) -> dict[str, str
         )
     if config is None:
         raise JobFileError.of(f"--resume-from {job_name}", "has no CheckpointConfig, so it left no checkpoints")
-    settings = {"checkpoint_config.s3_uri": config["S3Uri"], "hyperparameters.enable_checkpointing": "true"}
+    settings = {"checkpoint_config.s3_uri": config["S3Uri"], "hyperparameters.enable_checkpointing": "True"}
     return settings | ({"checkpoint_config.local_path": config["LocalPath"]} if "LocalPath" in config else {})
 
 

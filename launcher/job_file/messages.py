@@ -36,18 +36,20 @@ def describe(error: ValidationError, source: Source) -> list[Problem]:
     """Return a problem for each key that is wrong, in the order of the schema."""
     problems: dict[str, Problem] = {}
     for detail in error.errors(include_url=False):
-        location, needed = _place(detail)
-        key = ".".join(str(part) for part in location)
-        problems.setdefault(key, Problem(source.locate(key), needed or _message(detail)))
+        key = ".".join(str(part) for part in place(detail))
+        problems.setdefault(key, Problem(source.locate(key), _message(detail)))
     return list(problems.values())
 
 
-def _place(detail: ErrorDetails) -> tuple[tuple[int | str, ...], str | None]:
+def place(detail: ErrorDetails) -> tuple[int | str, ...]:
     """Return the key's parts; pydantic adds the type to the place of a value that may have several."""
     location = detail["loc"]
-    if len(location) > 1 and location[-1] in _SCALARS and detail["type"].endswith("_type"):
-        return location[:-1], f"is {shown(detail['input'])}; text, a number, true or false is needed"
-    return location, None
+    return location[:-1] if _may_have_several_types(detail) else location
+
+
+def _may_have_several_types(detail: ErrorDetails) -> bool:
+    location = detail["loc"]
+    return len(location) > 1 and location[-1] in _SCALARS and detail["type"].endswith("_type")
 
 
 def _message(detail: ErrorDetails) -> str:
@@ -57,14 +59,22 @@ def _message(detail: ErrorDetails) -> str:
         return _missing(detail["loc"])
     if kind == "extra_forbidden":
         *parents, name = detail["loc"]
-        return f"does not exist; {advice(str(name), _keys(tuple(parents)))}"
+        return f"does not exist; {advice(str(name), known_keys(tuple(parents)))}"
     if kind == "literal_error":
         return f"is {value}; {_allowed(detail['input'], context['expected'])}"
     if kind == "greater_than_equal":
         return f"is {value}; at least {context['ge']} is needed"
-    if kind in _NEEDED:
-        return f"is {value}; {_NEEDED[kind]} is needed"
-    return f"is {value}: {detail['msg']}"
+    needed = "text, a number, true or false" if _may_have_several_types(detail) else _NEEDED.get(kind)
+    return f"is {value}; {needed} is needed{_with_a_dot(detail)}" if needed else f"is {value}: {detail['msg']}"
+
+
+def _with_a_dot(detail: ErrorDetails) -> str:
+    """Return what a table where a value is needed often was meant to be: a name with a dot."""
+    *parents, name = place(detail)
+    if not isinstance(detail["input"], Mapping) or not parents or not detail["input"]:
+        return ""
+    inner = next(iter(detail["input"]))
+    return f'; a name with a dot is written in quotes: {".".join(map(str, parents))}."{name}.{inner}"'
 
 
 def _missing(location: tuple[int | str, ...]) -> str:
@@ -81,7 +91,8 @@ def _allowed(value: object, expected: str) -> str:
     return f"allowed are {', '.join(names)}" + (f"; did you mean {by_lower[match]}?" if match else "")
 
 
-def _keys(location: tuple[int | str, ...]) -> list[str]:
+def known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the table at a place of the job file may have."""
     section = _section(location)
     return list(section.model_fields) if section else []
 

@@ -183,18 +183,25 @@ class Processing(Section):
     volume_size_in_gb: Annotated[int, Field(ge=1)] = 30
     max_runtime_in_seconds: Annotated[int, Field(ge=1)] = 3600
     s3_data_distribution_type: Distribution = "ShardedByS3Key"
+    kms_key_id: str | None = None
+    """Key that the channels are encrypted with; by default output_data_config's."""
+    volume_kms_key_id: str | None = None
+    """Key of the hosts' disks; by default compute's."""
+    environment: Texts = Field(default_factory=dict)
+    """Of prepare alone; the table `environment` is the training job's."""
 
 
 class Job(Section):
     """A whole job file.
 
-    `{account}`, `{region}`, `{bucket}` and `{job_name}` are filled in wherever an S3 URI, ARN or image is asked for.
+    `{account}`, `{region}`, `{bucket}` and `{job_name}` are filled in wherever an S3 URI, ARN or image is asked for;
+    environment, hyperparameters, tags and arguments are sent as they are.
     """
 
     base_job_name: str = "star-rating"
     """Job names are this, a hyphen and the time."""
     region: str
-    """Default: AWS_REGION, then AWS_DEFAULT_REGION."""
+    """Default: AWS_REGION, AWS_DEFAULT_REGION, the profile's."""
     account: str | None = None
     """Twelve digits, in quotes; what {account} stands for."""
     bucket: str = "sagemaker-{region}-{account}"

@@ -34,6 +34,7 @@ _WHOLE: dict[Path, str] = {
     ("AppSpecification", "ImageUri"): "training_image",
     ("AppSpecification", "ContainerArguments"): "processing.arguments",
     ("ProcessingInputs",): "processing.s3_input",
+    ("ProcessingOutputConfig", "KmsKeyId"): "processing.kms_key_id",
     ("ProcessingOutputConfig",): "processing.s3_output",
 }
 """Places of CreateProcessingJob's request that one key makes, with everything below."""

@@ -15,6 +15,22 @@ from launcher.request.keys import Path, Value, key_of
 
 NAMES = ("account", "region", "bucket", "job_name")
 
+FREE_TEXTS = frozenset(
+    {
+        "CollectionParameters",
+        "ContainerArguments",
+        "ContainerEntrypoint",
+        "Environment",
+        "HookParameters",
+        "HyperParameters",
+        "MetricDefinitions",
+        "ProfilingParameters",
+        "RuleParameters",
+        "Tags",
+    }
+)
+"""Fields whose values are the job's own business: they are sent as they were written, braces included."""
+
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -36,7 +52,9 @@ class _Filler:
 
     def walk(self, value: Value, path: Path) -> Value:
         if isinstance(value, dict):
-            return {name: self.walk(inner, (*path, name)) for name, inner in value.items()}
+            return {
+                name: inner if name in FREE_TEXTS else self.walk(inner, (*path, name)) for name, inner in value.items()
+            }
         if isinstance(value, list):
             return [self.walk(inner, (*path, index)) for index, inner in enumerate(value)]
         is_image = bool(path) and str(path[-1]).endswith(("Image", "ImageUri"))

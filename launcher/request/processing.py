@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from launcher.checks.findings import Findings
-from launcher.errors import JobFileError
+from launcher.checks.offline import add_violations
+from launcher.errors import JobFileError, Problem
 from launcher.job_file.schema import Job
-from launcher.request.keys import key_of
+from launcher.request.fields import present, texts
 from launcher.request.placeholders import fill
-from launcher.request.shapes import violations
 from launcher.request.training import new_job_name
 
 INPUT = "/opt/ml/processing/input"
@@ -28,11 +28,19 @@ def build_processing_request(job: Job, job_name: str | None = None) -> dict[str,
         raise JobFileError(findings.problems())
     name = job_name or new_job_name(f"{job.base_job_name}-prepare")
     request = fill(_request(job, name), job, name)
-    for violation in violations("CreateProcessingJob", request):
-        findings.error(key_of(violation.path, request), violation.message)
+    add_violations("CreateProcessingJob", request, job, findings)
     if findings.problems():
         raise JobFileError(findings.problems())
     return request
+
+
+def processing_problems(job: Job, job_name: str | None = None) -> list[Problem]:
+    """Return what is wrong with a job's request, without the request."""
+    try:
+        build_processing_request(job, job_name)
+    except JobFileError as error:
+        return list(error.problems)
+    return []
 
 
 def _request(job: Job, name: str) -> dict[str, Any]:
@@ -63,14 +71,16 @@ def _request(job: Job, name: str) -> dict[str, Any]:
                     "OutputName": "channels",
                     "S3Output": {"S3Uri": processing.s3_output, "LocalPath": OUTPUT, "S3UploadMode": "EndOfJob"},
                 }
-            ]
+            ],
+            **present(KmsKeyId=processing.kms_key_id or job.output_data_config.kms_key_id),
         },
         "ProcessingResources": {
-            "ClusterConfig": {
-                "InstanceType": processing.instance_type,
-                "InstanceCount": processing.instance_count,
-                "VolumeSizeInGB": processing.volume_size_in_gb,
-            }
+            "ClusterConfig": present(
+                InstanceType=processing.instance_type,
+                InstanceCount=processing.instance_count,
+                VolumeSizeInGB=processing.volume_size_in_gb,
+                VolumeKmsKeyId=processing.volume_kms_key_id or job.compute.volume_kms_key_id,
+            )
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": processing.max_runtime_in_seconds},
     }
@@ -83,6 +93,8 @@ def _request(job: Job, name: str) -> dict[str, Any]:
     }
     if network := {field: value for field, value in network.items() if value is not None}:
         request["NetworkConfig"] = network
+    if processing.environment:
+        request["Environment"] = texts(processing.environment)
     if job.tags:
         request["Tags"] = [{"Key": key, "Value": value} for key, value in job.tags.items()]
     return request

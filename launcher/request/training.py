@@ -8,6 +8,7 @@ What the job file leaves out is left out here too: SageMaker's own defaults stay
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 from launcher.data import metric_definitions
 from launcher.job_file.schema import Channel, Compute, Job
@@ -23,6 +24,12 @@ def new_job_name(base_job_name: str, now: dt.datetime | None = None) -> str:
     now = now or dt.datetime.now(dt.UTC)
     stamp = now.strftime("%Y-%m-%d-%H-%M-%S-") + f"{now.microsecond // 1000:03d}"
     return f"{base_job_name[: _LONGEST_NAME - 1 - len(stamp)].rstrip('-')}-{stamp}"
+
+
+def is_made_up(job_name: str, base_job_name: str) -> bool:
+    """Tell whether `new_job_name` has made a name of this base, or of one that begins with it."""
+    stamp = re.search(r"-\d{4}(?:-\d\d){5}-\d{3}$", job_name)
+    return stamp is not None and job_name.startswith(base_job_name[: _LONGEST_NAME - len(stamp[0])].rstrip("-"))
 
 
 def training_request(job: Job, job_name: str) -> Request:

@@ -61,7 +61,7 @@ WRONG: dict[str, tuple[Changes, str]] = {
     ),
     "no role": ({"role": None}, "role is missing (ARN of the role that the job runs as)"),
     "no image": ({"training_image": None}, "training_image is missing (registry/repository@sha256:digest, or :tag)"),
-    "no region": ({"region": None}, "region is missing (Default: AWS_REGION, then AWS_DEFAULT_REGION)"),
+    "no region": ({"region": None}, "region is missing (Default: AWS_REGION, AWS_DEFAULT_REGION, the profile's)"),
     "no account, but needed": ({"account": None}, "account is missing, and '"),
     "a placeholder that does not exist": (
         {"output_data_config.s3_output_path": '"s3://{bukket}/"'},
