@@ -160,6 +160,9 @@ class StandIn:
                 raise ApiError("ValidationException", f"{violation.path}: {violation.message}")
             return _answer(start_response, "200 OK", handler(request))
         except ApiError as error:
+            if not operation:  # S3's
+                start_response(f"{error.status} Error", [("Content-Type", "application/xml")])
+                return [f"<Error><Code>{error.code}</Code><Message>{error.message}</Message></Error>".encode()]
             return _answer(start_response, f"{error.status} Error", {"__type": error.code, "message": error.message})
 
     def _raise_fault(self, operation: str) -> None:
