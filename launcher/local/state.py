@@ -96,7 +96,7 @@ class State:
     """A state folder, by its path."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
+        self.folder = folder.resolve()  # what is walked below has no links but those that containers make
 
     @property
     def identity(self) -> str:

@@ -40,6 +40,9 @@ class Channels:
 
     def __init__(self, request: dict[str, Any], hosts: tuple[Host, ...], objects: Objects, pace: Pace) -> None:
         self._channels: list[Channel] = request.get("InputDataConfig", [])
+        for channel in self._channels:
+            if channel["ChannelName"] in (".", ".."):  # SageMaker's pattern allows them
+                raise ChannelError(f"a channel is called {channel['ChannelName']!r}, and no folder can be")
         self._default_mode = request["AlgorithmSpecification"]["TrainingInputMode"]
         self._hosts = hosts
         self._store = Store(objects)

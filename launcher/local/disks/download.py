@@ -3,17 +3,17 @@
     transfer = Transfer(objects, pace)
     transfer.copy(items, layout.inside("input", "data", "train"))
 
-A file never appears outside the folder: the paths come from contract/s3_uri.py, and no link that is there is followed.
+A file never appears outside the folder: the paths come from contract/s3_uri.py, and tree.py follows no link.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from launcher.local.contract.channels import ChannelError, Item
+from launcher.local.disks import tree
 from launcher.local.disks.pace import Pace
 from launcher.local.services.objects import NoSuchObjectError, Objects
 
@@ -32,8 +32,7 @@ class Transfer:
         folder.mkdir(parents=True, exist_ok=True)
         for item in items:
             self._pace.next_object(item.uri)
-            target = _target(folder, item)
-            with self.source(item).open("rb") as source, target.open("xb") as file:
+            with self.source(item).open("rb") as source, tree.create(folder, item.path) as file:
                 if not self._pace.is_limited:
                     shutil.copyfileobj(source, file, 1 << 22)
                 while self._pace.is_limited and (chunk := source.read(_CHUNK)):
@@ -45,11 +44,12 @@ class Transfer:
         folder.mkdir(parents=True, exist_ok=True)
         for item in items:
             self._pace.next_object(item.uri)
-            target = _target(folder, item)
+            source = self.source(item)
             try:
-                os.link(self.source(item), target)
+                tree.link(source, folder, item.path)
             except OSError:
-                shutil.copyfile(self.source(item), target)
+                with source.open("rb") as content, tree.create(folder, item.path) as file:
+                    shutil.copyfileobj(content, file, 1 << 20)
 
     def source(self, item: Item) -> Path:
         """Return the file that holds an object; raise ChannelError where there is none."""
@@ -57,9 +57,3 @@ class Transfer:
             return self._objects.path(item.bucket, item.key)
         except NoSuchObjectError as error:
             raise ChannelError(str(error)) from None
-
-
-def _target(folder: Path, item: Item) -> Path:
-    target = folder / item.path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target

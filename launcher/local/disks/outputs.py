@@ -6,70 +6,96 @@ write_archive(results, Path("model.tar.gz"))
 
 from __future__ import annotations
 
-import os
+import stat
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from launcher.local.disks import tree
 
 _LEVEL = 1
 """Of gzip: weights hardly get smaller, and the job waits."""
 
+SelectionOf = Callable[[str], tree.Selection]
+"""Host -> which of its files are sent, and who is told of the others."""
+
+_TYPES = {"file": tarfile.REGTYPE, "folder": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}
+
 
 class ClashError(Exception):
     """Two hosts have written the same name."""
+
+
+def everything(_: str) -> tree.Selection:
+    """Return the selection that leaves nothing out without need."""
+    return tree.EVERYTHING
 
 
 @dataclass(frozen=True)
 class Results:
     """The folders of all hosts as one."""
 
-    folders: tuple[Path, ...]
+    folders: tuple[tuple[str, Path], ...]
     files: int
+    selection_of: SelectionOf = everything
 
 
-def merged(folders: Sequence[tuple[str, Path]]) -> Results:
+def merged(folders: Sequence[tuple[str, Path]], selection_of: SelectionOf = everything) -> Results:
     """Look through the hosts' folders; raise ClashError where two have the same file."""
-    owners: dict[str, str] = {}
+    owners: dict[str, tuple[str, str]] = {}
     for host, folder in folders:
-        for file in tree.files(folder):
-            if file.path in owners:
+        # Who is told is told once, when the files are sent.
+        for entry in tree.entries(folder, tree.Selection(selection_of(host).largest)):
+            if entry.kind == "folder":
+                continue
+            owner, target = owners.setdefault(entry.path, (host, entry.target))
+            if owner != host and not (entry.kind == "link" and entry.target == target):
                 raise ClashError(
-                    f"{owners[file.path]} and {host} have both written {file.path}; "
+                    f"{owner} and {host} have both written {tree.shown(entry.path)}; "
                     "the hosts of a job share one archive, so each needs names of its own"
                 )
-            owners[file.path] = host
-    return Results(tuple(folder for _, folder in folders), len(owners))
+    return Results(tuple(folders), len(owners), selection_of)
 
 
 def write_archive(results: Results, path: Path) -> None:
     """Write the hosts' files into one tar.gz, links as links, owned by nobody in particular."""
     written = set()
     with tarfile.open(path, "w:gz", compresslevel=_LEVEL) as tar:
-        for folder in results.folders:
-            for name in sorted(_everything(folder)):
-                tar.inodes.clear()  # type: ignore[attr-defined]  # or the second name of one file would be a link
-                member = tar.gettarinfo(folder / name, arcname=name)
-                if name in written or not (member.isfile() or member.isdir() or member.issym()):
-                    continue  # a folder of several hosts; a socket, a device, a FIFO
-                written.add(name)
-                member.uid = member.gid = 0
-                member.uname = member.gname = ""
-                if member.isfile():
-                    with (folder / name).open("rb") as content:
-                        tar.addfile(member, content)
-                else:
-                    tar.addfile(member)
+        for host, folder in results.folders:
+            selection = results.selection_of(host)
+            for entry in tree.entries(folder, selection):
+                if entry.path in written:
+                    continue  # a folder of several hosts
+                try:
+                    content = entry.open() if entry.kind == "file" else None
+                except OSError as error:
+                    selection.left_out(entry.path, f"cannot be read: {error.strerror or error}")
+                    continue
+                written.add(entry.path)
+                _add(tar, entry, content)
 
 
-def _everything(folder: Path) -> list[str]:
-    """Return what is below a folder, seen from it; nothing below a link."""
-    if folder.is_symlink():
-        return []
-    return [
-        os.path.relpath(os.path.join(path, name), folder)  # noqa: PTH118
-        for path, folders, names in os.walk(folder)
-        for name in (*folders, *names)
-    ]
+def _add(tar: tarfile.TarFile, entry: tree.Entry, content: BinaryIO | None) -> None:
+    member = tarfile.TarInfo(entry.path)
+    member.type = _TYPES[entry.kind]
+    member.mode = stat.S_IMODE(entry.status.st_mode)
+    member.mtime = int(entry.status.st_mtime)
+    member.linkname = entry.target
+    if content is None:
+        tar.addfile(member)
+        return
+    with content:
+        member.size = entry.size
+        tar.addfile(member, _Padded(content))
+
+
+class _Padded:
+    """A file with zeros behind its end: one that has got shorter still fills the place that its header promises."""
+
+    def __init__(self, content: BinaryIO) -> None:
+        self._content = content
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._content.read(size).ljust(size, b"\0")

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from launcher.local.disks import tree
+
 _POLL = 0.02
 """Seconds between two looks whether a reader has come."""
 
@@ -53,18 +55,18 @@ class PipeFeeder:
             number += 1
             self._make(number)
 
-    def _path(self, number: int) -> Path:
-        return self._folder / f"{self._channel}_{number}"
+    def _name(self, number: int) -> str:
+        return f"{self._channel}_{number}"
 
     def _make(self, number: int) -> None:
-        with suppress(FileExistsError):
-            os.mkfifo(self._path(number))
+        with suppress(OSError):  # the container has put something in its folder's place: then there is no reader
+            tree.make_fifo(self._folder, self._name(number))
 
     def _open(self, number: int) -> int | None:
         """Open for writing once there is a reader; None if the job ends before."""
         while not self._stopped.wait(_POLL):
             try:
-                return os.open(self._path(number), os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+                return tree.open_fifo(self._folder, self._name(number))
             except OSError as error:
                 if error.errno != errno.ENXIO:  # nobody reads yet
                     return None

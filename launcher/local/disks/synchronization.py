@@ -9,11 +9,10 @@ A host deletes in S3 only what it knew: several hosts share a prefix.
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from launcher.local.contract.s3_uri import split
 from launcher.local.disks import tree
@@ -36,6 +35,7 @@ class Mirror:
         deletes: bool = False,
         copy: Path | None = None,
         leaves_out: str | None = None,
+        selection: tree.Selection = tree.EVERYTHING,
     ) -> None:
         self.folder = folder
         self.bucket, prefix = split(uri)
@@ -45,6 +45,10 @@ class Mirror:
         self._copy = copy
         """A folder that gets the same files."""
         self._leaves_out = leaves_out
+        self._say_left_out = selection.left_out
+        """Told once what is not sent, and why."""
+        self._selection = tree.Selection(selection.largest, self._leave_out)
+        self._told: set[str] = set()
         self._known: dict[str, tuple[int, int, int]] = {}
         self.failure: str | None = None
         """Why S3 did not take all of the folder at the last look; None if it did."""
@@ -52,7 +56,9 @@ class Mirror:
 
     def restored(self) -> None:
         """Take what is in the folder now for what S3 has."""
-        self._known = {file.path: file.signature for file in tree.files(self.folder)}
+        self._known = {
+            file.path: file.signature for file in tree.files(self.folder, tree.Selection(self._selection.largest))
+        }
 
     def adopted(self) -> None:
         """Take what S3 has for what the folder had; for the only host of a job whose server was killed."""
@@ -64,25 +70,33 @@ class Mirror:
         with self._lock:
             seen = set()
             self.failure = None
-            for file in tree.files(self.folder):
+            for file in tree.files(self.folder, self._selection):
                 if self._leaves_out and file.path.startswith(self._leaves_out):
                     continue
                 seen.add(file.path)
                 if self._known.get(file.path) != file.signature and self._send(file):
                     self._known[file.path] = file.signature
             # A folder that is gone itself is a lost disk, not one from which everything was deleted.
-            if self._deletes and self.folder.is_dir():
+            if self._deletes and tree.exists(self.folder):
                 for path in self._known.keys() - seen:
                     self._objects.delete(self.bucket, self.prefix + path)
                     del self._known[path]
 
-    def _send(self, file: tree.TreeFile) -> bool:
+    def _leave_out(self, path: str, reason: str) -> None:
+        if path not in self._told and not (self._leaves_out and path.startswith(self._leaves_out)):
+            self._told.add(path)
+            self._say_left_out(path, reason)
+
+    def _send(self, file: tree.Entry) -> bool:
         try:
             with file.open() as content:
                 self._objects.put_file(self.bucket, self.prefix + file.path, content)
                 if self._copy is not None:
                     content.seek(0)
-                    _copy(content, self._copy / file.path)
+                    tree.replace(self._copy, file.path, content)
+        except PermissionError as error:
+            self._leave_out(file.path, f"cannot be read: {error.strerror}")
+            return False
         except OSError:
             return False  # it has gone meanwhile: the next look tells
         except (NoSuchObjectError, StorageError) as error:
@@ -120,12 +134,5 @@ class Synchronizer:
     def _run(self) -> None:
         while not self._ended.wait(INTERVAL):
             for mirror in self._mirrors:
-                mirror.synchronize()
-
-
-def _copy(content: BinaryIO, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.part")
-    with aside.open("wb") as file:
-        shutil.copyfileobj(content, file)
-    aside.replace(target)
+                with suppress(StorageError):  # the disk is full: the next look may find room, the last one says so
+                    mirror.synchronize()

@@ -8,6 +8,7 @@ attempt.finish()        # last look at what is kept in step with S3
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,14 @@ class Attempt:
         request = self._life.job.current_request
         for host in self.hosts:
             folder = self.layouts[host.name].inside("input", "config")
-            folder.mkdir(parents=True, exist_ok=True)
             interface = "lo" if self._isolated and len(self.hosts) == 1 else "eth0"
-            for name, content in config_files(request, host, self.hosts, interface).items():
-                aside = folder / f".{name}"
-                aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
-                aside.replace(folder / name)
+            try:
+                for name, content in config_files(request, host, self.hosts, interface).items():
+                    tree.replace(folder, name, json.dumps(content, indent=1).encode())
+            except OSError as error:
+                if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                    raise
+                self._life.note(host.name, "/opt/ml/input/config is no folder any more: its files stay as they were")
 
     def start(self, image: Image) -> None:
         """Start a container for each host; raise CannotStartError, EngineError."""
@@ -121,11 +124,8 @@ class Attempt:
 
     def failure(self, host: str) -> str | None:
         """Return a host's failure file; None if there is none."""
-        for file in tree.files(self.layouts[host].inside("output")):
-            if file.path == "failure":
-                with file.open() as content:
-                    return content.read(1 << 16).decode("utf-8", "replace")
-        return None
+        content = tree.read(self.layouts[host].inside("output"), "failure", 1 << 16)
+        return None if content is None else content.decode("utf-8", "replace")
 
     def _place_checkpoints(self) -> list[Mirror]:
         config = self._request.get("CheckpointConfig")
@@ -137,6 +137,7 @@ class Attempt:
                 config["S3Uri"],
                 self._life.world.objects,
                 deletes=True,
+                selection=self._life.selection(host.name),
             )
             for host in self.hosts
         ]
@@ -161,6 +162,7 @@ class Attempt:
                 copy=copy,
                 # The platform's own: it writes them itself.
                 leaves_out="system/" if name == "profiler-output" else None,
+                selection=self._life.selection(host.name),
             )
             for path, config, name, copy in wanted
             for host in self.hosts

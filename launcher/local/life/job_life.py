@@ -18,10 +18,14 @@ from launcher.local.engine.engine import EngineError
 from launcher.local.files import FULL, StorageError, is_full, storage_error
 from launcher.local.life.messages import Message, Shutdown, Stop
 from launcher.local.life.world import World
+from launcher.local.services.logs import GROUPS, LogLine, LogStream
 
 _DISK = "No space left on device"
 
 _log = logging.getLogger(__name__)
+
+_VOLUME_GB = 30
+"""Of instance groups that name none."""
 
 
 class ShutdownError(Exception):
@@ -67,6 +71,23 @@ class JobLife(ABC):
     def enter(self, secondary_status: str, message: str, **changes: object) -> Job:
         """Enter a secondary status; a job that is being stopped keeps its primary one."""
         return self.change(lambda job: job.entered(secondary_status, message, time.time(), **changes))
+
+    def selection(self, host: str) -> tree.Selection:
+        """Return which of a host's files are sent: none larger than its volume; its log says what is left out."""
+        request = self.job.request
+        resources = request.get("ResourceConfig") or request.get("ProcessingResources", {}).get("ClusterConfig", {})
+        return tree.Selection(
+            int(resources.get("VolumeSizeInGB") or _VOLUME_GB) << 30,
+            lambda path, reason: self.note(host, f"{tree.shown(path) or 'the folder'} {reason}: it is left out"),
+        )
+
+    def note(self, host: str, text: str) -> None:
+        """Write a line of the platform's own into a host's log."""
+        _log.warning("%s job %s %s: %s", self.kind, self.name, host, text)
+        streams = sorted((self.folder / "log").glob(f"{host}-*.jsonl"), key=lambda path: path.stat().st_mtime)
+        name = streams[-1].stem if streams else f"{host}-{int(self.job.running_since or time.time())}"
+        stream = LogStream(GROUPS[self.kind], self.region, f"{self.name}/{name}", self.folder / "log")
+        stream.write([LogLine(time.time_ns(), f"[local SageMaker] {text}")])
 
     def begin_running(self, change: Callable[[Job, float], Job]) -> None:
         """Note that an attempt's hosts are there from now on, with another change of the document at that moment."""

@@ -54,6 +54,7 @@ class ProcessingLife(JobLife):
                     self._layouts[host.name].place(output["S3Output"]["LocalPath"]),
                     output["S3Output"]["S3Uri"],
                     self.world.objects,
+                    selection=self.selection(host.name),
                 )
                 for output in output_config.get("Outputs", [])
                 if "S3Output" in output and (output["S3Output"]["S3UploadMode"] == "Continuous") is continuous
@@ -160,8 +161,5 @@ class ProcessingLife(JobLife):
         return outcomes.of_exit(exit_.code, message, was_out_of_memory=exit_.was_out_of_memory)
 
     def _message(self, host: str) -> str | None:
-        for file in tree.files(self._layouts[host].inside("output")):
-            if file.path == "message":
-                with file.open() as content:
-                    return content.read(4096).decode("utf-8", "replace")[: outcomes.LONGEST_REASON]
-        return None
+        content = tree.read(self._layouts[host].inside("output"), "message", 4096)
+        return None if content is None else content.decode("utf-8", "replace")[: outcomes.LONGEST_REASON]

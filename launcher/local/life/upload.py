@@ -51,7 +51,7 @@ def _folders(hosts: Hosts, path: str) -> list[tuple[str, Path]]:
 
 
 def _send_archive(life: JobLife, folders: list[tuple[str, Path]], uri: str, name: str, *, if_empty: bool) -> str | None:
-    results = merged(folders)
+    results = merged(folders, life.selection)
     if not results.files and not if_empty:
         return None
     archive = life.folder / f"{name}.tar.gz"
@@ -66,12 +66,18 @@ def _send_archive(life: JobLife, folders: list[tuple[str, Path]], uri: str, name
 
 
 def _send_files(life: JobLife, folders: list[tuple[str, Path]], uri: str, name: str, *, if_empty: bool) -> str | None:
-    results = merged(folders)
+    results = merged(folders, life.selection)
     if not results.files and not if_empty:
         return None
     bucket, prefix = split(join(uri, "data" if name == "output" else name))
-    for folder in results.folders:
-        for file in tree.files(folder):
-            with file.open() as content:
+    for host, folder in results.folders:
+        selection = results.selection_of(host)
+        for file in tree.files(folder, selection):
+            try:
+                content = file.open()
+            except OSError as error:
+                selection.left_out(file.path, f"cannot be read: {error.strerror or error}")
+                continue
+            with content:
                 life.world.objects.put_file(bucket, f"{prefix}/{file.path}", content)
     return f"s3://{bucket}/{prefix}/"
