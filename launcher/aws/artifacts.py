@@ -3,13 +3,15 @@
     download(description, "us-east-1", Path("out"))
 
 An archive is refused, before anything of it is written outside a temporary folder, if a member would leave the folder,
-is a link or a device, or if there is too much of it.
+is a link that leads out of it or a device, or if there is too much of it.
 """
 
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
+import os
 import shutil
 import tarfile
 import tempfile
@@ -68,7 +70,7 @@ def download(description: dict[str, Any], region: str, folder: Path) -> Download
     has_output = _exists(beside, region)
     if has_output:
         _fetch(beside, region, output)
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     return Downloaded(
         model=model,
         output=output if has_output else None,
@@ -108,15 +110,53 @@ def unpack(archive: Path, folder: Path, *, largest: int = LARGEST) -> None:
         inside.mkdir()
         try:
             with gzip.open(archive) as content:
+                links = []
                 with tarfile.open(fileobj=content, mode="r|") as tar:
                     for member in _checked(tar, archive.name, largest):
-                        tar.extract(member, inside, filter="data")
+                        if member.issym() or member.islnk():
+                            links.append(member)
+                        else:
+                            tar.extract(member, inside, filter="data")
                 # Past tar's end is gzip's checksum.
                 while content.read(1 << 20):
                     pass
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             raise UnsafeArchiveError(f"{archive.name} is damaged: {error}; download it again") from None
+        _make_links(inside, links, archive.name)
         inside.rename(folder)
+
+
+def _make_links(folder: Path, links: list[tarfile.TarInfo], name: str) -> None:
+    """Make links once all files are there, so that no file is written through one; raise UnsafeArchiveError.
+
+    From a link's own folder `..` may lead up at first, and then no more: what other links stand in between, none leads
+    out.
+    """
+    for link in sorted(links, key=lambda link: link.issym()):  # hard links stand for files
+        path = PurePosixPath(link.name)
+        target = PurePosixPath(link.linkname)
+        steps = list(itertools.takewhile(lambda part: part == "..", target.parts)) if link.issym() else []
+        place = folder / path
+        leads_out = (
+            target.is_absolute()
+            or ".." in target.parts[len(steps) :]
+            or len(steps) >= len(path.parts)
+            or any((folder / parent).is_symlink() for parent in path.parents)  # then `..` would start elsewhere
+        )
+        try:
+            if not leads_out and not os.path.lexists(place):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if link.issym():
+                    place.symlink_to(target)
+                else:
+                    os.link(folder / target, place, follow_symlinks=False)
+                continue
+        except OSError:
+            pass  # a hard link's file is not there, or a file stands where the folder is to be
+        raise UnsafeArchiveError(
+            f"{name} is refused: its member {link.name!r} is a link to {link.linkname!r}, which leads out of the "
+            "folder or nowhere; `aws s3 cp` fetches the archive as it is"
+        )
 
 
 def _checked(tar: tarfile.TarFile, name: str, largest: int) -> Iterator[tarfile.TarInfo]:
@@ -125,8 +165,8 @@ def _checked(tar: tarfile.TarFile, name: str, largest: int) -> Iterator[tarfile.
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts:
             raise UnsafeArchiveError(f"{name} is refused: its member {member.name!r} would leave the folder")
-        if not (member.isfile() or member.isdir()):
-            raise UnsafeArchiveError(f"{name} is refused: its member {member.name!r} is a link or a device")
+        if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
+            raise UnsafeArchiveError(f"{name} is refused: its member {member.name!r} is a device or a FIFO")
         total += member.size
         if total > largest or count > MOST_MEMBERS:
             raise UnsafeArchiveError(

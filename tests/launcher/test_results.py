@@ -176,16 +176,26 @@ def malicious(**fields: object) -> bytes:
         (malicious(name="../outside"), "its member '../outside' would leave the folder"),
         (malicious(name="/etc/outside"), "its member '/etc/outside' would leave the folder"),
         (malicious(name="a/../../outside"), "its member 'a/../../outside' would leave the folder"),
-        (malicious(type=tarfile.SYMTYPE, linkname="/etc/passwd"), "its member 'bad' is a link or a device"),
-        (malicious(type=tarfile.LNKTYPE, linkname="good.txt"), "its member 'bad' is a link or a device"),
-        (malicious(type=tarfile.CHRTYPE), "its member 'bad' is a link or a device"),
-        (malicious(type=tarfile.FIFOTYPE), "its member 'bad' is a link or a device"),
+        (malicious(type=tarfile.SYMTYPE, linkname="/etc/passwd"), "is a link to '/etc/passwd', which leads out"),
+        (malicious(type=tarfile.SYMTYPE, linkname="../good.txt"), "is a link to '../good.txt', which leads out"),
+        (malicious(type=tarfile.SYMTYPE, linkname="a/../.."), "is a link to 'a/../..', which leads out"),
+        (malicious(type=tarfile.SYMTYPE, name="good.txt", linkname="x"), "is a link to 'x', which leads out"),
+        (malicious(type=tarfile.SYMTYPE, name="good.txt/x", linkname="y"), "is a link to 'y', which leads out"),
+        (malicious(type=tarfile.LNKTYPE, linkname="/etc/passwd"), "is a link to '/etc/passwd', which leads out"),
+        (malicious(type=tarfile.LNKTYPE, linkname="../outside"), "is a link to '../outside', which leads out"),
+        (malicious(type=tarfile.LNKTYPE, linkname="none"), "is a link to 'none', which leads out of the folder or no"),
+        (malicious(type=tarfile.CHRTYPE), "its member 'bad' is a device or a FIFO"),
+        (malicious(type=tarfile.FIFOTYPE), "its member 'bad' is a device or a FIFO"),
         (malicious(size=2000), "it unpacks to more than 1000 bytes"),
         (malicious()[:-20], "is damaged"),
         (b"not an archive", "is damaged"),
     ],
     # Not the archives' bytes, which hold the time: parallel tests need the same names in each process.
-    ids=["above", "absolute", "climbing", "symlink", "hardlink", "device", "fifo", "large", "cut off", "no archive"],
+    ids=[
+        *("above", "absolute", "climbing", "symlink", "symlink above", "symlink that climbs", "symlink over a file"),
+        *("symlink below a file", "hardlink", "hardlink above", "hardlink to nothing"),
+        *("device", "fifo", "large", "cut off", "no archive"),
+    ],
 )
 def test_an_archive_that_cannot_be_trusted_leaves_nothing(archive: bytes, why: str, tmp_path: Path) -> None:
     path = tmp_path / "inside" / "model.tar.gz"
@@ -195,6 +205,49 @@ def test_an_archive_that_cannot_be_trusted_leaves_nothing(archive: bytes, why: s
         unpack(path, tmp_path / "inside" / "model", largest=1000)
     assert why in str(refused.value)
     assert [found.name for found in tmp_path.rglob("*") if found.is_file()] == ["model.tar.gz"]
+
+
+def test_links_that_stay_inside_are_links(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    (made / "ck-10").mkdir(parents=True)
+    (made / "ck-10" / "weights").write_text("weights")
+    (made / "latest").symlink_to("ck-10")
+    (made / "ck-10" / "self").symlink_to("../latest/weights")
+    (made / "same").hardlink_to(made / "ck-10" / "weights")
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
+        for name in ("latest", "ck-10", "same"):
+            tar.add(made / name, arcname=name)
+    unpack(tmp_path / "model.tar.gz", tmp_path / "model")
+    assert (tmp_path / "model" / "latest").readlink() == Path("ck-10")
+    texts = [(tmp_path / "model" / path).read_text() for path in ("latest/weights", "ck-10/self", "same")]
+    assert texts == ["weights"] * 3
+
+
+def test_a_link_below_a_link_leads_nowhere(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
+        for name, target in (("p", "."), ("p/l", "..")):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            tar.addfile(link)
+    with pytest.raises(UnsafeArchiveError, match="p/l"):
+        unpack(tmp_path / "model.tar.gz", tmp_path / "model")
+
+
+def test_a_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+    """Each of the two members is harmless alone."""
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
+        link = tarfile.TarInfo("up/a/folder")
+        link.type, link.linkname = tarfile.SYMTYPE, "../.."
+        tar.addfile(link)
+        climbing = tarfile.TarInfo("further")
+        climbing.type, climbing.linkname = tarfile.SYMTYPE, "up/a/folder/.."
+        tar.addfile(climbing)
+        inside = tarfile.TarInfo("further/file")
+        inside.size = 1
+        tar.addfile(inside, io.BytesIO(b"x"))
+    with pytest.raises(UnsafeArchiveError, match="further"):
+        unpack(tmp_path / "model.tar.gz", tmp_path / "model")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.tar.gz"]
 
 
 @pytest.mark.usefixtures("aws")
