@@ -7,8 +7,11 @@ evaluation(objects, job)        # metrics/evaluation.json of the model, or None
 from __future__ import annotations
 
 import functools
+import gzip
+import itertools
 import json
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,13 @@ EVALUATION = "metrics/evaluation.json"
 REPORT = "profiler-output/profiler-report.html"
 
 _LARGEST_EVALUATION = 1 << 20
+_LARGEST_HEADER = 1 << 20
+_MOST_UNPACKED = 1 << 30
+_MOST_MEMBERS = 10_000
+"""Bytes and members of an archive that are looked through: some seconds."""
+
+_PLAIN = (*tarfile.REGULAR_TYPES, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE)
+
 _MOST_FILES = 100
 """Files of a prefix that are listed."""
 
@@ -86,19 +96,47 @@ def report(objects: Objects, places: list[tuple[str, str]]) -> str | None:
 def _in_archive(archive: Path) -> dict[str, Any] | None:
     """Return the evaluation of a model.tar.gz; an object's file never changes, so it is read once."""
     try:
-        with tarfile.open(archive, mode="r|gz") as tar:
-            for member in tar:
+        with (
+            gzip.open(archive) as content,
+            tarfile.open(fileobj=_Limited(content), mode="r|", tarinfo=_Header) as tar,  # type: ignore[call-overload]
+        ):
+            for member in itertools.islice(tar, _MOST_MEMBERS):
                 if member.name.removeprefix("./") == EVALUATION and member.isfile():
-                    content = tar.extractfile(member)
-                    return _parsed(content.read(_LARGEST_EVALUATION)) if content else None
-    except (tarfile.TarError, OSError, EOFError):
-        return None  # not this project's image
+                    file = tar.extractfile(member)
+                    return _parsed(file.read(_LARGEST_EVALUATION)) if file else None
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError):
+        return None  # not this project's image, or made to be read for ever
     return None
+
+
+class _Header(tarfile.TarInfo):
+    """A member whose header is of a size that headers have: tarfile reads it into memory, whatever size it names."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type not in _PLAIN and self.size > _LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+
+class _Limited:
+    """What an archive unpacks to, up to a limit."""
+
+    def __init__(self, content: gzip.GzipFile) -> None:
+        self._content = content
+        self._left = _MOST_UNPACKED
+
+    def read(self, size: int, /) -> bytes:
+        content = self._content.read(size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise tarfile.ReadError(f"it unpacks to more than {_MOST_UNPACKED} bytes")
+        return content
 
 
 def _parsed(content: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
