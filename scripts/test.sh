@@ -83,7 +83,7 @@ docker_lane() {
     await python || return 0
     run_tier docker "${pytest[@]}" "${without_unit[@]}" -m docker || true
     if await 'image build'; then
-        run_tier image "${pytest[@]}" "${without_unit[@]}" --ignore tests/registry -m image || true
+        run_tier image "${pytest[@]}" "${in_parallel[@]}" "${without_unit[@]}" --ignore tests/registry -m image || true
     else
         leave_out image 'there is no image'
     fi
