@@ -69,12 +69,15 @@ class MetricSummary(_Frozen):
         return math.sqrt(self.squares / self.count) if self.count else math.nan
 
 
+RuleVerdict = Literal["InProgress", "NoIssuesFound", "IssuesFound", "Error", "Stopping", "Stopped"]
+
+
 class RuleStatus(_Frozen):
     """What a Debugger or profiler rule says at the moment."""
 
     kind: Literal["debugger", "profiler"]
     name: str
-    status: Literal["InProgress", "NoIssuesFound", "IssuesFound", "Error", "Stopping", "Stopped"] = "InProgress"
+    status: RuleVerdict = "InProgress"
     details: str | None = None
     last_modified_time: float
 

@@ -63,7 +63,7 @@ def test_system_metrics_come_from_the_platform(sagemaker: LocalSageMaker) -> Non
     assert {line["Type"] for line in lines} >= {"cpu", "memory", "i/o", "network"}
     busy = [line["Value"] for line in lines if line["Dimension"] == "ContainerCPUUtilization"]
     assert busy
-    assert max(busy) > 5
+    assert max(busy) > 0.5
 
 
 def test_update_training_job_reaches_the_container(sagemaker: LocalSageMaker) -> None:

@@ -1,23 +1,33 @@
 """One container: start, log line by line, signal, end.
 
 container.start()
-for lines in container.lines(): ...     # until it has ended
+for line in container.follow(): ...     # as they come
 container.exit()                        # Exit(code=0, was_out_of_memory=False)
+for line in container.log(): ...        # all of them
 """
 
 from __future__ import annotations
 
-import datetime as dt
-from collections import deque
-from collections.abc import Iterator
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from docker.errors import APIError, DockerException, NotFound
+from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
 
 from launcher.errors import LauncherError
+from launcher.local.engine.log_frames import frames, lines
 from launcher.local.services.logs import LogLine
+
+PATIENCE = 60.0
+"""Seconds for which an engine may not answer while a job runs."""
+
+_BETWEEN_CALLS = 0.5
+
+_Answer = TypeVar("_Answer")
 
 
 class CannotStartError(LauncherError):
@@ -26,6 +36,10 @@ class CannotStartError(LauncherError):
 
 class ContainerGoneError(LauncherError):
     """Somebody has removed the container."""
+
+
+class EngineGoneError(LauncherError):
+    """The engine does not answer any more."""
 
 
 @dataclass(frozen=True)
@@ -51,42 +65,77 @@ class Container:
         except APIError as error:
             raise CannotStartError(str(error.explanation or error)) from None
 
-    def lines(self, after: int = 0) -> Iterator[LogLine]:
-        """Yield stdout's and stderr's lines as they come, those behind a time (ns) only, until the container ends."""
-        since = {"since": after // 1_000_000_000} if after else {}
-        latest: deque[LogLine] = deque(maxlen=16)
-        # Who follows is not always sent what stdout and stderr end with, if no line break ends it: once more those two.
-        for options in ({"follow": True, **since}, {"follow": False, "tail": 2}):
-            try:
-                stream = self._api.logs(self.id, stream=True, timestamps=True, **options)
-                for line in _whole_lines(stream):
-                    if line.time > after and line not in latest:
-                        latest.append(line)
-                        yield line
-            except NotFound:
-                return
+    def follow(self) -> Iterator[LogLine]:
+        """Yield stdout's and stderr's whole lines from the first one on, as they come.
+
+        It ends with the container or, where the engine's reader falls behind, before: then `log` has what is missing.
+        """
+        return lines(frames(self._log(follow=True)), is_complete=False)
+
+    def log(self) -> Iterator[LogLine]:
+        """Yield every line of a container that has ended."""
+        return lines(frames(self._log(follow=False)), is_complete=True)
+
+    def _log(self, *, follow: bool) -> Iterator[bytes]:
+        """Yield the engine's answer piece by piece; raise ContainerGoneError, EngineGoneError."""
+        api = self._api
+        wanted = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow), "tail": "all"}
+        url = api._url("/containers/{0}/logs", self.id)  # noqa: SLF001 - its `logs` mixes stdout and stderr in a line
+        with self._errors(), api.get(url, params=wanted, stream=True, timeout=None) as answer:
+            api._raise_for_status(answer)  # noqa: SLF001
+            yield from answer.raw.stream(1 << 20, decode_content=False)
 
     def exit(self) -> Exit:
-        """Wait for its end; raise ContainerGoneError."""
-        try:
+        """Wait for its end, and for the end of its log; raise ContainerGoneError, EngineGoneError."""
+
+        def ended() -> Exit:
             code = self._api.wait(self.id, timeout=None)["StatusCode"]
-            state = self._api.inspect_container(self.id)["State"]
-        except NotFound:
-            raise ContainerGoneError(f"the container of {self.host} has been removed") from None
-        return Exit(code, bool(state.get("OOMKilled")))
+            return Exit(code, bool(self._state()["OOMKilled"]))
+
+        return self._patiently(ended)
 
     @property
     def is_running(self) -> bool:
-        """Whether it runs now."""
+        """Whether it runs now; raise EngineGoneError."""
         try:
-            return bool(self._api.inspect_container(self.id)["State"]["Running"])
-        except NotFound:
+            return self._patiently(lambda: bool(self._state()["Running"]))
+        except ContainerGoneError:
             return False
 
     def signal(self, name: str) -> None:
-        """Send PID 1 a signal; a container that has ended is no error."""
-        with suppress(APIError):
-            self._api.kill(self.id, name)
+        """Send PID 1 a signal; a container that has ended is no error, nor an engine that does not answer."""
+
+        def kill() -> None:
+            with suppress(APIError):  # it does not run
+                self._api.kill(self.id, name)
+
+        with suppress(ContainerGoneError, EngineGoneError):
+            self._patiently(kill)
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = self._api.inspect_container(self.id)["State"]
+        return state
+
+    def _patiently(self, call: Callable[[], _Answer]) -> _Answer:
+        """Return what the engine says, once it does: one that is started anew is away for a while."""
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with self._errors():
+                    return call()
+            except EngineGoneError:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(_BETWEEN_CALLS)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except NotFound:
+            raise ContainerGoneError(f"the container of {self.host} has been removed") from None
+        except (DockerException, RequestException, HTTPError, OSError) as error:
+            raise EngineGoneError(f"the Docker engine does not answer: {error}") from None
 
     def statistics(self) -> dict[str, Any]:
         """Return what its cgroup says now, as the engine has it; empty if it does not run, or no engine answers."""
@@ -99,26 +148,3 @@ class Container:
         """Remove it, running or not."""
         with suppress(APIError):
             self._api.remove_container(self.id, force=True, v=True)
-
-
-def _whole_lines(stream: Iterator[bytes]) -> Iterator[LogLine]:
-    """Put together what the engine sends: `2026-11-24T22:18:24.182934323Z text`, long lines in parts of 16 kB.
-
-    Each part has the time in front, and the last one the line break.
-    """
-    begun = b""
-    for part in stream:
-        begun += part.partition(b" ")[2] if begun else part
-        if begun.endswith(b"\n"):
-            yield _line(begun[:-1])
-            begun = b""
-    if begun:
-        yield _line(begun)
-
-
-def _line(line: bytes) -> LogLine:
-    stamp, _, text = line.partition(b" ")
-    seconds, _, fraction = stamp.decode().rstrip("Z").partition(".")
-    moment = dt.datetime.fromisoformat(seconds).replace(tzinfo=dt.UTC)
-    nanoseconds = int(moment.timestamp()) * 1_000_000_000 + int(fraction.ljust(9, "0")[:9] or 0)
-    return LogLine(nanoseconds, text.decode("utf-8", "replace").rstrip("\r"))

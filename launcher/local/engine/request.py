@@ -46,6 +46,10 @@ class ContainerRequest:
     cpu_shares: int | None = None
 
 
+_LOG = {"max-size": "1000t", "max-file": "1", "compress": "false", "mode": "blocking"}
+"""Every byte of a job's log, as it was, whatever the engine's own settings are; `json-file` makes text of bytes."""
+
+
 def host_config(api: Any, request: ContainerRequest) -> Any:  # noqa: ANN401 - the SDK is untyped
     """Return mounts, network and limits: SageMaker's, as far as this machine has them."""
     return api.create_host_config(
@@ -58,6 +62,7 @@ def host_config(api: Any, request: ContainerRequest) -> Any:  # noqa: ANN401 - t
         extra_hosts=request.extra_hosts or None,
         shm_size=_half_of_memory(),
         ulimits=[_open_files()],
+        log_config=docker.types.LogConfig(type="local", config=_LOG),
         nano_cpus=None if request.cpus is None else int(request.cpus * 1e9),
         mem_limit=request.memory_bytes,
         cpu_shares=request.cpu_shares,

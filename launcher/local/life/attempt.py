@@ -39,6 +39,8 @@ class Attempt:
         self.hosts = hosts_of(self._request["ResourceConfig"])
         self.layouts = {host.name: Layout(life.folder / "hosts" / host.name) for host in self.hosts}
         self.containers: list[Container] = []
+        self.is_adopted = False
+        """Whether its containers were another server's."""
         self._feeders: list[PipeFeeder] = []
         self._isolated = bool(self._request.get("EnableNetworkIsolation"))
         self._checkpoints = self._place_checkpoints()
@@ -111,6 +113,7 @@ class Attempt:
             for mirror in self._checkpoints:
                 mirror.adopted()
         self._synchronizer.start()
+        self.is_adopted = True
         return True
 
     def finish(self, lost_host: str | None = None) -> str | None:

@@ -14,6 +14,7 @@ from typing import ClassVar
 from launcher.local.contract.outcome import INTERNAL_ERROR, LONGEST_REASON, failed
 from launcher.local.disks import tree
 from launcher.local.document import Job, Kind, Outcome
+from launcher.local.engine.container import ContainerGoneError, EngineGoneError
 from launcher.local.engine.engine import EngineError
 from launcher.local.files import FULL, StorageError, is_full, storage_error
 from launcher.local.life.messages import Message, Shutdown, Stop
@@ -129,7 +130,7 @@ class JobLife(ABC):
             return self.live()
         except ShutdownError:
             return failed(INTERNAL_ERROR, "The local SageMaker was stopped while the job ran.")
-        except EngineError as error:
+        except (EngineError, EngineGoneError, ContainerGoneError) as error:
             return failed(INTERNAL_ERROR, str(error))
         except StorageError as error:
             return failed("ClientError", str(error))

@@ -63,7 +63,8 @@ class ProcessingLife(JobLife):
             for continuous in (True, False)
         }
         try:
-            containers = self._adopted() or self._begin([mirror.folder for kind in mirrors.values() for mirror in kind])
+            adopted = self._adopted()
+            containers = adopted or self._begin([mirror.folder for kind in mirrors.values() for mirror in kind])
         except (ChannelError, UnsafeKeyError, OutsideError, DownloadFailedError) as error:
             text = f"no objects under {error.uri}" if isinstance(error, NoObjectsError) else str(error)
             return outcomes.failed("ClientError", f"Data download failed:{text}")
@@ -75,7 +76,7 @@ class ProcessingLife(JobLife):
             return outcomes.STOPPED
         continuous = Synchronizer(mirrors[True])
         continuous.start()
-        ending = self._run(containers)
+        ending = self._run(containers, is_adopted=bool(adopted))
         not_uploaded = continuous.finish()
         outcome = self._judge(ending)
         if ending.reason == "exited" and outcome.status == "Completed":
@@ -135,10 +136,10 @@ class ProcessingLife(JobLife):
             path = processing_input["S3Input"].get("LocalPath") or default_local_path(processing_input)
             transfer.copy(share(items, host, self._hosts) if is_sharded(channel) else items, layout.place(path))
 
-    def _run(self, containers: list[Container]) -> Ending:
+    def _run(self, containers: list[Container], *, is_adopted: bool) -> Ending:
         job = self.job
         assert job.running_since is not None
-        Following(self, containers, int(job.running_since)).start()
+        Following(self, containers, int(job.running_since), adopted=is_adopted).start()
         longest = job.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DEFAULT_SECONDS)
         with HostMetrics(self, containers):
             return watch(containers, self.inbox, Limits(self.world.stop_seconds, longest - self.running_seconds()))

@@ -8,19 +8,26 @@ What the container says of each rule goes into the job's document; a rule that i
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
+import os
+import stat
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from pydantic import BaseModel, TypeAdapter
+
+from launcher.errors import LauncherError
 from launcher.local.contract.paths import Bind
 from launcher.local.contract.rules import Rule, rules_of
 from launcher.local.disks import tree
 from launcher.local.disks.synchronization import Mirror
-from launcher.local.document import RuleStatus
-from launcher.local.engine.container import CannotStartError, Container, ContainerGoneError
+from launcher.local.document import RuleStatus, RuleVerdict
+from launcher.local.engine.container import CannotStartError, Container
 from launcher.local.engine.engine import EngineError
 from launcher.local.engine.request import ContainerRequest, Image
 from launcher.local.jobs import JobEndedError
@@ -33,7 +40,23 @@ _INTERVAL = 0.5
 _LONGEST_AFTER_THE_END = 600.0
 """Seconds that the last evaluation may take."""
 
+_LARGEST = 1 << 20
+"""Bytes of the statuses: 40 rules have less."""
+
 _INSIDE = "/opt/ml/processing"
+
+_log = logging.getLogger(__name__)
+
+
+class _Said(BaseModel):
+    """What the container says of a rule, with DescribeTrainingJob's names."""
+
+    RuleConfigurationName: str
+    RuleEvaluationStatus: RuleVerdict
+    StatusDetails: str | None = None
+
+
+_STATUSES = TypeAdapter(list[_Said])
 
 
 class RuleEvaluation:
@@ -49,6 +72,7 @@ class RuleEvaluation:
             for rule in self._rules.values()
         ]
         self._thread: threading.Thread | None = None
+        self._unreadable: str | None = None
 
     def start(self, image: Image) -> None:
         """Begin to evaluate, or go on with the container that a killed server has left."""
@@ -101,6 +125,15 @@ class RuleEvaluation:
         return container
 
     def _follow(self, container: Container) -> None:
+        """Follow to the end; whatever the container has done, it costs its own rules only."""
+        try:
+            self._watch(container)
+        except Exception as error:  # noqa: BLE001 - ends the evaluation
+            if not isinstance(error, LauncherError):
+                _log.exception("the rules of %s", self._life.name)
+            self._say({name: ("Error", str(error)[:1024]) for name in self._in_progress()})
+
+    def _watch(self, container: Container) -> None:
         ended_since: float | None = None
         while container.is_running:
             time.sleep(_INTERVAL)
@@ -115,20 +148,25 @@ class RuleEvaluation:
                     container.signal("SIGKILL")
         self._read()
         if self._in_progress():
-            self._say({name: ("Error", _last_words(container)) for name in self._in_progress()})
+            words = self._unreadable or _last_words(container)
+            self._say(dict.fromkeys(self._in_progress(), ("Error", words[:1024])))
         for mirror in self._mirrors:
             mirror.synchronize()
 
     def _read(self) -> None:
         """Take over what the container says."""
+        self._unreadable = None
         try:
-            statuses: list[dict[str, Any]] = json.loads((self._folder / "statuses.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            statuses = _STATUSES.validate_json(_content(self._folder / "statuses.json"))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:  # it may be in the middle of being written
+            self._unreadable = f"The image's command `rules` has left statuses that cannot be read: {error}"
             return
         said = {
-            status["RuleConfigurationName"]: (status["RuleEvaluationStatus"], status.get("StatusDetails"))
+            status.RuleConfigurationName: (status.RuleEvaluationStatus, (status.StatusDetails or "")[:1024] or None)
             for status in statuses
-            if status.get("RuleConfigurationName") in self._rules
+            if status.RuleConfigurationName in self._rules
         }
         before = {status.name: (status.status, status.details) for status in self._life.job.rules}
         changed = {name: now for name, now in said.items() if before.get(name) != now}
@@ -145,7 +183,7 @@ class RuleEvaluation:
     def _in_progress(self) -> list[str]:
         return [status.name for status in self._life.job.rules if status.status == "InProgress"]
 
-    def _say(self, changed: dict[str, tuple[str, str | None]]) -> None:
+    def _say(self, changed: Mapping[str, tuple[str, str | None]]) -> None:
         now = time.time()
         known = {status.name: status for status in self._life.job.rules}
         statuses = tuple(
@@ -169,13 +207,20 @@ def _not_yet(rule: Rule, now: float) -> RuleStatus:
     return RuleStatus(kind=rule.kind, name=rule.name, last_modified_time=now)
 
 
+def _content(path: Path) -> bytes:
+    """Return a file that a container has written; raise OSError for a link, a FIFO, a device and what is too large."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        content = file.read(_LARGEST + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    if content is None or len(content) > _LARGEST:
+        raise OSError(errno.EINVAL, f"{path.name} is no regular file of at most {_LARGEST} bytes")
+    return content
+
+
 def _last_words(container: Container) -> str:
     """Return why an evaluation ended without a verdict: an image without the command `rules`, most often."""
-    lines = [line.text for line in container.lines()]
-    try:
-        code = container.exit().code
-    except ContainerGoneError as error:
-        return str(error)
-    return f"The image's command `rules` ended with exit code {code}: {lines[-1] if lines else 'it said nothing'}"[
-        :1024
-    ]
+    code = container.exit().code
+    words = "it said nothing"
+    for line in container.log():
+        words = line.text
+    return f"The image's command `rules` ended with exit code {code}: {words}"

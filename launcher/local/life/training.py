@@ -114,7 +114,7 @@ class TrainingLife(JobLife):
             self.folder / "metrics.jsonl",
         )
         assert job.running_since is not None
-        Following(self, attempt.containers, int(job.running_since), metrics.read).start()
+        Following(self, attempt.containers, int(job.running_since), metrics, adopted=attempt.is_adopted).start()
         try:
             with HostMetrics(self, attempt.containers):
                 ending = watch(attempt.containers, self.inbox, self._limits(job), attempt.write_config_files)

@@ -18,6 +18,9 @@ from launcher.local.life.messages import Broken, HostEnded, Interrupt, LoseHost,
 
 Reason = Literal["exited", "stopped", "max-runtime", "max-wait", "interrupted", "lost", "gone", "broken"]
 
+_KILL_AGAIN = 10.0
+"""After how many seconds SIGKILL is sent once more: the engine may have been away."""
+
 LOSS_SECONDS = 60.0
 """For how long the other hosts of a lost one may run on: to notice it themselves, as on SageMaker."""
 
@@ -110,7 +113,7 @@ class _Watch:
         for _, message in due:
             self.hear(message)
         if self.kill_at is not None and now >= self.kill_at:
-            self.kill_at = None
+            self.kill_at = now + _KILL_AGAIN
             for container in self.running():
                 container.signal("SIGKILL")
         for moment, reason in self.stops():

@@ -62,6 +62,8 @@ def _piece(path: Path, start: int) -> tuple[list[LogLine], int]:
     with path.open("rb") as file:
         file.seek(start)
         content = file.read(_PIECE)
+        if b"\n" not in content:
+            content += file.readline()  # a line may be longer than a piece
     end = content.rfind(b"\n") + 1
     lines = []
     for text in content[:end].splitlines():

@@ -1,8 +1,8 @@
 """Log lines: written to the job's folder, and to moto's CloudWatch Logs, from which everybody reads them.
 
-    logs = Logs()
-    stream = logs.stream(TRAINING_GROUP, "us-east-1", "star-rating-1/algo-1-1732274634", folder / "log")
+    stream = LogStream(GROUPS["training"], "us-east-1", "star-rating-1/algo-1-1732274634", folder / "log")
     stream.write([LogLine(time.time_ns(), "epoch 1")])
+    stream.kept                     # Kept(lines=1, digest=...): what need not be read again
 
 Straight into moto's memory, not through its API: lines come by the thousand, and those of a job that is older than two
 weeks, which the API would refuse, have to come back when the server is started anew.
@@ -21,13 +21,13 @@ from moto.logs.models import LogStream as MotoStream
 from moto.logs.models import logs_backends
 
 from launcher.local.document import Kind
-from launcher.local.files import append
+from launcher.local.files import append, write
 from launcher.local.state import ACCOUNT
 
 GROUPS: dict[Kind, str] = {"training": "/aws/sagemaker/TrainingJobs", "processing": "/aws/sagemaker/ProcessingJobs"}
 
-_LONGEST = 250_000
-"""Characters of an event; AWS takes 256 KB."""
+LONGEST_MESSAGE = (1 << 20) - 26
+"""Bytes of an event's message: CloudWatch Logs takes 1 MB, and counts 26 bytes for the event itself."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,22 @@ class LogLine:
 
     time: int
     text: str
+    is_note: bool = False
+    """Whether the platform has written it, and not the container."""
+
+
+@dataclass
+class Kept:
+    """The beginning of a container's log: how many lines, and which."""
+
+    lines: int = 0
+    digest: int = 0
+    """Of this process: good for comparing, not for keeping."""
+
+    def add(self, line: LogLine) -> None:
+        """Count one more line."""
+        self.lines += 1
+        self.digest = hash((self.digest, line.time, line.text))
 
 
 class LogStream:
@@ -45,15 +61,22 @@ class LogStream:
         self._path = folder / f"{name.rpartition('/')[2]}.jsonl"
         self._stream = _moto_stream(group, region, name)
         folder.mkdir(parents=True, exist_ok=True)
-        self.last_time = max((line.time for line in read(self._path)), default=0)
-        """Of the last line that is kept: a reader of a container's log goes on behind it."""
+        self.kept = Kept()
+        """What is here of the container's log when the stream is opened: a reader goes on behind it."""
+        for line in read(self._path):
+            if not line.is_note:
+                self.kept.add(line)
 
     def write(self, lines: Sequence[LogLine]) -> None:
-        """Append lines."""
-        rows = (json.dumps({"t": line.time, "m": line.text}, ensure_ascii=False) + "\n" for line in lines)
-        append(self._path, "".join(rows).encode())
-        self.last_time = lines[-1].time
+        """Append lines; raise StorageError."""
+        append(self._path, "".join(map(_row, lines)).encode())
         self._stream.put_log_events(_events(lines))
+
+    def clear(self) -> None:
+        """Take every line back: they are written anew."""
+        write(self._path, b"")
+        self._stream.events = []
+        self._stream.stored_bytes = 0
 
 
 def load(kind: Kind, region: str, job_name: str, folder: Path) -> None:
@@ -82,9 +105,14 @@ def read(path: Path) -> Iterator[LogLine]:
         for text in file:
             try:
                 line = json.loads(text)
-                yield LogLine(int(line["t"]), str(line["m"]))
-            except (ValueError, KeyError, TypeError, RecursionError):
+                yield LogLine(int(line["t"]), str(line["m"]), bool(line.get("note")))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
+
+
+def _row(line: LogLine) -> str:
+    row = {"t": line.time, "m": line.text} | ({"note": True} if line.is_note else {})
+    return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 _making = threading.Lock()
@@ -102,4 +130,4 @@ def _moto_stream(group: str, region: str, name: str) -> MotoStream:
 
 def _events(lines: Sequence[LogLine]) -> list[dict[str, object]]:
     # AWS takes no empty message.
-    return [{"timestamp": line.time // 1_000_000, "message": line.text[:_LONGEST] or " "} for line in lines]
+    return [{"timestamp": line.time // 1_000_000, "message": line.text or " "} for line in lines]
