@@ -12,11 +12,10 @@ import gzip
 import itertools
 import json
 import os
-import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from launcher.aws.session import AwsError, client, explained, is_missing, own_command
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, of_the_system
 
 LARGEST = 50 * 1024**3
 """Bytes that an archive may unpack to."""
@@ -66,10 +65,15 @@ def download(description: dict[str, Any], region: str, folder: Path) -> Download
             raise AwsError(f"{taken} exists; name another folder with --to, or delete it")
     folder.mkdir(parents=True, exist_ok=True)
     _fetch(artifact, region, model)
-    beside = f"{artifact.rpartition('/output/')[0]}/output/output.tar.gz"
-    has_output = _exists(beside, region)
+    place = f"{artifact.rpartition('/output/')[0]}/output"
+    has_output = _exists(f"{place}/output.tar.gz", region)
     if has_output:
-        _fetch(beside, region, output)
+        _fetch(f"{place}/output.tar.gz", region, output)
+    elif description.get("OutputDataConfig", {}).get("CompressionType") == "NONE":
+        keys = _keys(f"{place}/data", region)
+        has_output = bool(keys)
+        if has_output:
+            _fetch_objects(f"{place}/data", keys, region, output)
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     return Downloaded(
         model=model,
@@ -96,7 +100,7 @@ def read_output(description: dict[str, Any], region: str, name: str) -> bytes | 
                         file = tar.extractfile(member)
                         assert file is not None
                         return file.read(LARGEST_READ)
-        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UnsafeArchiveError(f"{s3_uri} is damaged: {error}") from None
         finally:
             body.close()
@@ -121,6 +125,8 @@ def unpack(archive: Path, folder: Path, *, largest: int = LARGEST) -> None:
                 while content.read(1 << 20):
                     pass
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the archive's
+                raise LauncherError(f"cannot unpack {archive.name} into {folder}: {of_the_system(error)}") from None
             raise UnsafeArchiveError(f"{archive.name} is damaged: {error}; download it again") from None
         _make_links(inside, links, archive.name)
         inside.rename(folder)
@@ -178,7 +184,7 @@ def _checked(tar: tarfile.TarFile, name: str, largest: int) -> Iterator[tarfile.
 def _fetch(s3_uri: str, region: str, folder: Path) -> None:
     """Fetch an archive and unpack it, or, with CompressionType NONE, the objects under a prefix."""
     if not s3_uri.endswith(".tar.gz"):
-        _fetch_prefix(s3_uri, region, folder)
+        _fetch_objects(s3_uri, _keys(s3_uri, region), region, folder)
         return
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
         archive = Path(scratch) / s3_uri.rpartition("/")[2]
@@ -186,27 +192,40 @@ def _fetch(s3_uri: str, region: str, folder: Path) -> None:
         unpack(archive, folder)
 
 
-def _fetch_prefix(s3_uri: str, region: str, folder: Path) -> None:
+def _keys(s3_uri: str, region: str) -> list[str]:
+    """Return the keys of the objects below a prefix."""
     bucket, prefix = _parts(s3_uri)
-    prefix = prefix.rstrip("/") + "/"
     with explained(f"list {s3_uri}"):
-        pages = client("s3", region).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        keys = [entry["Key"] for page in pages for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
+        pages = (
+            client("s3", region)
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=bucket, Prefix=prefix.rstrip("/") + "/")
+        )
+        return [entry["Key"] for page in pages for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
+
+
+def _fetch_objects(s3_uri: str, keys: Sequence[str], region: str, folder: Path) -> None:
+    """Fetch objects below a prefix into a folder that does not exist yet; it is empty if there are none."""
+    bucket, prefix = _parts(s3_uri)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
         inside = Path(scratch) / "content"
+        inside.mkdir()
         for key in keys:
-            path = PurePosixPath(key.removeprefix(prefix))
+            path = PurePosixPath(key.removeprefix(prefix.rstrip("/") + "/"))
             if path.is_absolute() or ".." in path.parts:
                 raise UnsafeArchiveError(f"{s3_uri} is refused: its object {key!r} would leave the folder")
+            if (inside / path).exists():
+                raise UnsafeArchiveError(f"{s3_uri} is refused: its object {key!r} and another one are one file")
             (inside / path).parent.mkdir(parents=True, exist_ok=True)
             _fetch_object(bucket, key, region, inside / path)
-        shutil.move(inside, folder)
+        inside.rename(folder)
 
 
 def _fetch_object(bucket: str, key: str, region: str, path: Path) -> None:
     s3 = client("s3", region)
     with explained(f"download s3://{bucket}/{key}"):
-        expected = s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        head = s3.head_object(Bucket=bucket, Key=key)
+        expected = head["ContentLength"] if head["ETag"] else 0  # what has no ETag is no S3
         s3.download_file(bucket, key, str(path))
     if path.stat().st_size != expected:
         raise AwsError(f"s3://{bucket}/{key} has {expected} bytes, {path.stat().st_size} arrived; download it again")
@@ -235,7 +254,10 @@ def _evaluation(model: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        evaluation: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise AwsError(f"{path} is not JSON: the model is there, its evaluation is damaged") from None
+        with path.open("rb") as file:
+            evaluation = json.loads(file.read(LARGEST_READ))
+    except (ValueError, RecursionError):
+        evaluation = None
+    if not isinstance(evaluation, dict):
+        raise AwsError(f"{path} is no JSON object: the model is there, its evaluation is damaged")
     return evaluation

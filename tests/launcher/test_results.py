@@ -149,6 +149,53 @@ def test_download_takes_output_and_unpacked_models_too(aws: StandIn, tmp_path: P
     assert (tmp_path / "out/output/profile.html").read_text() == "<p>"
 
 
+def test_a_model_without_files_is_an_empty_folder_and_output_is_fetched_unpacked_too(
+    aws: StandIn, tmp_path: Path
+) -> None:
+    changes = {
+        "output_data_config.compression_type": '"NONE"',
+        "output_data_config.s3_output_path": '"s3://{bucket}/n/"',
+    }
+    finished(str(write(tmp_path / "job.toml", changes)), "empty")
+    s3 = aws.client("s3")
+    aws.model_uri = f"s3://{BUCKET}/n/empty/output/model/"
+    assert main(["download", "empty", "--to", str(tmp_path / "a")]) == 0
+    assert [path.name for path in (tmp_path / "a").rglob("*")] == ["model"]
+    s3.put_object(Bucket=BUCKET, Key="n/empty/output/data/deep/profile.html", Body=b"<p>")
+    assert main(["download", "empty", "--to", str(tmp_path / "b")]) == 0
+    assert (tmp_path / "b/output/deep/profile.html").read_text() == "<p>"
+    s3.put_object(Bucket=BUCKET, Key="n/empty/output/data/deep//profile.html", Body=b"other")
+    assert main(["download", "empty", "--to", str(tmp_path / "c")]) == 1
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("place", ["a file", "a file/x", "\0x"])
+def test_a_folder_that_cannot_be_made_is_named(
+    job_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    (tmp_path / "a file").touch()
+    finished(job_file, f"placed-{len(place)}")
+    assert main(["download", f"placed-{len(place)}", "--to", str(tmp_path / place.replace("\0", "y" * 300))]) == 1
+    assert f"error: {tmp_path}/" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize(
+    "evaluation", [b"{", b"[]", b"[" * 100_000, b'{"metrics": 3}', b'{"metrics": {"a": 1}}', b"\xff"]
+)
+def test_an_evaluation_of_another_form_is_no_traceback(
+    aws: StandIn, job_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], evaluation: bytes
+) -> None:
+    name = f"evaluated-{len(evaluation)}-{evaluation[-1]}"
+    finished(job_file, name)
+    key = f"{name}/output/model.tar.gz"
+    aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=archive_of({"metrics/evaluation.json": evaluation}))
+    code = main(["download", name, "--to", str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert (code, "another model's" in said) in ((1, False), (0, True))
+    assert (tmp_path / "out/model/metrics/evaluation.json").exists()
+
+
 @pytest.mark.usefixtures("aws")
 def test_download_overwrites_nothing(job_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finished(job_file, "twice")
