@@ -4,7 +4,7 @@
     job["TrainingJobStatus"]
 
 `image` is made of the base image: `train` runs what the job's environment has as SCRIPT, `rules` finds an issue as soon
-as there is a tensor file named `bad`.
+as there is a tensor file named `bad`, or runs its parameter `hostile` where it would write statuses.json.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _JOB = """\
 if [ "$1" = train ]; then eval "$SCRIPT"; exit; fi
 # rules TENSORS --profiler DIR --config FILE --output FILE --rule-output DIR --follow
 tensors=$2 output=$8 files=${10}
+hostile=$(sed -n 's/.*"hostile": "\\([^"]*\\)".*/\\1/p' "$6")
+if [ "$hostile" ]; then cd "${output%/*}"; eval "$hostile"; exit; fi
 say() {
     printf '[{"RuleConfigurationName": "Rule", "RuleEvaluationStatus": "%s", "StatusDetails": "%s"}]' \\
         "$1" "$2" > "$output.new"

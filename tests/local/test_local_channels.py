@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import random
+from typing import Any
 
 import pytest
 from local_sagemaker import BUCKET, LocalSageMaker, ask, channel
@@ -37,6 +40,47 @@ def test_pipe_mode_has_a_fifo_an_epoch_and_survives_a_reader_that_leaves(sagemak
     assert first == third == f"{hashlib.md5(whole).hexdigest()}  -"
     assert head == "aaaaa"
     assert set(files) == {"train_0", "train_1", "train_2", "train_3"}
+
+
+def test_a_pipe_whose_objects_cannot_be_read_fails_the_job_and_names_them(sagemaker: LocalSageMaker) -> None:
+    whole = gzip.compress(b"x" * 1_000_000)
+    sagemaker.put("gzip/whole/a", whole)
+    sagemaker.put("gzip/none/a", b"plain")
+    sagemaker.put("gzip/cut/a", gzip.compress(random.Random(1).randbytes(300_000))[:-2000])
+    sagemaker.put("gzip/gone", json.dumps({"x-ref": f"s3://{BUCKET}/gzip/never"}))
+
+    def read(prefix: str, **fields: Any) -> str:
+        channels = [channel("t", prefix, InputMode="Pipe", **fields)]
+        return sagemaker.create("cat /opt/ml/input/data/t_0 | wc -c", InputDataConfig=channels)
+
+    names = {kind: read(f"gzip/{kind}/", CompressionType="Gzip") for kind in ("whole", "none", "cut")}
+    names["gone"] = read("gzip/gone", kind="AugmentedManifestFile", AttributeNames=["x-ref"])
+    for kind, uri in (("none", "gzip/none/a"), ("cut", "gzip/cut/a"), ("gone", "gzip/never")):
+        job = sagemaker.wait(names[kind], timeout=60)
+        assert job["FailureReason"].startswith("ClientError: Data download failed:"), kind
+        assert f"s3://{BUCKET}/{uri}" in job["FailureReason"], kind
+    assert sagemaker.lines(names["gone"]) == []
+    assert sagemaker.wait(names["whole"])["TrainingJobStatus"] == "Completed"
+    assert sagemaker.lines(names["whole"]) == ["1000000"]
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("echo 'I read no pipes' > /opt/ml/output/failure; exit 2", "Failed"),
+        ("true", "Completed"),
+        ("exec 3< /opt/ml/input/data/train_0; read -r x <&3; sleep 0.3", "Completed"),
+        ("while :; do sleep 0.1; done", "Stopped"),
+    ],
+)
+def test_a_pipe_that_nobody_reads_to_its_end_keeps_no_job(sagemaker: LocalSageMaker, script: str, status: str) -> None:
+    sagemaker.put("unread/a", b"line\n" * 100_000)
+    channels = [channel("train", "unread/", InputMode="Pipe")]
+    name = sagemaker.create(f"echo begun; {script}", InputDataConfig=channels)
+    if status == "Stopped":
+        sagemaker.wait_for(name, "begun")
+        sagemaker.client("sagemaker").stop_training_job(TrainingJobName=name)
+    assert sagemaker.wait(name, timeout=60)["TrainingJobStatus"] == status
 
 
 def test_manifests(sagemaker: LocalSageMaker) -> None:

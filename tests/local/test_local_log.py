@@ -16,7 +16,7 @@ from local_sagemaker import BUCKET, LocalSageMaker
 
 from launcher.local.client import start_server, stop_server
 from launcher.local.engine.log_frames import frames, lines
-from launcher.local.services.logs import LONGEST_MESSAGE, LogStream, forget
+from launcher.local.services.logs import LONGEST_MESSAGE, Kept, LogLine, LogStream, forget, read
 from launcher.local.services.matcher import Matcher
 from launcher.local.state import Server, State
 
@@ -169,11 +169,14 @@ def test_a_stream_that_is_opened_again_knows_what_it_has(tmp_path: Path) -> None
     found = list(lines(frames([frame(b"a\n"), frame(b"b\r\n")]), is_complete=True))
     stream = LogStream("/group", "us-east-1", "job/algo-1-1", tmp_path)
     stream.write(found)
-    again = LogStream("/group", "us-east-1", "job/algo-1-1", tmp_path).kept
-    assert again.lines == 2
+    stream.write([LogLine(1, "of the platform's own", is_note=True)])
+    begun = Kept()
     for line in found:
-        stream.kept.add(line)
-    assert again == stream.kept
+        begun.add(line)
+    assert LogStream("/group", "us-east-1", "job/algo-1-1", tmp_path).kept() == begun
+    stream.clear()
+    assert stream.kept() == Kept()
+    assert [line.text for line in read(tmp_path / "algo-1-1.jsonl")] == ["of the platform's own"]
     forget("training", "us-east-1", "job")
 
 

@@ -78,3 +78,25 @@ def test_update_training_job_reaches_the_container(sagemaker: LocalSageMaker) ->
     )
     assert sagemaker.wait(name)["TrainingJobStatus"] == "Completed"
     assert sagemaker.lines(name) == ["seen"]
+
+
+HOSTILE = {
+    "a FIFO": "mkfifo statuses.json; sleep 1",
+    "endless zeros": "ln -s /dev/zero statuses.json; sleep 1",
+    "a large file": "truncate -s 3000000000 statuses.json; sleep 1",
+    "another document": "echo '{}' > statuses.json; sleep 1",
+    "a status that is none": "echo '[{}]' > statuses.json; sleep 1",
+    "no JSON": "printf '[[[[[' > statuses.json; sleep 1",
+    "nothing at all": "exit 7",
+}
+
+
+def test_no_rules_container_stops_a_job_or_the_server(sagemaker: LocalSageMaker) -> None:
+    names = {case: sagemaker.create(**ruled(hostile=script)) for case, script in HOSTILE.items()}
+    for case, name in names.items():
+        assert sagemaker.wait(name)["TrainingJobStatus"] == "Completed", case
+        done = sagemaker.wait_until(name, lambda job: verdict(job)[0] != "InProgress", timeout=60)
+        status, details = verdict(done)
+        assert status == "Error", case
+        reason = "ended with exit code 7" if case == "nothing at all" else "statuses that cannot be read"
+        assert reason in str(details), case

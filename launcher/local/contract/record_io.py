@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import struct
 
+LONGEST_RECORD = (1 << 29) - 1
+"""Bytes: the length has 29 bits."""
+
 _MAGIC = 0xCED7230A
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from launcher.local.contract.channels import (
 from launcher.local.contract.config_files import group_names, input_mode
 from launcher.local.contract.hosts import Host
 from launcher.local.contract.paths import ROOT, Layout
-from launcher.local.contract.record_io import framed
+from launcher.local.contract.record_io import LONGEST_RECORD, framed
 from launcher.local.disks.download import Transfer
 from launcher.local.disks.pace import Pace
 from launcher.local.disks.pipes import PipeFeeder, chunks
@@ -68,10 +69,10 @@ class Channels:
                 layout.mounts[f"{ROOT}/input/data/{name}"] = folder
                 layout.read_only.add(f"{ROOT}/input/data/{name}")
 
-    def pipes(self, host: Host, layout: Layout) -> list[PipeFeeder]:
-        """Return what feeds a host's Pipe channels; the first FIFOs are there."""
+    def pipes(self, host: Host, layout: Layout, failed: Callable[[Exception], None]) -> list[PipeFeeder]:
+        """Return what feeds a host's Pipe channels; the first FIFOs are there. Raise ChannelError."""
         return [
-            PipeFeeder(layout.inside("input", "data"), channel["ChannelName"], self._epochs(channel, host))
+            PipeFeeder(layout.inside("input", "data"), channel["ChannelName"], self._epochs(channel, host), failed)
             for channel in self._of(host)
             if input_mode(channel, self._default_mode) == "Pipe"
         ]
@@ -103,6 +104,8 @@ class Channels:
     def _epochs(self, channel: Channel, host: Host) -> Callable[[int], Iterable[bytes]]:
         entries = self._entries(channel, host)
         records = [entry if isinstance(entry, list) else [entry] for entry in entries]
+        for part in (part for record in records for part in record if isinstance(part, Item)):
+            self._transfer.source(part)  # that one is not there is said before anything runs
         return partial(self._epoch, channel, records)
 
     def _epoch(self, channel: Channel, records: list[list[Item | str]], number: int) -> Iterator[bytes]:
@@ -112,11 +115,29 @@ class Channels:
             random.Random(channel["ShuffleConfig"]["Seed"] + number).shuffle(order)  # noqa: S311 - no secret
         is_gzip = channel.get("CompressionType") == "Gzip"
         for part in (part for record in order for part in record):
-            content = [part.encode()] if isinstance(part, str) else _read(self._transfer.source(part), is_gzip=is_gzip)
-            if channel.get("RecordWrapperType") == "RecordIO":
-                yield framed(b"".join(content))
-            else:
-                yield from content
+            is_record = channel.get("RecordWrapperType") == "RecordIO"
+            content = [part.encode()] if isinstance(part, str) else self._content(part, is_gzip=is_gzip)
+            yield from [_record(part, content)] if is_record else content
+
+    def _content(self, item: Item, *, is_gzip: bool) -> Iterator[bytes]:
+        """Yield an object's content; raise ChannelError for one that has gone, or is no gzip file but should be."""
+        path = self._transfer.source(item)
+        try:
+            yield from _read(path, is_gzip=is_gzip)
+        except (OSError, EOFError, zlib.error) as error:
+            what = "is no whole gzip file, as CompressionType says" if is_gzip else "cannot be read"
+            raise ChannelError(f"{item.uri} {what}: {error}") from None
+
+
+def _record(part: Item | str, content: Iterable[bytes]) -> bytes:
+    """Return a part's content as a record; raise ChannelError for what is too long to be one."""
+    record = bytearray()
+    for chunk in content:
+        record += chunk
+        if len(record) > LONGEST_RECORD:
+            what = part.uri if isinstance(part, Item) else "an attribute"
+            raise ChannelError(f"{what} is longer than a RecordIO record may be, {LONGEST_RECORD} bytes")
+    return framed(bytes(record))
 
 
 class Store:

@@ -1,10 +1,11 @@
 """Pipe mode: a channel as FIFOs, <channel>_0 for the first epoch, then <channel>_1, and so on.
 
-    feeder = PipeFeeder(layout.inside("input", "data"), "train", epochs)
+    feeder = PipeFeeder(layout.inside("input", "data"), "train", epochs, failed)
     feeder.start(); feeder.stop()
 
 Each FIFO has one reader. The next exists before the last byte of the one before is written: a reader that comes early
-finds it and waits. A reader that closes early has had its epoch.
+finds it and waits. A reader that closes early has had its epoch. What cannot be read ends the pipe, after `failed`
+was told.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ Content = Iterable[bytes]
 class PipeFeeder:
     """Feeds one channel of one host for as long as there are readers."""
 
-    def __init__(self, folder: Path, channel: str, epoch: Callable[[int], Content]) -> None:
+    def __init__(
+        self, folder: Path, channel: str, epoch: Callable[[int], Content], failed: Callable[[Exception], None]
+    ) -> None:
         self._folder = folder
         self._channel = channel
         self._epoch = epoch
+        self._failed = failed
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._feed, name=f"pipe-{channel}", daemon=True)
         self._make(0)
@@ -47,11 +51,17 @@ class PipeFeeder:
     def _feed(self) -> None:
         number = 0
         while (pipe := self._open(number)) is not None:
-            with suppress(BrokenPipeError):
+            try:
                 for chunk in self._epoch(number):
                     self._write(pipe, chunk)
                 self._make(number + 1)
-            os.close(pipe)
+            except BrokenPipeError:
+                pass  # its reader has had enough
+            except Exception as error:  # noqa: BLE001 - whoever waits for the rest is told
+                self._failed(error)
+                return
+            finally:
+                os.close(pipe)
             number += 1
             self._make(number)
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
+from launcher.local.contract.channels import ChannelError
 from launcher.local.contract.config_files import config_files, profiler_config
 from launcher.local.contract.environment import command, training_environment
 from launcher.local.contract.hosts import hosts_of
@@ -28,6 +30,9 @@ from launcher.local.engine.container import Container
 from launcher.local.engine.machines import Machine, start_machines
 from launcher.local.engine.request import Image
 from launcher.local.life.job_life import JobLife
+from launcher.local.life.messages import Broken
+
+_log = logging.getLogger(__name__)
 
 
 class Attempt:
@@ -61,12 +66,18 @@ class Attempt:
             for folder in ("input/config", "model", "output/data"):
                 layout.inside(folder).mkdir(parents=True)
             channels.fill(host, layout)
-            self._feeders += channels.pipes(host, layout)
+            self._feeders += channels.pipes(host, layout, self._pipe_failed)
             for mounted in layout.mounts.values():
                 mounted.mkdir(parents=True, exist_ok=True)
         self.write_config_files()
         for mirror in self._checkpoints:
             restore(mirror, self._life.world.objects, pace)
+
+    def _pipe_failed(self, error: Exception) -> None:
+        """End the job whose channel cannot be read to its end."""
+        if not isinstance(error, ChannelError):
+            _log.error("a pipe of %s", self._life.name, exc_info=error)
+        self._life.send(Broken(f"Data download failed:{error}"))
 
     def write_config_files(self) -> None:
         """Write /opt/ml/input/config; again when UpdateTrainingJob has changed the request."""

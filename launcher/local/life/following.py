@@ -110,19 +110,14 @@ class Following:
         self._entries: queue.Queue[Entry] = queue.Queue(maxsize=10 * _MOST)
         self._folder = life.folder / "log"
         group, region = GROUPS[life.kind], life.job.region
-        if not adopted:
-            while any((self._folder / f"{container.host}-{epoch}.jsonl").exists() for container in containers):
-                epoch += 1  # an attempt that began within the same second
-        self._streams = {
-            container.host: LogStream(
-                group,
-                region,
-                f"{life.name}/{container.host}-{self._latest(container.host, epoch) if adopted else epoch}",
-                self._folder,
-            )
-            for container in containers
-        }
-        self._read_again = adopted and any(stream.kept.lines for stream in self._streams.values())
+        epochs = {container.host: epoch for container in containers}
+        if adopted:
+            epochs = {host: self._latest(host, epoch) for host in epochs}
+        self._streams, self._kept = self._open(group, region, epochs)
+        while not adopted and any(kept.lines for kept in self._kept.values()):  # of an attempt within the same second
+            epochs = {host: number + 1 for host, number in epochs.items()}
+            self._streams, self._kept = self._open(group, region, epochs)
+        self._read_again = any(kept.lines for kept in self._kept.values())
         """Whether the metrics of what is kept are not certain to be: a server may have been killed in between."""
 
     def start(self) -> None:
@@ -132,6 +127,14 @@ class Following:
             threading.Thread(target=self._read, args=(container,), name=name, daemon=True).start()
         threading.Thread(target=self._write, name=f"log of {self._life.name}", daemon=True).start()
 
+    def _open(self, group: str, region: str, epochs: dict[str, int]) -> tuple[dict[str, LogStream], dict[str, Kept]]:
+        """Return each host's stream, and what it has of the container's log."""
+        streams = {
+            host: LogStream(group, region, f"{self._life.name}/{host}-{epoch}", self._folder)
+            for host, epoch in epochs.items()
+        }
+        return streams, {host: stream.kept() for host, stream in streams.items()}
+
     def _latest(self, host: str, epoch: int) -> int:
         """Return the number of the stream that another server has begun for a host in this attempt."""
         found = [path.stem.rpartition("-")[2] for path in self._folder.glob(f"{host}-*.jsonl")]
@@ -140,7 +143,7 @@ class Following:
     def _read(self, container: Container) -> None:
         host = container.host
         try:
-            for entry in _Reader(container, self._streams[host].kept).entries():
+            for entry in _Reader(container, self._kept[host]).entries():
                 self._entries.put((host, entry))
         except ContainerGoneError:
             pass  # whoever asks for its exit learns it

@@ -88,7 +88,7 @@ class JobLife(ABC):
         streams = sorted((self.folder / "log").glob(f"{host}-*.jsonl"), key=lambda path: path.stat().st_mtime)
         name = streams[-1].stem if streams else f"{host}-{int(self.job.running_since or time.time())}"
         stream = LogStream(GROUPS[self.kind], self.region, f"{self.name}/{name}", self.folder / "log")
-        stream.write([LogLine(time.time_ns(), f"[local SageMaker] {text}")])
+        stream.write([LogLine(time.time_ns(), f"[local SageMaker] {text}", is_note=True)])
 
     def begin_running(self, change: Callable[[Job, float], Job]) -> None:
         """Note that an attempt's hosts are there from now on, with another change of the document at that moment."""

@@ -2,7 +2,7 @@
 
     stream = LogStream(GROUPS["training"], "us-east-1", "star-rating-1/algo-1-1732274634", folder / "log")
     stream.write([LogLine(time.time_ns(), "epoch 1")])
-    stream.kept                     # Kept(lines=1, digest=...): what need not be read again
+    stream.kept()                   # Kept(lines=1, digest=...): what need not be read again
 
 Straight into moto's memory, not through its API: lines come by the thousand, and those of a job that is older than two
 weeks, which the API would refuse, have to come back when the server is started anew.
@@ -61,11 +61,14 @@ class LogStream:
         self._path = folder / f"{name.rpartition('/')[2]}.jsonl"
         self._stream = _moto_stream(group, region, name)
         folder.mkdir(parents=True, exist_ok=True)
-        self.kept = Kept()
-        """What is here of the container's log when the stream is opened: a reader goes on behind it."""
+
+    def kept(self) -> Kept:
+        """Return what is here of the container's log: a reader goes on behind it."""
+        kept = Kept()
         for line in read(self._path):
             if not line.is_note:
-                self.kept.add(line)
+                kept.add(line)
+        return kept
 
     def write(self, lines: Sequence[LogLine]) -> None:
         """Append lines; raise StorageError."""
@@ -73,10 +76,13 @@ class LogStream:
         self._stream.put_log_events(_events(lines))
 
     def clear(self) -> None:
-        """Take every line back: they are written anew."""
-        write(self._path, b"")
+        """Take every line of the container's back: they are written anew; the platform's own stay."""
+        notes = [line for line in read(self._path) if line.is_note]
+        write(self._path, "".join(map(_row, notes)).encode())
         self._stream.events = []
         self._stream.stored_bytes = 0
+        if notes:
+            self._stream.put_log_events(_events(notes))
 
 
 def load(kind: Kind, region: str, job_name: str, folder: Path) -> None:
