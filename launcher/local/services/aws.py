@@ -173,6 +173,8 @@ def _or_one_error(
     status, headers = int(began[-1][0][:3]), dict(began[-1][1])
     if status >= 400 and headers.get("Content-Type", "").startswith("text/html"):
         content = b"".join(answer)
+        if hasattr(answer, "close"):
+            answer.close()
         if call.service and _PAGE.match(content):
             return one(_not_here(call, environ, action))
         answer = [content]

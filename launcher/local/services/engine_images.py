@@ -6,7 +6,9 @@ ECR for it, and is to find what the job will find. What was put into ECR itself,
 
 from __future__ import annotations
 
+import base64
 import json
+import time
 from collections import defaultdict
 from typing import Any
 
@@ -21,6 +23,8 @@ from launcher.local.state import ACCOUNT
 CONFIG_PATH = "/_local/image-config/"
 
 Document = dict[str, Any]
+
+_TOKEN_SECONDS = 12 * 3600
 
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -62,6 +66,20 @@ class EngineImages:
                 }
             )
         return {"images": images, "failures": failures} if images else None
+
+    def get_authorization_token(self, region: str, request: Document) -> Document:
+        """GetAuthorizationToken: as long as ECR's is good for; of moto's, clients think that it has run out."""
+        expires = time.time() + _TOKEN_SECONDS
+        return {
+            "authorizationData": [
+                {
+                    "authorizationToken": base64.b64encode(f"AWS:{registry}-auth-token".encode()).decode(),
+                    "expiresAt": expires,
+                    "proxyEndpoint": f"https://{registry}.dkr.ecr.{region}.amazonaws.com",
+                }
+                for registry in request.get("registryIds", [ACCOUNT])
+            ]
+        }
 
     def describe_images(self, region: str, request: Document) -> Document | None:
         """DescribeImages."""
