@@ -10,12 +10,6 @@ image=${1:-distilbert-trainer:local}
 stage=${2:-runtime}
 log=.cache/image-build.log
 
-# Without the remote's credentials; a remote that is a folder of this machine is nobody else's business.
-source_address() {
-    git remote get-url origin 2> /dev/null | sed -E 's,^(https?://)[^/@]*@,\1,' | grep -E '^(https?://|git@|ssh://)' \
-        || echo unknown
-}
-
 # Of a file that git does not know, too: the build takes whole folders.
 revision() {
     local changes
@@ -34,7 +28,7 @@ base_image=$(scripts/base_image.sh)
 options=(--tag "$image" --target "$stage" --build-arg "BASE_IMAGE=$base_image"
     --build-arg "VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)"
     --build-arg "REVISION=$(revision)"
-    --build-arg "SOURCE=$(source_address)")
+    --build-arg "SOURCE=$(scripts/image/source_address.sh)")
 
 # Docker's predefined arguments: seen by RUN, kept in no layer.
 for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do

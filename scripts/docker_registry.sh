@@ -10,7 +10,9 @@ program=$PWD/.cache/docker-registry
 
 download() {
     cd "$work"
-    apt-get download docker-registry || { apt-get update && apt-get download docker-registry; }
+    # As root, apt would download as a user of its own, for whom the folder would have to be open to everybody.
+    local apt=(apt-get --option APT::Sandbox::User=root)
+    "${apt[@]}" download docker-registry || { apt-get update && "${apt[@]}" download docker-registry; }
     dpkg-deb --extract ./*.deb .
 }
 
@@ -18,13 +20,12 @@ if command -v docker-registry; then exit; fi
 if [[ ! -x $program ]]; then
     work=$(mktemp --directory)
     trap 'rm -rf "$work"' EXIT
-    chmod 777 "$work" # apt downloads as its own user
     if ! (download) > "$work/log" 2>&1; then
         tail -n 15 "$work/log" >&2
         echo "docker-registry: Debian's package cannot be had; install docker-registry" >&2
         exit 1
     fi
     mkdir -p .cache
-    mv "$work/usr/bin/docker-registry" "$program"
+    install --mode 755 "$work/usr/bin/docker-registry" "$program"
 fi
 echo "$program"

@@ -1,20 +1,26 @@
 """What is under a tag in a registry, and files attached to an image there, by the registry's HTTP API.
 
+    python -m scripts.image.registry login  --docker-config FOLDER REGISTRY < PASSWORD
     python -m scripts.image.registry find   --docker-config FOLDER REPOSITORY TAG IMAGE
     python -m scripts.image.registry attach --docker-config FOLDER REPOSITORY DIGEST FILE MEDIA_TYPE
 
+`login` writes a configuration of Docker's that has the password of the user AWS in it, and names no credential store.
 `find` prints the digest of the image under a tag, nothing if the tag is free; with another content than IMAGE's it
 exits with 8. `attach` pushes a file as an OCI artifact whose subject is the image (OCI distribution specification 1.1).
-REPOSITORY is ECR's repositoryUri. The login is the one that `docker login` left in FOLDER.
+REPOSITORY is ECR's repositoryUri. The login is FOLDER's, in its config.json or where that says that it is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import email.message
 import hashlib
 import http.client
 import json
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -51,8 +57,11 @@ class Repository:
         # As Docker does it: loopback may do without TLS.
         scheme = "http" if self._host.startswith(("127.", "localhost:")) else "https"
         self._base = f"{scheme}://{self._host}/v2/{self._name}/"
-        logins = json.loads((docker_config / "config.json").read_text(encoding="utf-8"))["auths"]
-        self._authorization = f"Basic {logins[self._host]['auth']}"
+        self._authorization = f"Basic {_login_of(docker_config / 'config.json', self._host)}"
+
+    def check_login(self) -> None:
+        """Raise ImageError if the registry does not take the login."""
+        self._request("GET", urllib.parse.urljoin(self._base, "/v2/"))
 
     def manifest(self, reference: str) -> Answer | None:
         """Return the manifest under a tag or digest, None if there is none; its digest is checked."""
@@ -166,6 +175,44 @@ def attach(repository: Repository, subject: str, file: Path, media_type: str) ->
         repository.put_manifest(json.dumps(index, indent=1).encode(), _INDEXES[0], _referrers_tag(subject))
 
 
+def log_in(registry: str, docker_config: Path, password: str) -> None:
+    """Keep ECR's password in a file that only its owner reads; raise ImageError if the registry does not take it."""
+    content = {"auths": {registry: {"auth": base64.b64encode(f"AWS:{password}".encode()).decode()}}}
+    path = docker_config / "config.json"
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(content, file)
+    Repository(f"{registry}/", docker_config).check_login()
+
+
+def _login_of(config: Path, host: str) -> str:
+    """Return a registry's login in base64, from Docker's configuration or its credential helper; raise ImageError."""
+    try:
+        known = json.loads(config.read_text(encoding="utf-8"))
+        login = known.get("auths", {}).get(host, {}).get("auth")
+        store = known.get("credHelpers", {}).get(host) or known.get("credsStore")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ImageError(ExitCode.REGISTRY, f"{config} has no logins: {error}") from None
+    if not login and store:
+        login = _kept_login(str(store), host)
+    if not login:
+        raise ImageError(ExitCode.REGISTRY, f"{config} has no login for {host}: no basic auth credentials")
+    return str(login)
+
+
+def _kept_login(store: str, host: str) -> str:
+    """Ask a credential helper, as the docker CLI does it; raise ImageError."""
+    helper = f"docker-credential-{store}"
+    try:
+        done = subprocess.run([helper, "get"], input=host, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
+        found = json.loads(done.stdout)
+        return base64.b64encode(f"{found['Username']}:{found['Secret']}".encode()).decode()
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+        text = f"{helper} does not tell the login of {host} ({reason}): no basic auth credentials"
+        raise ImageError(ExitCode.REGISTRY, text) from None
+
+
 def _referrers_tag(subject: str) -> str:
     return subject.replace(":", "-")
 
@@ -190,12 +237,16 @@ def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb, words in {"find": ("tag", "image"), "attach": ("digest", "file", "media_type")}.items():
+    words_of = {"login": (), "find": ("tag", "image"), "attach": ("digest", "file", "media_type")}
+    for verb, words in words_of.items():
         subparser = verbs.add_parser(verb)
         subparser.add_argument("--docker-config", type=Path, required=True)
         for word in ("repository", *words):
             subparser.add_argument(word)
     options = parser.parse_args()
+    if options.verb == "login":
+        log_in(options.repository, options.docker_config, sys.stdin.readline().strip())
+        return
     repository = Repository(options.repository, options.docker_config)
     if options.verb == "find":
         print(find(repository, options.tag, inspect(options.image)))  # noqa: T201 - this command's output

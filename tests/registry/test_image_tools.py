@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,39 @@ def test_the_hashes_of_the_real_lock_are_all_read() -> None:
     hashes = lock_hashes(lock)
     assert sum(map(len, hashes.values())) == lock.count("--hash=sha256:")
     assert all(hashes.values())
+
+
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("https://github.com/team/trainer.git", "https://github.com/team/trainer.git"),
+        ("https://user:SECRET@github.com/team/trainer", "https://github.com/team/trainer"),
+        ("https://SECRET@github.com:443/team/trainer", "https://github.com:443/team/trainer"),
+        ("https://user:SEC@RET@host/trainer", "https://host/trainer"),
+        ("https://host/trainer.git?private_token=SECRET", "https://host/trainer.git"),
+        ("https://host/trainer.git#SECRET", "https://host/trainer.git"),
+        ("ssh://git:SECRET@host:22/trainer", "ssh://host:22/trainer"),
+        ("git@github.com:team/trainer.git", "ssh://github.com/team/trainer.git"),
+        ("SECRET@host:team/trainer", "ssh://host/team/trainer"),
+        ("user:SECRET@host:team/trainer", "ssh://host/team/trainer"),
+        ("https://user:SECRET@[::1]:80/trainer", "https://[::1]:80/trainer"),
+        ("https://user:SEC/RET@host/trainer", "unknown"),
+        ("https://user:12?SECRET@host/trainer", "unknown"),
+        ("https://user:12#SECRET@host/trainer", "unknown"),
+        ("https://host/trainer;token=SECRET", "unknown"),
+        ("https://host/SECRET@trainer", "unknown"),
+        ("HTTPS://user:SECRET@host/trainer", "unknown"),
+        ("ftp://user:SECRET@host/trainer", "unknown"),
+        ("codecommit::eu-west-1://SECRET@trainer", "unknown"),
+        ("ext::sh -c SECRET", "unknown"),
+        ("/srv/git/SECRET", "unknown"),
+        ("../SECRET", "unknown"),
+        ("file:///srv/SECRET", "unknown"),
+    ],
+)
+def test_no_form_of_a_remote_brings_a_credential_into_the_labels(remote: str, address: str, tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "scripts" / "image" / "source_address.sh"
+    for command in (["git", "init", "--quiet"], ["git", "remote", "add", "origin", remote]):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    done = subprocess.run([script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (f"{address}\n", "")

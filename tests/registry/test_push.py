@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -333,3 +335,17 @@ def test_the_launcher_runs_what_was_pushed(images: Images, push: Push, repositor
         images.forget(uri)
     finally:
         launcher("local", "stop", "--force")
+
+
+def test_the_password_of_a_run_that_was_killed_goes_with_the_next_one(push: Push) -> None:
+    dead, alive = (REPOSITORY / ".cache" / f"push.test-{name}-{os.getpid()}" for name in ("dead", "alive"))
+    for folder in (dead, alive):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("password")
+        (folder / "lock").touch()
+    with (alive / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert push("--image", "there-is-none:here").exit_code == 5
+        assert (dead.exists(), alive.exists()) == (False, True)
+    assert push("--image", "there-is-none:here").exit_code == 5
+    assert not alive.exists()

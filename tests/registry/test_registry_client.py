@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import stat
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,9 +16,15 @@ from typing import Any
 import pytest
 
 from scripts.image.errors import ExitCode, ImageError
-from scripts.image.registry import MANIFEST, Repository, attach, find
+from scripts.image.registry import MANIFEST, Repository, attach, find, log_in
 
 SBOM = "application/vnd.cyclonedx+json"
+LOGIN = base64.b64encode(b"AWS:password").decode()
+
+_HELPER = """\
+#!/bin/sh
+[ "$1" = get ] && [ "$(cat)" = "{host}" ] && {answer}
+"""
 
 
 def digest_of(content: bytes) -> str:
@@ -43,7 +51,10 @@ class EcrLike(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.received.append((self.command, self.path, "Authorization" in self.headers))
         kind, _, name = self.path.removeprefix("/v2/team/trainer/").partition("/")
-        if self.path.startswith("/s3/"):
+        if self.path == "/v2/":
+            taken = self.headers["Authorization"] == f"Basic {LOGIN}"
+            self._answer(200 if taken else 401)
+        elif self.path.startswith("/s3/"):
             self._answer(200, self.stored[self.path.removeprefix("/s3/")])
         elif kind == "referrers":
             self._answer(200, json.dumps({"manifests": self.referrers}).encode())
@@ -95,7 +106,7 @@ def server() -> Iterator[type[EcrLike]]:
 @pytest.fixture
 def repository(server: type[EcrLike], tmp_path: Path) -> Repository:
     host = f"127.0.0.1:{server.port}"
-    logins = {"auths": {host: {"auth": base64.b64encode(b"AWS:password").decode()}}}
+    logins = {"auths": {host: {"auth": LOGIN}}}
     (tmp_path / "config.json").write_text(json.dumps(logins), encoding="utf-8")
     return Repository(f"{host}/team/trainer", tmp_path)
 
@@ -138,3 +149,53 @@ def test_bytes_that_are_not_what_the_registry_calls_them(server: type[EcrLike], 
     with pytest.raises(ImageError, match="something between here and there changes them") as error:
         find(repository, "v1", {})
     assert error.value.exit_code == ExitCode.REGISTRY
+
+
+def test_the_password_is_in_a_file_of_its_own_and_in_no_credential_store(
+    server: type[EcrLike], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for store in ("osxkeychain", "secretservice", "pass", "wincred", "desktop"):
+        helper = tmp_path / "bin" / f"docker-credential-{store}"
+        helper.parent.mkdir(exist_ok=True)
+        helper.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\n")
+        helper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    host = f"127.0.0.1:{server.port}"
+    log_in(host, tmp_path, "password")
+    assert stat.S_IMODE((tmp_path / "config.json").stat().st_mode) == 0o600
+    assert json.loads((tmp_path / "config.json").read_text()) == {"auths": {host: {"auth": LOGIN}}}
+    assert Repository(f"{host}/team/trainer", tmp_path).manifest("v1") is None
+    assert not (tmp_path / "asked").exists()
+    with pytest.raises(ImageError, match="401") as refused:
+        log_in(host, tmp_path, "another")
+    assert refused.value.exit_code is ExitCode.REGISTRY
+
+
+@pytest.mark.parametrize("field", ["credsStore", "credHelpers"])
+def test_a_login_that_a_credential_helper_keeps_is_asked_for(
+    server: type[EcrLike], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    host = f"127.0.0.1:{server.port}"
+    config: dict[str, Any] = {"auths": {host: {}}, field: "kept" if field == "credsStore" else {host: "kept"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    helper = tmp_path / "docker-credential-kept"
+    helper.write_text(_HELPER.format(host=host, answer='echo \'{"Username": "AWS", "Secret": "password"}\''))
+    helper.chmod(0o755)
+    Repository(f"{host}/team/trainer", tmp_path).check_login()
+    for answer in ("exit 1", "echo '{}'", "echo not JSON", "echo []"):
+        helper.write_text(_HELPER.format(host=host, answer=answer))
+        with pytest.raises(ImageError, match="docker-credential-kept does not tell the login"):
+            Repository(f"{host}/team/trainer", tmp_path)
+    helper.unlink()
+    with pytest.raises(ImageError, match="No such file"):
+        Repository(f"{host}/team/trainer", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "config", ["", "{}", "[]", '{"auths": {}}', '{"auths": {"host": {"auth": ""}}}', '{"auths": []}']
+)
+def test_a_configuration_without_a_login_is_a_sentence(config: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(ImageError, match=r"config.json has no login"):
+        Repository("host/team/trainer", tmp_path)
