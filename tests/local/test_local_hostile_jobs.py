@@ -106,3 +106,24 @@ def test_whatever_is_left_in_the_model_the_model_is_there(sagemaker: LocalSageMa
     assert {key.removeprefix(prefix) for key in sagemaker.keys(prefix)} == set(expected)
     said = [line for line in sagemaker.lines(plain["TrainingJobName"]) if line.startswith("[local SageMaker]")]
     assert sorted(line.split()[2] for line in said) == ["\\xff\\xfe", "fifo", "latest", "socket", "sparse"]
+
+
+def test_a_container_has_no_more_rights_than_a_job_needs(sagemaker: LocalSageMaker) -> None:
+    job = sagemaker.run(
+        "grep -E 'NoNewPrivs|CapBnd' /proc/self/status; mknod /opt/ml/model/disk b 7 0 || echo no device; "
+        "ls /var/run/docker.sock || echo no engine; echo w > /opt/ml/model/w; id -u"
+    )
+    lines = sagemaker.lines(job["TrainingJobName"])
+    status = dict(line.split(":\t") for line in lines if ":\t" in line)
+    assert status["NoNewPrivs"] == "1"
+    capabilities = int(status["CapBnd"], 16)
+    assert [number for number in (13, 16, 17, 19, 21, 27, 29, 31) if capabilities >> number & 1] == []
+    assert {"no device", "no engine", str(os.getuid())} <= set(lines)
+
+
+def test_a_job_that_leaves_a_thousand_odd_files_does_not_fill_its_log(sagemaker: LocalSageMaker) -> None:
+    job = sagemaker.run("cd /opt/ml/model; for i in $(seq 1000); do mkfifo f$i; done; echo w > w")
+    assert job["TrainingJobStatus"] == "Completed"
+    said = [line for line in sagemaker.lines(job["TrainingJobName"]) if line.startswith("[local SageMaker]")]
+    assert len(said) == 100
+    assert said[-1] == "[local SageMaker] there is more of this kind"

@@ -27,6 +27,11 @@ class Rule:
         return str(self.configuration["RuleConfigurationName"])
 
     @property
+    def has_folder(self) -> bool:
+        """Whether the name can be a folder's, for the rule's files: SageMaker takes any."""
+        return not {"", ".", ".."} & set(self.name.split("/")) and "\0" not in self.name
+
+    @property
     def stops_training(self) -> bool:
         """Whether its action is to stop the job when it finds something.
 

@@ -50,6 +50,10 @@ _LOG = {"max-size": "1000t", "max-file": "1", "compress": "false", "mode": "bloc
 """Every byte of a job's log, as it was, whatever the engine's own settings are; `json-file` makes text of bytes."""
 
 
+_NOT_FOR_JOBS = ("AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP")
+"""What Docker allows and no job needs: devices in volumes, which the host sees too; others' addresses on a network."""
+
+
 def host_config(api: Any, request: ContainerRequest) -> Any:  # noqa: ANN401 - the SDK is untyped
     """Return mounts, network and limits: SageMaker's, as far as this machine has them."""
     return api.create_host_config(
@@ -65,6 +69,8 @@ def host_config(api: Any, request: ContainerRequest) -> Any:  # noqa: ANN401 - t
         log_config=docker.types.LogConfig(type="local", config=_LOG),
         nano_cpus=None if request.cpus is None else int(request.cpus * 1e9),
         mem_limit=request.memory_bytes,
+        security_opt=["no-new-privileges"],
+        cap_drop=list(_NOT_FOR_JOBS),
         cpu_shares=request.cpu_shares,
     )
 

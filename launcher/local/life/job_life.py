@@ -25,6 +25,9 @@ _DISK = "No space left on device"
 
 _log = logging.getLogger(__name__)
 
+_MOST_NOTES = 100
+"""Lines of the platform's own in a job's log; a container may leave a million FIFOs."""
+
 _VOLUME_GB = 30
 """Of instance groups that name none."""
 
@@ -48,6 +51,8 @@ class JobLife(ABC):
         """Set when what happens before the containers run is not to go on."""
         self.shutting_down = threading.Event()
         """Set when the server ends."""
+        self._noting = threading.Lock()
+        self._notes = 0
         self._began = time.monotonic()
         self._age = 0.0
         self._running_from: float | None = None
@@ -84,11 +89,17 @@ class JobLife(ABC):
 
     def note(self, host: str, text: str) -> None:
         """Write a line of the platform's own into a host's log."""
-        _log.warning("%s job %s %s: %s", self.kind, self.name, host, text)
-        streams = sorted((self.folder / "log").glob(f"{host}-*.jsonl"), key=lambda path: path.stat().st_mtime)
-        name = streams[-1].stem if streams else f"{host}-{int(self.job.running_since or time.time())}"
-        stream = LogStream(GROUPS[self.kind], self.region, f"{self.name}/{name}", self.folder / "log")
-        stream.write([LogLine(time.time_ns(), f"[local SageMaker] {text}", is_note=True)])
+        with self._noting:
+            self._notes += 1
+            if self._notes > _MOST_NOTES:
+                return
+            if self._notes == _MOST_NOTES:
+                text = "there is more of this kind"
+            _log.warning("%s job %s %s: %s", self.kind, self.name, host, text)
+            streams = sorted((self.folder / "log").glob(f"{host}-*.jsonl"), key=lambda path: path.stat().st_mtime)
+            name = streams[-1].stem if streams else f"{host}-{int(self.job.running_since or time.time())}"
+            stream = LogStream(GROUPS[self.kind], self.region, f"{self.name}/{name}", self.folder / "log")
+            stream.write([LogLine(time.time_ns(), f"[local SageMaker] {text}", is_note=True)])
 
     def begin_running(self, change: Callable[[Job, float], Job]) -> None:
         """Note that an attempt's hosts are there from now on, with another change of the document at that moment."""

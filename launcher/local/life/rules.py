@@ -70,6 +70,7 @@ class RuleEvaluation:
         self._mirrors = [
             Mirror(self._folder / "files" / rule.name, rule.output_uri, life.world.objects)
             for rule in self._rules.values()
+            if rule.has_folder
         ]
         self._thread: threading.Thread | None = None
         self._unreadable: str | None = None
