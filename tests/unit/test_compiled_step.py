@@ -18,6 +18,8 @@ from training_job import LENGTH, TrainingJob
 import train
 from star_rating.training.compiled_step import STEPS_TIMED, CompiledStep
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def model() -> tf_keras.Model:
@@ -56,7 +58,6 @@ def test_once_enough_steps_are_timed_xla_is_held_against_the_step_without(
     assert len(said) == warnings
 
 
-@pytest.mark.slow
 def test_a_job_with_xla_counts_what_tensorflow_says_it_compiled_and_stays_within_eight(tmp_path: Path) -> None:
     job = TrainingJob(tmp_path)
     hyperparameters = {"use_xla": "True", "epochs": "2", "max_seq_length": str(LENGTH), "train_batch_size": "8"}

@@ -25,7 +25,7 @@ from star_rating.debugger.tensor_folder import count_steps, names_saved
 from star_rating.failures import DebuggerError
 from star_rating.rules.trial import Trial
 
-pytestmark = pytest.mark.usefixtures("fresh_smdebug")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh_smdebug")]
 
 EVERYTHING = [{"CollectionName": name} for name in ("losses", "metrics", "weights", "biases", "gradients")]
 
@@ -249,7 +249,6 @@ def test_a_run_that_is_resumed_numbers_its_steps_as_one_that_was_not(contract: C
     assert trial.steps() == list(range(106, 106 + STEPS * EPOCHS + 6))
 
 
-@pytest.mark.slow
 def test_an_error_that_ends_training_leaves_the_tensors_readable(contract: Contract) -> None:
     program = """
 import atexit, sys

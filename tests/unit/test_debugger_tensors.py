@@ -14,7 +14,7 @@ from debugger_fit import BATCH, EPOCHS, STEPS, Recorder, batch_of, fit
 from star_rating.contract import Contract
 from star_rating.debugger.debugger import attach
 
-pytestmark = pytest.mark.usefixtures("fresh_smdebug")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh_smdebug")]
 
 ALL_STEPS = range(STEPS * EPOCHS)
 BIAS, KERNEL, EMBEDDING = (
@@ -51,10 +51,10 @@ def value(trial: Any, tensor: str, step: int) -> Any:
     ("jit_compile", "policy"),
     [
         (False, "float32"),
-        pytest.param(True, "float32", marks=pytest.mark.slow),
-        pytest.param(True, "mixed_bfloat16", marks=pytest.mark.slow),
-        pytest.param(False, "mixed_bfloat16", marks=pytest.mark.slow),
-        pytest.param(False, "mixed_float16", marks=pytest.mark.slow),
+        (True, "float32"),
+        (True, "mixed_bfloat16"),
+        (False, "mixed_bfloat16"),
+        (False, "mixed_float16"),
     ],
 )
 def test_five_collections_are_saved_as_they_were(contract: Contract, *, jit_compile: bool, policy: str) -> None:

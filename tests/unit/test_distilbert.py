@@ -76,8 +76,8 @@ class TestParityWithTransformers:
         ("layout", "jit_compile"),
         [
             pytest.param(unpadded, False, id="unpadded"),
-            pytest.param(in_groups, False, id="groups"),
-            pytest.param(in_bucket, False, id="bucket"),
+            pytest.param(in_groups, False, id="groups", marks=pytest.mark.slow),
+            pytest.param(in_bucket, False, id="bucket", marks=pytest.mark.slow),
             pytest.param(in_bucket, True, id="bucket-xla", marks=pytest.mark.slow),
             pytest.param(padded, False, id="padded"),
             pytest.param(padded, True, id="padded-xla", marks=pytest.mark.slow),

@@ -20,6 +20,8 @@ from star_rating.hosts import batches as parts
 from star_rating.hosts.channels import SharedChannel, share
 from star_rating.hosts.cluster import Cluster
 
+pytestmark = pytest.mark.slow
+
 SHARDS = (5, 15, 45)
 """1 : 3 : 9."""
 WITH_A_SINGLE_RECORD = (1, 0, 64)

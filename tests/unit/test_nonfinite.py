@@ -44,6 +44,7 @@ def job(tmp_path: Path) -> TrainingJob:
     return job
 
 
+@pytest.mark.slow
 def test_it_ends_the_run_at_its_step_with_file_record_and_last_checkpoint(job: TrainingJob) -> None:
     outcome = job.run(**QUIET, train_batch_size="4", enable_checkpointing="True", checkpoint_every_steps="1")
     assert outcome.exit_code == ExitCode.LOSS_NOT_FINITE
@@ -92,6 +93,7 @@ def batch(*words: int) -> tuple[dict[str, npt.NDArray[np.int32]], npt.NDArray[np
     return {"input_ids": ids, "input_mask": np.ones_like(ids)}, np.arange(len(words), dtype=np.int32)
 
 
+@pytest.mark.slow
 def test_a_step_that_is_left_out_changes_nothing_but_the_dropout_masks_to_come(tmp_path: Path) -> None:
     overflow_at_bad_word(tiny_weights(tmp_path))
     skipping = model(tmp_path, skip_nonfinite_steps=1)

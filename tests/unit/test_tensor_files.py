@@ -13,7 +13,7 @@ from tensor_files import read_collections, read_folder
 from star_rating.contract import Contract
 from star_rating.debugger.debugger import attach
 
-pytestmark = pytest.mark.usefixtures("fresh_smdebug")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh_smdebug")]
 
 COLLECTIONS = ("losses", "metrics", "weights", "biases", "gradients")
 
