@@ -97,6 +97,9 @@ MISSING_CODES = ("404", "NoSuchBucket", "NoSuchEntity", "NoSuchKey", "NotFound",
 PATIENCE = 60.0
 """Seconds to go on asking a busy AWS, beyond botocore's own attempts."""
 
+FIRST_WAIT = 1.0
+"""Seconds before the first repetition of that kind; twice as many before each further one."""
+
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 
@@ -174,7 +177,7 @@ def region_of_profile() -> str | None:
 def patiently(operation: Callable[..., Any], **arguments: object) -> Answer:
     """Call an operation, again and again for a minute while AWS is busy."""
     give_up = time.monotonic() + PATIENCE
-    wait = 1.0
+    wait = FIRST_WAIT
     while True:
         try:
             return operation(**arguments)
@@ -236,7 +239,7 @@ def as_sentence(error: Exception, doing: str) -> AwsError | None:
         why = "no region is set; add --region, or set AWS_REGION"
     elif passes(error, "botocore.credentials", "botocore.tokens"):
         kind, why = CredentialsError, f"the credentials cannot be loaded: {said(error)}{_settings()}"
-    elif isinstance(error, OSError) and not passes(error, "botocore"):
+    elif isinstance(error, OSError):
         why = of_the_system(error)
     elif isinstance(error, BotoCoreError | Boto3Error) or passes(error, "boto3", "botocore", "s3transfer", "urllib3"):
         why = said(error) + _settings()

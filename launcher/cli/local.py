@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,14 +207,15 @@ def _state_of(folder: Path | None) -> State:
 
 
 def _say_address(server: Server, state: State) -> None:
-    from launcher.local.client import region_of
+    from launcher.local.client import past_proxies, region_of
 
     terminal = Terminal()
     terminal.say(f"the local SageMaker of {state.folder} runs; its page is {server.page}")
     region = region_of(os.environ)
     # boto3 and the CLI read the first of the two regions, the other SDKs the second.
-    for name, value in (server.exports | {"AWS_DEFAULT_REGION": region, "AWS_REGION": region}).items():
-        terminal.line(f"export {name}={value}")
+    exports = server.exports | {"AWS_DEFAULT_REGION": region, "AWS_REGION": region} | past_proxies(os.environ)
+    for name, value in exports.items():
+        terminal.line(f"export {name}={shlex.quote(value)}")
 
 
 def _remove_leftovers(state: State) -> None:

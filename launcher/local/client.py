@@ -188,10 +188,9 @@ def local_environment(environ: dict[str, str], server: Server) -> dict[str, str]
     """Return an environment from which paths lead to a server, and none to AWS."""
     region = region_of(environ)
     kept = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
-    loopback = {name: f"{kept[name]},{_LOOPBACK}" if kept.get(name) else _LOOPBACK for name in ("NO_PROXY", "no_proxy")}
     return {
         **kept,
-        **loopback,
+        **past_proxies(kept),
         **server.exports,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -199,6 +198,12 @@ def local_environment(environ: dict[str, str], server: Server) -> dict[str, str]
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
     }
+
+
+def past_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the two variables that keep requests to this machine from a proxy, with what they have already."""
+    names = ("NO_PROXY", "no_proxy")
+    return {name: f"{environ[name]},{_LOOPBACK}" if environ.get(name) else _LOOPBACK for name in names}
 
 
 def _environment_of_server() -> dict[str, str]:

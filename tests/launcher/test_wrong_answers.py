@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import pty
+import pwd
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_files import write
+from job_files import REPOSITORY, write
 
 from launcher import records
 from launcher.aws import session
+from launcher.checks.online import _trusts_sagemaker, _Unknown
 from launcher.cli.main import main
 
 COMMANDS = {
@@ -225,7 +232,12 @@ MAY_RUN = ("a gateway's error", "a proxy's page", "no fields", "no answer", "a c
 def test_a_submission_whose_answer_is_lost_says_how_to_find_out(
     server: Server, capsys: pytest.CaptureFixture[str], command: str, answer: str
 ) -> None:
-    server.answer = ANSWERS[answer]
+    nothing_there = sends(200, b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>", "application/xml")
+
+    def lose(handler: Handler) -> None:
+        (nothing_there if "list-type" in handler.path else ANSWERS[answer])(handler)
+
+    server.answer = lose
     _, said = run(capsys, COMMANDS[command])
     way = {"train": "launcher attach x", "process": "aws sagemaker describe-processing-job --processing-job-name x"}
     assert "it may run all the same: before you submit it again, look with " + way[command] in said
@@ -335,6 +347,181 @@ def test_a_record_that_cannot_be_written_is_said_before_the_job_is_submitted(
     first = lines.index("submitted x")
     assert lines[first - 1].startswith("no record of x will be kept here: ")
     assert lines[first + 1].split() == ["arn", "arn:aws:sagemaker:us-east-1:123456789012:training-job/x"]
+
+
+def test_without_a_home_the_job_runs_and_is_named(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_name(_: int) -> None:
+        raise KeyError
+
+    for name in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(pwd, "getpwuid", no_name)  # a user id without a name, as in many a container
+    server.answer = Job({})
+    code, said = run(capsys, TRAIN)
+    assert code == 0
+    assert said.index("there is no home folder to remember anything in") < said.index("submitted x\n")
+    for command in (["status", "x"], ["attach", "x"]):
+        assert run(capsys, command)[0] == 0
+    code, said = run(capsys, ["list", "--local"])
+    assert code == 1
+    assert "set HOME or XDG_STATE_HOME" in said
+
+
+def take_ctrl_c() -> None:
+    """Undo what a shell does to a job in its background, and so to tests that run in one: it ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("operation", ["CreateTrainingJob", "BatchGetImage", "DescribeTrainingJob"])
+def test_ctrl_c_at_any_moment_names_the_job_and_the_ways_back(server: Server, operation: str) -> None:
+    asked = threading.Event()
+
+    def hang(_: Handler) -> None:
+        asked.set()
+        time.sleep(5)
+
+    job = Job({operation: hang})
+    job.looks = 1
+    server.answer = job
+    command = [sys.executable, "-m", "launcher", *TRAIN]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        preexec_fn=take_ctrl_c,  # noqa: PLW1509 - the server's threads hold no lock that it needs
+    ) as process:
+        assert asked.wait(60)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert ("submitted x" in said) == (operation != "CreateTrainingJob")
+    assert "detached: x " in said
+    assert "next: launcher attach x" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("streams", [">/dev/full", "2>/dev/full", "2>&-", "2>&1 | true"])
+def test_an_output_that_takes_nothing_does_not_end_the_wait(server: Server, streams: str) -> None:
+    server.answer = Job({}, status="Failed", log=["a line"] * 50)
+    script = f"{sys.executable} -m launcher {' '.join(TRAIN)} {streams}; exit ${{PIPESTATUS[0]}}"
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run(["bash", "-c", script], check=False, capture_output=True, text=True, env=environment)
+    assert ended.returncode == 3  # the job's own end
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert "Exception ignored" not in ended.stderr
+    assert next(records.folder().glob("x.json"))
+
+
+def test_a_terminal_without_the_characters_is_served(server: Server) -> None:
+    server.answer = Job({}, log=["é 日本"])
+    command = [sys.executable, "-m", "launcher", "logs", "x"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "ascii"}
+    table = subprocess.run(command, check=True, capture_output=True, env=environment).stdout
+    assert rb"\u65e5\u672c" in table
+    rows = subprocess.run([*command, "--output", "json"], check=True, capture_output=True, env=environment).stdout
+    assert json.loads(rows)[0]["text"] == "é 日本"
+
+
+@pytest.mark.parametrize(
+    ("variable", "code"), [(None, b"\x1b[31merror"), ("NO_COLOR=1", b"error"), ("TERM=dumb", b"error")]
+)
+def test_colours_are_as_the_environment_wants_them(server: Server, variable: str | None, code: bytes) -> None:
+    server.answer = ANSWERS["nothing"]
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
+    environment |= {"PYTHONPATH": str(REPOSITORY), "TERM": "xterm"} | dict([(variable or "A=b").split("=")])
+    main_end, its_end = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "launcher", "list"], stdout=its_end, stderr=its_end, env=environment
+    ) as process:
+        os.close(its_end)
+        printed = os.read(main_end, 65536)
+    os.close(main_end)
+    assert process.returncode == 1
+    assert printed.startswith(code)
+    assert (b"\x1b" in printed) == (variable is None)
+
+
+@pytest.mark.parametrize(
+    ("arn", "code"),
+    [
+        ("arn:", 2),
+        ("arn:aws:sagemaker", 2),
+        ("arn:aws:sagemaker:us-east-1:123456789012:processing-job/x", 2),
+        ("arn:aws-cn:sagemaker:us-east-1:123456789012:training-job/x", 0),
+    ],
+)
+def test_an_arn_that_is_none_is_usage(server: Server, capsys: pytest.CaptureFixture[str], arn: str, code: int) -> None:
+    server.answer = Job({})
+    exit_code, said = run(capsys, ["status", arn])
+    assert exit_code == code
+    assert (arn in said) or code == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "result"),
+    [
+        ({"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}, True),
+        ([{"Effect": "Allow", "Principal": {"Service": ["ec2.amazonaws.com", "sagemaker.amazonaws.com"]}}], True),
+        ([{"Effect": "Allow", "Principal": "*"}], True),
+        ([{"Effect": "Deny", "Principal": {"Service": "sagemaker.amazonaws.com"}}], False),
+        ([{"Effect": "Allow", "NotPrincipal": {"AWS": "x"}}, "x", None], False),
+        ({}, False),
+        (3, False),
+    ],
+)
+def test_a_trust_policy_is_read_in_every_form(policy: object, *, result: bool) -> None:
+    assert _trusts_sagemaker({"Statement": policy}) == result
+    assert _trusts_sagemaker(json.dumps({"Statement": policy})) == result
+
+
+@pytest.mark.parametrize("policy", [None, 3, "", "[]", "{}", [], {}])
+def test_a_trust_policy_that_is_none_is_unknown(policy: object) -> None:
+    with pytest.raises(_Unknown):
+        _trusts_sagemaker(policy)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_submission_that_is_throttled_is_repeated_as_any_other_call(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    monkeypatch.setattr(session, "PATIENCE", 60.0)
+    monkeypatch.setattr(session, "FIRST_WAIT", 0.01)
+    job = Job({})
+    refusals = iter([denies("ThrottlingException")] * times)
+
+    def throttled(handler: Handler) -> None:
+        refusal = next(refusals, None)
+        if refusal is None:
+            del job.wrong["CreateTrainingJob"]
+            job(handler)
+        else:
+            refusal(handler)
+
+    job.wrong["CreateTrainingJob"] = throttled
+    server.answer = job
+    assert run(capsys, [*TRAIN, "--no-wait"])[0] == 0
+    assert server.asked.count("CreateTrainingJob") == times + 1
+
+
+def test_a_name_that_was_taken_before_is_not_taken_for_ours(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer is lost, and the repetition is told that there is such a job: an old one."""
+    monkeypatch.setattr(session, "PATIENCE", 60.0)
+    monkeypatch.setattr(session, "FIRST_WAIT", 0.01)
+    answers = iter([ANSWERS["a gateway's error"], denies("ResourceInUse")])
+
+    def lost_then_taken(handler: Handler) -> None:
+        next(answers)(handler)
+
+    server.answer = Job({"CreateTrainingJob": lost_then_taken})
+    code, said = run(capsys, TRAIN)
+    assert code == 1
+    assert "choose another with --job-name" in said
 
 
 @pytest.mark.parametrize(
