@@ -105,8 +105,8 @@ class ProcessingJob:
             with explained(f"stop {self.name}"):
                 client("sagemaker", self.region).stop_processing_job(ProcessingJobName=self.name)
             raise AwsError(
-                f"{error}. The job is stopped, as its records would mix with those. Remove them, or name a prefix of "
-                "this run's own (processing.s3_output with {job_name})"
+                f"{error}. {self.name} is stopped, as its records would mix with those. Remove them, or name a prefix "
+                "of this run's own (processing.s3_output with {job_name})"
             ) from None
 
     def _describe(self) -> dict[str, Any]:
