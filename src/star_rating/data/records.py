@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -101,7 +101,7 @@ def scan(path: Path) -> Scanned:
     changes meanwhile.
     """
     digest, records, longest, next_header, position, carried = hashlib.sha256(), 0, 0, 0, 0, b""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         before = os.fstat(file.fileno())
         while chunk := file.read(_BYTES_A_READ):
             digest.update(chunk)
@@ -128,9 +128,23 @@ def scan(path: Path) -> Scanned:
 
 def require_unchanged(path: Path, before: os.stat_result) -> None:
     """Raise DataError if a file is not what it was when it was opened."""
-    after = path.stat()
+    try:
+        after = path.stat()
+    except FileNotFoundError:
+        raise _gone(path) from None
     if (before.st_ino, before.st_size, before.st_mtime_ns) != (after.st_ino, after.st_size, after.st_mtime_ns):
         raise DataError(f"{path} changes while it is read. Start the job when whatever writes it has ended.")
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise _gone(path) from None
+
+
+def _gone(path: Path) -> DataError:
+    return DataError(f"{path} was there when the job began, and was removed. Leave the channels alone meanwhile.")
 
 
 def is_tfrecord(path: Path) -> bool:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from scipy import optimize, sparse
 
+from star_rating.data.files import visible_files
 from star_rating.data.tuning import untuned
 from star_rating.results.evaluation import Evaluation, Floats, Integers, evaluate
 
@@ -22,7 +23,7 @@ Matrix: TypeAlias = Any  # scipy.sparse.csr_matrix; scipy is untyped
 
 def read_channel(folder: Path, max_seq_length: int) -> tuple[npt.NDArray[np.int64], Integers]:
     """Return a channel's ids [records, max_seq_length], 0 where there is padding, and its labels [records]."""
-    files = sorted(str(path) for path in folder.rglob("*.tfrecord"))
+    files = [str(path) for path in visible_files(folder, "*.tfrecord")]
     specification = {
         "input_ids": tf.io.FixedLenFeature([max_seq_length], tf.int64),
         "input_mask": tf.io.FixedLenFeature([max_seq_length], tf.int64),
