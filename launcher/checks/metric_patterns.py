@@ -1,13 +1,15 @@
-"""Metric definitions that read the wrong line, or half a number.
+r"""Metric definitions that read the wrong line, half a number, or never come to an end.
 
 check(job, findings)
 
 For each regular expression a line is made that it matches, by walking its own parse tree; a line that another
 expression matches too would enter both series. `loss: ([0-9.]+)` does that to `val_loss: 0`, and reads 9.5e-05 as 9.5.
+`(x+x+)+y(\d)` tries every way to cut a line of x into pieces: lines of one of its characters show it.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 from re import _constants as opcodes  # type: ignore[attr-defined]  # the parse tree has no public door
@@ -16,51 +18,82 @@ from typing import Any
 
 from launcher.checks.findings import Findings
 from launcher.job_file.schema import Job
+from launcher.matcher import Matcher
 
 _HARD_NUMBER = "9.5e-05"
 _EASY_NUMBER = "0.25"
 
+_LONGEST = 10_000
+"""Characters of a line that is made."""
+
+_REPEATED, _MOST_CHARACTERS = 60, 100
+"""Of a line of the same character: how often; and how many such lines."""
+
+_END = "\x01"
+"""What no expression expects: all have to fail there."""
+
 
 def check(job: Job, findings: Findings) -> None:
-    """Add patterns that do not compile, have no group, match another metric's line, or cut numbers."""
+    """Add patterns that do not compile, have no group, backtrack, match another metric's line, or cut numbers."""
     patterns: dict[str, re.Pattern[str]] = {}
     for name, regex in (job.metric_definitions or {}).items():
         key = f"metric_definitions.{name}"
         try:
             pattern = re.compile(regex)
-        except re.error as error:
+        except (re.error, RecursionError, OverflowError) as error:
             findings.error(key, f"is {regex!r}, which is no regular expression: {error}")
             continue
         if pattern.groups == 0:
             findings.error(key, f"is {regex!r}, which has no group; put the number into parentheses")
             continue
         patterns[name] = pattern
-    for name, pattern in patterns.items():
-        _crossed(name, pattern, patterns, findings)
-        _cut(name, pattern, findings)
+    names = list(patterns)
+    easy = [example(pattern, _EASY_NUMBER) for pattern in patterns.values()]
+    hard = [example(pattern, _HARD_NUMBER) for pattern in patterns.values()]
+    characters = sorted({"x", "0", " ", *"".join(pattern.pattern for pattern in patterns.values())})[:_MOST_CHARACTERS]
+    found, given_up = _matches(
+        tuple(pattern.pattern for pattern in patterns.values()),
+        (*easy, *hard, *(character * _REPEATED + _END for character in characters)),
+    )
+    for number, reason in given_up.items():
+        findings.warning(
+            f"metric_definitions.{names[number]}",
+            f"backtracks: {reason}; write it so that there is one way to match a line",
+        )
+    for number, name in enumerate(names):
+        if (number, number) not in found:
+            continue  # the expression looks around itself; no line of it can be made this way
+        for other, other_name in enumerate(names):
+            if other != number and (number, other) in found:
+                findings.error(
+                    f"metric_definitions.{other_name}",
+                    f"also matches {easy[number]!r}, a line of {name}; begin it with (?:^|\\s)",
+                )
+        read = found.get((len(names) + number, number), _HARD_NUMBER)
+        if read != _HARD_NUMBER:
+            findings.warning(f"metric_definitions.{name}", f"reads {_HARD_NUMBER} as {read}; let it match an exponent")
 
 
-def _crossed(name: str, pattern: re.Pattern[str], patterns: dict[str, re.Pattern[str]], findings: Findings) -> None:
-    line = example(pattern, _EASY_NUMBER)
-    if not pattern.search(line):
-        return  # the expression looks around itself; no line of it can be made this way
-    for other, other_pattern in patterns.items():
-        if other != name and other_pattern.search(line):
-            findings.error(
-                f"metric_definitions.{other}", f"also matches {line!r}, a line of {name}; begin it with (?:^|\\s)"
-            )
-
-
-def _cut(name: str, pattern: re.Pattern[str], findings: Findings) -> None:
-    line = example(pattern, _HARD_NUMBER)
-    match = pattern.search(line)
-    if match and match[1] != _HARD_NUMBER and pattern.search(example(pattern, _EASY_NUMBER)):
-        findings.warning(f"metric_definitions.{name}", f"reads {_HARD_NUMBER} as {match[1]}; let it match an exponent")
+@functools.lru_cache(maxsize=64)
+def _matches(expressions: tuple[str, ...], lines: tuple[str, ...]) -> tuple[dict[tuple[int, int], str], dict[int, str]]:
+    """Return (line, expression) -> what is read, and expression -> why it was given up."""
+    if not expressions:
+        return {}, {}
+    with Matcher(expressions) as matcher:
+        matches = matcher.match(lines)
+    return {(line, expression): text for line, expression, text in matches.found}, matches.given_up
 
 
 def example(pattern: re.Pattern[str], number: str) -> str:
-    """Return a line that the pattern probably matches, with `number` in its first group."""
-    return _text(parser.parse(pattern.pattern), number)
+    """Return a line that the pattern probably matches, with `number` in its first group; empty if it is a long one."""
+    try:
+        return _text(parser.parse(pattern.pattern), number)
+    except (_TooLongError, RecursionError):
+        return ""
+
+
+class _TooLongError(Exception):
+    """No line of a log is this long."""
 
 
 def _text(nodes: Iterable[tuple[Any, Any]], number: str) -> str:
@@ -73,7 +106,10 @@ def _one_of(members: list[tuple[Any, Any]], number: str) -> str:
 
 def _repeated(argument: tuple[int, int, Any], number: str) -> str:
     fewest, _, nodes = argument
-    return _text(nodes, number) * fewest
+    text = _text(nodes, number)
+    if len(text) * fewest > _LONGEST:
+        raise _TooLongError
+    return text * fewest
 
 
 def _group(argument: tuple[int | None, int, int, Any], number: str) -> str:

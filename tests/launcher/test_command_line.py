@@ -195,6 +195,21 @@ def test_warnings_are_talk_and_stop_nothing(tmp_path: Path, capsys: pytest.Captu
     assert printed.err.count("warning: ") == 5
 
 
+def test_expressions_that_backtrack_are_named_and_hold_nobody_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {
+        "metric_definitions.one": r"'(x+x+)+y(\d)'",
+        "metric_definitions.two": r"'(a|aa)+b=([0-9.]+)'",
+        "metric_definitions.three": r"'^three(x{60000}){60000}=([0-9.]+)'",
+        "metric_definitions.four": r"'^four=([0-9.e+-]+)'",
+    }
+    assert main(["train", "--file", str(write(tmp_path / "job.toml", changes)), "--dry-run"]) == 0
+    warned = capsys.readouterr().err
+    for name, expected in (("one", 1), ("two", 1), ("three", 0), ("four", 0)):
+        assert warned.count(f"metric_definitions.{name} backtracks: ") == expected, warned
+
+
 @pytest.mark.usefixtures("aws")
 def test_colours_are_for_terminals(tmp_path: Path) -> None:
     path = write(tmp_path / "job.toml", {})

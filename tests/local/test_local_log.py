@@ -17,8 +17,8 @@ from local_sagemaker import BUCKET, LocalSageMaker
 from launcher.local.client import start_server, stop_server
 from launcher.local.engine.log_frames import frames, lines
 from launcher.local.services.logs import LONGEST_MESSAGE, Kept, LogLine, LogStream, forget, read
-from launcher.local.services.matcher import Matcher
 from launcher.local.state import Server, State
+from launcher.matcher import Matcher
 
 BURST = 50_000
 

@@ -22,8 +22,8 @@ from launcher.local.document import Kind, MetricSummary
 from launcher.local.files import append, write
 from launcher.local.services.logs import LogLine
 from launcher.local.services.logs import read as read_log
-from launcher.local.services.matcher import Matcher
 from launcher.local.state import ACCOUNT
+from launcher.matcher import Matcher
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
 
