@@ -22,8 +22,24 @@ Path = tuple[str | int, ...]
 Shape = Any
 """A node of botocore's model, which has no types."""
 
-_JAVA_CLASSES = {r"\p{Alnum}": "A-Za-z0-9", r"\p{L}": r"\w", r"\p{N}": "0-9", r"\p{Z}": r"\s"}
-"""Java's character classes that the model uses; Python's `re` has the ones on the right. `\\w` is a little wider."""
+_FROM_JAVA = {
+    r"\p{Alnum}": "A-Za-z0-9",
+    r"\p{ASCII}": r"[\x00-\x7f]",
+    r"[\p{Print}]": r"[\x20-\x7e]",
+    r"[\p{L}\p{M}\p{S}\p{N}\p{P}]": r"[^\s\x00-\x1f]",
+    r"[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Zs}]": r"[^\x00-\x1f]",
+    r"[\p{L}\p{M}\p{Z}\p{S}\p{N}\p{P}]": r"[^\x00-\x1f]",
+    r"\p{L}\p{M}": r"\w",
+    r"\p{L}": r"\w",
+    r"\p{N}": "0-9",
+    r"\p{P}": r"!-/:-@\[-`{-~",
+    r"\p{Z}": r"\s",
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",
+    r"\z": r"\Z",
+    r"\w-_": r"\w_-",
+    ")${1,": "){1,",
+}
+"""What of the models' patterns Python's `re` does not read -> what it reads in its place, sometimes a little wider."""
 
 
 Kind = Literal["unknown", "missing", "type", "minimum", "maximum", "enumeration", "pattern"]
@@ -201,6 +217,6 @@ def _shown(violation: Violation) -> str:
 
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    for java, python in _JAVA_CLASSES.items():
+    for java, python in _FROM_JAVA.items():
         pattern = pattern.replace(java, python)
     return re.compile(pattern, re.DOTALL)

@@ -8,6 +8,8 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
 from botocore.response import StreamingBody
 from local_server import BUCKET, ROLE, ApiServer, serving
 
@@ -140,3 +142,31 @@ def test_answers_have_the_fields_of_real_ones(server: ApiServer) -> None:
     (token,) = client(server, "ecr").get_authorization_token()["authorizationData"]
     assert set(token) >= {"authorizationToken", "expiresAt", "proxyEndpoint"}
     assert token["expiresAt"] > dt.datetime.now(dt.UTC)
+
+
+SERVICES = ("sagemaker", "sagemaker-runtime", "sagemaker-metrics", "logs", "cloudwatch", "ecr")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_pattern_of_a_model_is_one_that_values_can_be_held_against(service: str) -> None:
+    model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
+    shapes = [model.shape_for(name) for name in model.shape_names]
+    patterns = [shape for shape in shapes if shape.type_name == "string" and "pattern" in shape.metadata]
+    assert len([shape_violations(shape, "x") for shape in patterns]) == len(patterns)
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "right", "wrong"),
+    [
+        ("sagemaker", "EntityDescription", "Größe, 3 €!", "a\x00"),
+        ("sagemaker", "Group", "grüppe-1", "two words"),
+        ("sagemaker", "Catalog", "AwsDataCatalog \U0001f600", "a\x01"),
+        ("sagemaker", "CustomerMetadataKey", "owner/1", "a;b"),
+        ("sagemaker-runtime", "CustomAttributesHeader", "trace=1", "é"),
+        ("sagemaker-runtime", "InferenceId", "id 1", " id"),
+    ],
+)
+def test_patterns_in_java_s_words_are_read(service: str, name: str, right: str, wrong: str) -> None:
+    shape = ServiceModel(Loader().load_service_model(service, "service-2"), service).shape_for(name)
+    assert shape_violations(shape, right) == []
+    assert [violation.kind for violation in shape_violations(shape, wrong)] == ["pattern"]

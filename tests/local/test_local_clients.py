@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import docker
 import pytest
 from botocore.exceptions import ClientError
-from local_sagemaker import IMAGE, LocalSageMaker, hosts
+from local_sagemaker import IMAGE, LocalSageMaker, channel, hosts
 
 pytestmark = pytest.mark.docker
 
@@ -87,3 +92,60 @@ def test_cloudwatch_tells_how_busy_a_job_s_hosts_are(sagemaker: LocalSageMaker) 
         assert 0 < found["DiskUtilization"] <= 100
     listed = cloudwatch.list_metrics(Namespace=GROUP, MetricName="CPUUtilization")["Metrics"]
     assert {f"{name}/algo-1", f"{name}/algo-2"} <= {metric["Dimensions"][0]["Value"] for metric in listed}
+
+
+JAVASCRIPT = Path(__file__).parent / "javascript"
+
+
+@pytest.fixture(scope="module")
+def javascript(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """AWS's SDK for JavaScript, installed from npm; where that cannot be, the test says why it is left out."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        pytest.skip("AWS's SDK for JavaScript is left out: there is no npm on this machine")
+    folder = tmp_path_factory.mktemp("javascript")
+    for name in ("package.json", "package-lock.json", "client.mjs"):
+        shutil.copy(JAVASCRIPT / name, folder)
+    install = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1"]
+    done = subprocess.run(install, cwd=folder, capture_output=True, text=True, check=False)
+    if any(code in done.stderr for code in ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ENETUNREACH")):
+        pytest.skip(f"AWS's SDK for JavaScript is left out: npm reaches no registry: {done.stderr[-300:]}")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_sdk_for_javascript_runs_a_job(sagemaker: LocalSageMaker, javascript: Path) -> None:
+    request = sagemaker.request(
+        "cat /opt/ml/input/data/train/*; echo loss=0.25; echo weights > /opt/ml/model/weights",
+        InputDataConfig=[channel("train", "train/")],
+    )
+    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = "s3://js-bucket/train/"
+    request["OutputDataConfig"]["S3OutputPath"] = "s3://js-bucket/jobs"
+    (javascript / "request.json").write_text(json.dumps(request))
+    environment = {
+        "AWS_ENDPOINT_URL": sagemaker.address,
+        "AWS_ACCESS_KEY_ID": sagemaker.token,
+        "AWS_SECRET_ACCESS_KEY": sagemaker.token,
+        "AWS_REGION": "us-east-1",
+        "PATH": os.environ["PATH"],
+        "HOME": str(javascript),
+    }
+    done = subprocess.run(
+        ["node", "client.mjs", "request.json"],
+        cwd=javascript,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    name = request["TrainingJobName"]
+    assert (said["waited"], said["status"], said["started"], said["metric"]) == ("SUCCESS", "Completed", True, 0.25)
+    assert said["arn"].endswith(f":training-job/{name}")
+    assert said["listed"] == said["found"] == [name]
+    assert said["lines"] == ["a line", "loss=0.25"]
+    assert said["model"] == [0x1F, 0x8B]
+    assert said["absent"] == ["ValidationException", "Requested resource not found.", 400]
+    assert said["endpoint"][0] == "UnknownOperationException"
+    assert "CreateEndpoint is not available" in said["endpoint"][1]
+    assert said["invoked"] == ["ValidationError", "Endpoint none of account 123456789012 not found.", 400]
