@@ -85,7 +85,7 @@ def test_a_damaged_file_is_read_or_refused(
     inputs = damaged(review_format)
     if review_format == "jsonl":
         inputs |= json_lines()
-    outcomes = feed(check, inputs, number=scaled(6000, in_ci=400), allowed=(DataError,))
+    outcomes = feed(check, inputs, number=scaled(3000), allowed=(DataError,))
     say(f"{review_format} files: {outcomes}")
 
 

@@ -71,8 +71,8 @@ class _Oddities:
 
     loose: int = 0
     """Fields that are not quoted and hold a quote, and backslashes before what needs none."""
-    escaped: int = 0
-    """Quoted fields that hold a quote."""
+    needed: int = 0
+    """Quoted fields that hold a quote, a carriage return, or nothing: a tool that quotes would quote them."""
     spanning: int = 0
     """Whole rows that have several lines, none of them a row by itself."""
     quoted_comma: int = 0
@@ -181,8 +181,8 @@ class _Splitter:
                 return None, line, end
             line, at = more, 0
         content = "".join(pieces)
+        self.seen.needed += not content or '"' in content or "\r" in content[:-1]
         if '"' in content or (self.quoting is not Quoting.DOUBLED and "\\" in content):
-            self.seen.escaped += '"' in content
             if self.quoting is Quoting.BACKSLASH:
                 self.seen.loose += len(self._needless.findall(content.replace("\\\\", "")))
             content = _ESCAPES[self.quoting].sub(_escaped, content)
@@ -314,9 +314,9 @@ def _with_quoting(table: Table, *, quoted_header: bool) -> Table:
             break
         number, seen = odd(quoting, limit=fewest)
         # Where quotes that are characters are as good: what only a tool that quotes leaves. A quote within quotes, and
-        # Excel's quotes around each comma, count where nothing is odd.
+        # Excel's quotes around each comma, count only where nothing is odd.
         as_good = best is Quoting.PLAIN and number <= fewest and quoting is not Quoting.BACKSLASH
-        evidence = seen.escaped or (seen.quoted_comma and not seen.bare_comma)
+        evidence = seen.needed or (seen.quoted_comma and not seen.bare_comma)
         if number < fewest or (as_good and (seen.spanning or (number == 0 and evidence))):
             best, fewest = quoting, number
     return replace(table, quoting=best)
