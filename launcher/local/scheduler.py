@@ -11,9 +11,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Set as AbstractSet
 
+from docker.errors import DockerException
+
+from launcher.errors import LauncherError
 from launcher.local.document import Job, Kind
-from launcher.local.engine.engine import EngineError
 from launcher.local.jobs import NoSuchJobError
 from launcher.local.life.job_life import JobLife
 from launcher.local.life.messages import Message, Shutdown, Stop, Updated
@@ -29,6 +32,9 @@ _LIVES: dict[Kind, type[JobLife]] = {"training": TrainingLife, "processing": Pro
 _WITH_CONTAINERS = ("Training", "Stopping", "Uploading")
 """Secondary statuses in which a job may have containers that it goes on with."""
 
+_SWEEP_SECONDS = 2.0
+"""Between two looks whether an engine that was away is there again."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -41,29 +47,55 @@ class Scheduler:
         self._lock = threading.Lock()
         self._waiting: deque[Key] = deque()
         self._lives: dict[Key, tuple[JobLife, threading.Thread]] = {}
-        self._closed = False
+        self._closed = threading.Event()
+        self._sweeper: threading.Thread | None = None
 
     def recover(self) -> None:
         """Go on with every job that has not ended, and remove from the engine what no job can go on with."""
         kinds: tuple[Kind, ...] = ("training", "processing")
         jobs = sorted((job for kind in kinds for job in self._world.jobs.list(kind)), key=lambda job: job.creation_time)
         open_jobs = [job for job in jobs if not job.has_ended or any(rule.status == "InProgress" for rule in job.rules)]
-        if jobs:
-            self._remove_leftovers(open_jobs)
+        resting = {(job.kind, job.key) for job in open_jobs if job.secondary_status not in _WITH_CONTAINERS}
+        if jobs or self._world.jobs.store.has_lost_jobs:
+            self._sweep(resting)
         # Those that have containers first: they run already.
         for job in sorted(open_jobs, key=lambda job: job.running_since is None):
             self.start(job.kind, job.name, job.region)
 
-    def _remove_leftovers(self, open_jobs: list[Job]) -> None:
-        going_on: set[tuple[str, str]] = {
-            (job.kind, job.key) for job in open_jobs if job.secondary_status in _WITH_CONTAINERS
-        }
-        going_on |= {(KIND_OF_RULES, job.key) for job in open_jobs}
+    def _sweep(self, also: AbstractSet[tuple[str, str]] = frozenset()) -> None:
+        """Remove what no job on the engine belongs to; an engine that does not answer is asked again until it does."""
         try:
-            for kind, name in self._world.engine.jobs_with_leftovers() - going_on:
-                self._world.engine.remove_job(kind, name)
-        except EngineError as error:
-            _log.warning("what is left of earlier jobs stays for now: %s", error)
+            self._remove_leftovers(also)
+        except (LauncherError, DockerException, OSError) as error:
+            _log.warning("what earlier jobs have left on the engine stays until it answers: %s", error)
+            with self._lock:
+                if self._sweeper is None and not self._closed.is_set():
+                    self._sweeper = threading.Thread(target=self._sweep_later, name="sweeper", daemon=True)
+                    self._sweeper.start()
+
+    def _sweep_later(self) -> None:
+        while not self._closed.wait(_SWEEP_SECONDS):
+            try:
+                self._remove_leftovers(frozenset())
+            except (LauncherError, DockerException, OSError):
+                continue
+            with self._lock:
+                self._sweeper = None
+            return
+
+    def _remove_leftovers(self, also: AbstractSet[tuple[str, str]]) -> None:
+        found = self._world.engine.jobs_with_leftovers()
+        kinds: tuple[Kind, ...] = ("training", "processing")
+        jobs = [job for kind in kinds for job in self._world.jobs.list(kind)]  # behind the look: none is too new
+        going_on: set[tuple[str, str]] = {(job.kind, job.key) for job in jobs if not job.has_ended}
+        going_on -= also
+        going_on |= {
+            (KIND_OF_RULES, job.key)
+            for job in jobs
+            if not job.has_ended or any(rule.status == "InProgress" for rule in job.rules)
+        }
+        for kind, key in found - going_on:
+            self._world.engine.remove_job(kind, key)
 
     def start(self, kind: Kind, name: str, region: str) -> None:
         """Run a job as soon as fewer than `jobs_at_once` run."""
@@ -101,16 +133,19 @@ class Scheduler:
     def close(self) -> None:
         """End every life: running jobs fail, waiting ones go on waiting for the next server."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
+            self._world.engine.give_up()
             entries = list(self._lives.values())
         for life, _ in entries:
             life.send(Shutdown())
         for _, thread in entries:
             thread.join()
+        if self._sweeper is not None:
+            self._sweeper.join()
 
     def _dispatch(self) -> None:
         with self._lock:
-            while self._waiting and len(self._lives) < self._jobs_at_once and not self._closed:
+            while self._waiting and len(self._lives) < self._jobs_at_once and not self._closed.is_set():
                 self._begin(self._waiting.popleft())
 
     def _begin(self, key: Key) -> None:
@@ -129,3 +164,5 @@ class Scheduler:
             with self._lock:
                 self._lives.pop(key, None)
             self._dispatch()
+            if life.has_leftovers:
+                self._sweep()

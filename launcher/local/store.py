@@ -46,6 +46,11 @@ class JobStore:
         for folder, job in self._read():
             self._folders[_key(job)], self._jobs[_key(job)] = folder, job
 
+    @property
+    def has_lost_jobs(self) -> bool:
+        """Whether there were jobs whose documents are damaged: what they have left is nobody's."""
+        return any(self._root.glob(f"*/*/{_DOCUMENT}{DAMAGED}*"))
+
     def folder(self, kind: Kind, name: str, region: str = REGION) -> Path:
         """Return where a job's files are."""
         return self._folders.get((kind, name, region)) or self._root / kind / job_key(name, region)

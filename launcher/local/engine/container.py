@@ -25,7 +25,7 @@ from launcher.local.services.logs import LogLine
 PATIENCE = 60.0
 """Seconds for which an engine may not answer while a job runs."""
 
-_BETWEEN_CALLS = 0.5
+BETWEEN_CALLS = 0.5
 
 _Answer = TypeVar("_Answer")
 
@@ -126,7 +126,7 @@ class Container:
             except EngineGoneError:
                 if time.monotonic() > give_up:
                     raise
-                time.sleep(_BETWEEN_CALLS)
+                time.sleep(BETWEEN_CALLS)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -14,13 +14,17 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
+from collections.abc import Callable
 from contextlib import closing, suppress
-from typing import Any
+from typing import Any, TypeVar
 
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
 
 from launcher.errors import LauncherError
-from launcher.local.engine.container import Container
+from launcher.local.engine.container import BETWEEN_CALLS, PATIENCE, Container, EngineGoneError
 from launcher.local.engine.docker_config import Client, ContextError, credentials, current_endpoint
 from launcher.local.engine.request import ContainerRequest, Image, host_config
 from launcher.local.state import ACCOUNT
@@ -38,12 +42,18 @@ _OWN_REGISTRY = {"username": "AWS", "password": f"{ACCOUNT}-auth-token"}
 _POLL = 0.1
 """Seconds between two looks whether a pull is still wanted."""
 
+_Answer = TypeVar("_Answer")
+
 _CONNECTIONS = 200
 """Most open at once: a follower of the log and a call for each container."""
 
 
 class EngineError(LauncherError):
     """The engine does not answer, or refuses."""
+
+
+class EngineAwayError(EngineError):
+    """The engine does not answer."""
 
 
 class ImageMissingError(EngineError):
@@ -61,11 +71,33 @@ class Engine:
         self._identity = state_identity
         self._lock = threading.Lock()
         self._client: Any = None
-        self._network: str | None = None
+        self._ending = threading.Event()
         self.prefix = f"distilbert-trainer-{state_identity}"
         """Of the names of everything that is ours."""
         self.user = f"{os.getuid()}:{os.getgid()}"
         """Who containers run as: the caller, so that what they write is the caller's."""
+
+    def give_up(self) -> None:
+        """Wait no more for an engine that does not answer: the server ends."""
+        self._ending.set()
+
+    def patiently(self, call: Callable[[], _Answer], *, since_start: bool = False) -> _Answer:
+        """Return what a call that may be repeated returns; raise EngineAwayError.
+
+        An engine that has answered this server before (with `since_start`: the server before) is started anew, perhaps,
+        and has PATIENCE seconds for it.
+        """
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            is_known = since_start or self._client is not None
+            try:
+                return call()
+            except EngineAwayError:
+                if not is_known or time.monotonic() > give_up or self._ending.wait(BETWEEN_CALLS):
+                    raise
+            except (RequestException, HTTPError, ConnectionError, EngineGoneError) as error:
+                if time.monotonic() > give_up or self._ending.wait(BETWEEN_CALLS):
+                    raise EngineAwayError(f"the Docker engine does not answer any more: {error}") from None
 
     def check(self) -> None:
         """Raise EngineError if no engine answers."""
@@ -74,9 +106,8 @@ class Engine:
     def close(self) -> None:
         """Remove what all jobs have shared, and close the connection."""
         if self._client is not None:
-            if self._network is not None:
-                self._remove_network(self._network)
-                self._network = None
+            with suppress(RequestException, HTTPError):  # it does not answer: what is left goes with the next server
+                self._remove_network(self.prefix)  # also one that a killed server has made
             self._client.close()
             self._client = None
 
@@ -94,7 +125,7 @@ class Engine:
                     if any("rootless" in option for option in client.info().get("SecurityOptions") or ()):
                         self.user = "0:0"
                 except DockerException as error:
-                    raise EngineError(
+                    raise EngineAwayError(
                         f"no Docker engine answers at {endpoint}: {error}; `docker context use` or DOCKER_HOST names "
                         "another"
                     ) from None
@@ -125,6 +156,8 @@ class Engine:
         try:
             self._pull(name, cancelled)
             return Image(self._api.inspect_image(name)["Id"], name)
+        except RequestException:
+            raise  # the engine does not answer: of the image, that says nothing
         except (DockerException, OSError) as error:
             raise ImageMissingError(
                 f"{name} is not in this machine's engine, and cannot be pulled: {_text(error)}; "
@@ -179,18 +212,18 @@ class Engine:
         """Return the network of jobs with one host, where no container reaches another."""
         api = self._api
         with self._lock:
-            if self._network is None:
-                name = self.prefix
-                if not api.networks(names=[name], filters={"label": f"{STATE_LABEL}={self._identity}"}):
-                    options = {"com.docker.network.bridge.enable_icc": "false"}
-                    api.create_network(name, driver="bridge", options=options, labels=self.labels("server", ""))
-                self._network = name
-            return self._network
+            name = self.prefix
+            mine = {"label": f"{STATE_LABEL}={self._identity}"}
+            # Each time: `docker network prune` takes it between two jobs. The engine's filter finds parts of names.
+            if all(network["Name"] != name for network in api.networks(names=[name], filters=mine)):
+                options = {"com.docker.network.bridge.enable_icc": "false"}
+                api.create_network(name, driver="bridge", options=options, labels=self.labels("server", ""))
+            return name
 
     def job_network(self, kind: str, job: str, *, isolated: bool) -> str:
         """Make the network of a job's hosts, who reach each other by name; isolated, they reach nobody else."""
         name = f"{self.prefix}-{kind}-{job}"
-        for network in self._api.networks(names=[name]):
+        for network in [network for network in self._api.networks(names=[name]) if network["Name"] == name]:
             self._remove_network(network["Id"])
         try:
             self._api.create_network(name, driver="bridge", internal=isolated, labels=self.labels(kind, job))
@@ -199,8 +232,10 @@ class Engine:
         return name
 
     def create(self, request: ContainerRequest) -> Container:
-        """Make a container; raise EngineError."""
+        """Make a container, in place of one of its name that a call without an answer has left; raise EngineError."""
         api = self._api
+        with suppress(NotFound):
+            api.remove_container(request.name, force=True, v=True)
         settings = host_config(api, request)
         networking = None
         if request.aliases:
@@ -250,7 +285,6 @@ class Engine:
             self.remove_job(kind, job)
         for network in self._api.networks(filters={"label": f"{STATE_LABEL}={self._identity}"}):
             self._remove_network(network["Id"])
-        self._network = None
 
     def _labels_of_all(self) -> list[dict[str, str]]:
         mine = {"label": f"{STATE_LABEL}={self._identity}"}

@@ -39,6 +39,23 @@ def start_machines(
     isolated: bool,
 ) -> list[Container]:
     """Make and start a container for each machine; raise CannotStartError, EngineError."""
+
+    def start() -> list[Container]:
+        return _start_machines(world, job, image, command, environment, machines, isolated=isolated)
+
+    return world.engine.patiently(start)
+
+
+def _start_machines(
+    world: World,
+    job: Job,
+    image: Image,
+    command: Command,
+    environment: dict[str, str],
+    machines: Sequence[Machine],
+    *,
+    isolated: bool,
+) -> list[Container]:
     engine = world.engine
     network = _network(engine, job, isolated=isolated, machines=len(machines))
     containers = [

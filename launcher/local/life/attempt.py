@@ -115,7 +115,10 @@ class Attempt:
         With pipes there is nothing to take over: what fed them has died, and their readers have seen an early end.
         """
         job = self._life.job
-        self.containers = self._life.world.engine.containers("training", job.key, job.attempt)
+        engine = self._life.world.engine
+        self.containers = engine.patiently(
+            lambda: engine.containers("training", job.key, job.attempt), since_start=True
+        )
         modes = {channel.get("InputMode") for channel in self._request.get("InputDataConfig", [])}
         has_pipes = "Pipe" in {*modes, self._request["AlgorithmSpecification"]["TrainingInputMode"]}
         if has_pipes or [container.host for container in self.containers] != [host.name for host in self.hosts]:

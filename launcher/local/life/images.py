@@ -14,7 +14,7 @@ from launcher.local.life.job_life import JobLife
 def job_image(life: JobLife, name: str) -> Image:
     """Return an image; raise ImageMissingError, CancelledError."""
     try:
-        image = life.world.engine.image(name, life.cancelled)
+        image = life.world.engine.patiently(lambda: life.world.engine.image(name, life.cancelled))
     except PullCancelledError:
         raise CancelledError from None
     if life.cancelled.is_set():

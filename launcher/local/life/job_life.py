@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
-from launcher.local.contract.outcome import INTERNAL_ERROR, LONGEST_REASON, failed
+from launcher.local.contract.outcome import INTERNAL_ERROR, LONGEST_REASON, STOPPED, failed
 from launcher.local.disks import tree
 from launcher.local.document import Job, Kind, Outcome
 from launcher.local.engine.container import ContainerGoneError, EngineGoneError
@@ -53,8 +53,11 @@ class JobLife(ABC):
         """Set when the server ends."""
         self._noting = threading.Lock()
         self._notes = 0
+        self.has_leftovers = False
+        """Whether something of it is still on the engine."""
         self._began = time.monotonic()
         self._age = 0.0
+        self._stopping_since: float | None = None
         self._running_from: float | None = None
 
     @property
@@ -117,10 +120,18 @@ class JobLife(ABC):
         since = self.job.running_since  # they were there before this server was
         return 0.0 if since is None else max(0.0, time.time() - since)
 
+    def stop_seconds(self) -> float:
+        """Return the seconds between SIGTERM and SIGKILL; for a stop before this server was, what is left of them."""
+        longest = self.world.stop_seconds
+        if self._stopping_since is None:
+            return longest
+        return min(longest, max(0.0, self._stopping_since + longest - time.time()))
+
     def run(self) -> None:
         """Live to the end, and leave nothing on the engine and on the disk."""
         job = self.job
         self._age = max(0.0, time.time() - job.creation_time)
+        self._stopping_since = next((t.start_time for t in reversed(job.transitions) if t.status == "Stopping"), None)
         if job.stop_requested:  # while it waited for its turn, or of a server that was killed
             self.send(Stop())
         if not job.has_ended:
@@ -164,11 +175,14 @@ class JobLife(ABC):
         try:
             self.world.engine.remove_job(self.kind, self.job.key)
         except Exception:  # noqa: BLE001
-            _log.exception("what %s has left on the engine stays there", self.name)
+            _log.exception("what %s has left on the engine stays there for now", self.name)
+            self.has_leftovers = True
         tree.wipe(self.folder / "hosts")
 
     def _finish(self, outcome: Outcome) -> None:
         now = time.time()
+        if self.job.stop_requested and outcome.status == "Completed":  # while its results were brought to S3
+            outcome = STOPPED
         self.change(
             lambda job: job.entered(
                 outcome.secondary_status,

@@ -87,7 +87,9 @@ class ProcessingLife(JobLife):
 
     def _adopted(self) -> list[Container]:
         """Return the containers that a killed server has left; none if they are not all there."""
-        containers = self.world.engine.containers("processing", self.job.key)
+        engine, key = self.world.engine, self.job.key
+        is_running = self.job.running_since is not None
+        containers = engine.patiently(lambda: engine.containers("processing", key), since_start=is_running)
         complete = [container.host for container in containers] == [host.name for host in self._hosts]
         if complete and self.job.running_since is not None:
             return containers
@@ -142,7 +144,7 @@ class ProcessingLife(JobLife):
         Following(self, containers, int(job.running_since), adopted=is_adopted).start()
         longest = job.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DEFAULT_SECONDS)
         with HostMetrics(self, containers):
-            return watch(containers, self.inbox, Limits(self.world.stop_seconds, longest - self.running_seconds()))
+            return watch(containers, self.inbox, Limits(self.stop_seconds(), longest - self.running_seconds()))
 
     def _judge(self, ending: Ending) -> Outcome:
         if ending.reason == "stopped":

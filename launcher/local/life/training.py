@@ -200,7 +200,7 @@ class TrainingLife(JobLife):
         condition = job.request.get("StoppingCondition", {})
         wait = condition.get("MaxWaitTimeInSeconds")
         return Limits(
-            stop_seconds=self.world.stop_seconds,
+            stop_seconds=self.stop_seconds(),
             run_seconds=condition.get("MaxRuntimeInSeconds", _DEFAULT_SECONDS)
             - job.training_seconds
             - self.running_seconds(),
