@@ -248,6 +248,11 @@ def test_a_dialect_is_found_out_and_said(tmp_path: Path, review_format: str, con
     assert file.lines == sum(row.lines for row in file) + file.other_lines
 
 
+def test_a_missing_value_of_mysql_is_one(tmp_path: Path) -> None:
+    rows = rows_of(b"star_rating\treview_body\n5\ta\\\tb\\\nc\n\\N\tx\n4\t\\N\n", tmp_path)
+    assert [row.problem or row.body for row in rows] == ["a\tb\nc", EMPTY, EMPTY]
+
+
 def test_quotes_of_amazons_files_stay_characters(tmp_path: Path) -> None:
     bodies = ['"great"', '5" screen', '"it is ""good"""', '"begins', 'ends"', 'a "b" c', '""', "back\\slash\\", '\\"']
     content = "star_rating\treview_body\n" + "".join(f"5\t{body}\n" for body in bodies)

@@ -30,6 +30,8 @@ LONGEST_ROW = 1 << 24
 csv.field_size_limit(LONGEST_ROW)
 _DELIMITER_NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
 
+NULL = r"\N"
+"""How MySQL and Hive write a missing value; that backslash goes before no character."""
 UNCLOSED = "a quote in it is opened and never closed"
 STRAY = "text stands behind a quote that closes a field"
 
@@ -208,6 +210,8 @@ class _Splitter:
             content = "".join(pieces)
             if self.text.carriage_returns and next_at < 0:
                 content = content.rstrip("\r")
+            if content == NULL:
+                return content, line, next_at
             unescaped = content.replace("\\\\", "")
             self.seen.loose += len(self._needless.findall(unescaped))
             self.seen.loose += '"' in unescaped.replace('\\"', "")

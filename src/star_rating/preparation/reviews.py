@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from star_rating.data.files import printable
 from star_rating.failures import DataError, nearest_name
-from star_rating.preparation.delimited import Table, inspect_table
+from star_rating.preparation.delimited import NULL, Table, inspect_table
 from star_rating.preparation.text_files import UNREADABLE, TextFile, inspect_text, open_unpacked, unreadable
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ _STARS: dict[Any, int] = {str(stars): stars for stars in range(1, 6)}
 _NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 _ANY_NUMBER = re.compile(r"(?:.*\W)?\d.*")
 """In a line that may be a whole review."""
-_NULL = r"\N"
-"""How MySQL and Hive write a missing value."""
 _VISIBLE_ASCII = re.compile("[!-~]")
 
 
@@ -129,13 +127,13 @@ class ReviewFile(ABC):
             for line, lines, cells in self._rows():
                 yield Row(line, cells, lines=lines) if isinstance(cells, str) else self._checked(line, lines, cells)
         except UNREADABLE as error:
-            raise unreadable(self.path, line, error) from error
+            raise unreadable(self.path, line, error, self.unit) from error
 
     def _checked(self, line: int, lines: int, cells: _Cells) -> Row:
         """Turn cells into a usable review, or say what is wrong."""
         review_id, star_rating, body = cells
         # What most rows are, in a third of the time.
-        if type(body) is type(review_id) is str and body.isascii() and review_id.isascii() and body != _NULL:
+        if type(body) is type(review_id) is str and body.isascii() and review_id.isascii() and body != NULL:
             quick = _STARS.get(star_rating) if isinstance(star_rating, str) else None
             if quick and _VISIBLE_ASCII.search(body):
                 return Row(line, "", quick, review_id if not _is_blank(review_id) else "", body, lines)
@@ -165,7 +163,7 @@ def read_reviews(path: Path, review_format: str, columns: Columns) -> Iterator[R
 
 def _is_blank(value: object) -> bool:
     if isinstance(value, str):
-        return not value or value.isspace() or value == _NULL
+        return not value or value.isspace() or value == NULL
     return value is None or value != value  # noqa: PLR0124 - NaN, as pandas writes a missing number
 
 

@@ -120,10 +120,10 @@ def open_unpacked(path: Path) -> io.BufferedReader:
     return io.BufferedReader(gzip.open(path), READ_BUFFER_BYTES)
 
 
-def unreadable(path: Path, line: int, error: BaseException) -> DataError:
+def unreadable(path: Path, line: int, error: BaseException, unit: str = "line") -> DataError:
     """Return the error for a file that cannot be read to its end."""
     reason = getattr(error, "strerror", None) or getattr(error, "reason", None) or str(error)
-    return DataError(f"{printable(path)} cannot be read after line {line}: {reason}. Copy it again, or leave it out.")
+    return DataError(f"{printable(path)} cannot be read after {unit} {line}: {reason}. Copy it again, or leave it out.")
 
 
 @contextmanager
