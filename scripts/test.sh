@@ -81,7 +81,7 @@ docker_lane() {
     fi
     run_tier 'image build' scripts/build_image.sh || true
     await python || return 0
-    run_tier docker "${pytest[@]}" "${without_unit[@]}" -m docker || true
+    run_tier docker "${pytest[@]}" "${in_parallel[@]}" "${without_unit[@]}" -m docker || true
     if await 'image build'; then
         run_tier image "${pytest[@]}" "${in_parallel[@]}" "${without_unit[@]}" --ignore tests/registry -m image || true
     else
