@@ -58,6 +58,7 @@ def test_once_enough_steps_are_timed_xla_is_held_against_the_step_without(
     assert len(said) == warnings
 
 
+@pytest.mark.long  # half a minute, most of it in XLA
 def test_a_job_with_xla_counts_what_tensorflow_says_it_compiled_and_stays_within_eight(tmp_path: Path) -> None:
     job = TrainingJob(tmp_path)
     hyperparameters = {"use_xla": "True", "epochs": "2", "max_seq_length": str(LENGTH), "train_batch_size": "8"}
