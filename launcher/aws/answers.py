@@ -77,7 +77,7 @@ def passes(error: Exception, *modules: str) -> bool:
 def said(error: Exception) -> str:
     """Return an exception's text; an exception that has none is told by its class."""
     text = of_the_system(error) if isinstance(error, OSError) else str(error).rstrip(". ")
-    return text or type(error).__name__
+    return without_password(text) or type(error).__name__
 
 
 def without_password(text: str) -> str:

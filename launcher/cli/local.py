@@ -50,7 +50,7 @@ def local() -> None:
 @_state
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on loopback; by default any that is free.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Jobs that run at once; by default half as many as cores.")
-@click.option("--cpus-per-host", type=click.FloatRange(min=0.01), help="Cores that each host may use.")
+@click.option("--cpus-per-host", type=options.Number(min=0.01), help="Cores that each host may use.")
 @click.option("--memory-per-host", metavar="SIZE", help="Memory that each host may use: 4g, 512m.")
 def start(
     folder: Path | None, *, port: int, jobs: int | None, cpus_per_host: float | None, memory_per_host: str | None
@@ -156,8 +156,8 @@ def lose_host(job: str, host: str, after: str, folder: Path | None) -> None:
 @click.option("--times", type=click.IntRange(min=1), help="How often it happens.")
 @click.option("--after", metavar="SECONDS[..SECONDS]", help="interrupt, lose-host: seconds of training.")
 @click.option("--host", help="lose-host: which one.")
-@click.option("--seconds", type=click.FloatRange(min=0), help="capacity: how long there is none; else there never is.")
-@click.option("--bytes-per-second", type=click.FloatRange(min=1), help="download: how slow it is.")
+@click.option("--seconds", type=options.Number(min=0), help="capacity: how long there is none; else there never is.")
+@click.option("--bytes-per-second", type=options.Number(min=1), help="download: how slow it is.")
 @click.option("--fail-at", type=click.IntRange(min=1), help="download: number of the object that cannot be read.")
 @click.option("--operation", help="api: which one, CreateTrainingJob for example; by default any.")
 @click.option("--code", help="api: the error's code; by default ThrottlingException.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,18 @@ FEATURES = {
 LOCAL_POLL_INTERVAL = 0.5
 """Seconds, instead of poll_interval's default, with --local."""
 
+
+class Number(click.FloatRange):
+    """A number in a range; neither `nan`, which is in every range, nor `inf`."""
+
+    def convert(self, value: float | str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a number, or end the command."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number that can be waited for or paid.", param, ctx)
+        return number
+
+
 output = click.option(
     "--output",
     type=click.Choice(["table", "json", "csv"]),
@@ -35,12 +48,12 @@ output = click.option(
 region = click.option("--region", help="AWS region; by default the job's record, then AWS_REGION, then the profile.")
 poll_interval = click.option(
     "--poll-interval",
-    type=click.FloatRange(min=0.05),
+    type=Number(min=0.05),
     default=10.0,
     show_default=True,
     help="Most seconds between two looks at a job.",
 )
-timeout = click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait at most; then exit code 124.")
+timeout = click.option("--timeout", type=Number(min=0), help="Seconds to wait at most; then exit code 124.")
 logs = click.option("--logs/--no-logs", default=True, show_default=True, help="Show the job's log while waiting.")
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @options.job_file
 @options.local
 @click.option("--offline", is_flag=True, help="Ask no AWS service.")
-@click.option("--max-cost", type=click.FloatRange(min=0), help="Most dollars that the job may come to.")
+@click.option("--max-cost", type=options.Number(min=0), help="Most dollars that the job may come to.")
 @options.output
 def check(choice: options.JobChoice, *, offline: bool, max_cost: float | None, output: Output) -> None:
     """Find what is wrong with a job before it costs anything."""
@@ -49,7 +49,7 @@ def check(choice: options.JobChoice, *, offline: bool, max_cost: float | None, o
 @options.logs
 @options.timeout
 @options.poll_interval
-@click.option("--max-cost", type=click.FloatRange(min=0), help="Most dollars that the job may come to.")
+@click.option("--max-cost", type=options.Number(min=0), help="Most dollars that the job may come to.")
 @click.option("--resume-from", metavar="JOB", help="Take over the checkpoints of an earlier job.")
 @click.option(
     "--interrupt-after",

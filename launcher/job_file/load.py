@@ -84,9 +84,9 @@ def load_job(
         _set_default_region(tree, variables, overrides, is_own=environ is None)
     tree = as_written(tree)
     source = Source(path, text, overrides)
-    too_large = [Problem(source.locate(key), "is beyond the whole numbers of 64 bits") for key in _too_large(tree, "")]
-    if too_large:
-        raise JobFileError(too_large)
+    impossible = [Problem(source.locate(key), message) for key, message in _impossible(tree, "")]
+    if impossible:
+        raise JobFileError(impossible)
     return _validated(tree, source)
 
 
@@ -156,15 +156,18 @@ def _from_settings(settings: Mapping[str, object]) -> list[tuple[Parts, object, 
     return [(key_parts(key), value, f"--set {key}") for key, value in settings.items()]
 
 
-def _too_large(value: object, key: str) -> Iterator[str]:
+def _impossible(value: object, key: str) -> Iterator[tuple[str, str]]:
+    """Yield key and message of what no request can have, though Python can."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _too_large(inner, f"{key}.{name}" if key else name)
+            yield from _impossible(inner, f"{key}.{name}" if key else name)
     elif isinstance(value, list):
         for inner in value:
-            yield from _too_large(inner, key)
+            yield from _impossible(inner, key)
     elif isinstance(value, int) and value not in _WHOLE_NUMBERS:
-        yield key
+        yield key, "is beyond the whole numbers of 64 bits"
+    elif isinstance(value, str) and not value.isascii() and value.encode(errors="ignore").decode() != value:
+        yield key, "is not UTF-8"
 
 
 def _validated(tree: dict[str, Any], source: Source) -> LoadedJob:

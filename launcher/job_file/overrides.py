@@ -139,7 +139,7 @@ def _unquoted(part: str) -> str:
 def _toml(text: str) -> object:
     """Return what a text is as a TOML value, None if it is none."""
     try:
-        parsed = tomllib.loads(f"value = {text}")
+        parsed = tomllib.loads(f"value = {text}", parse_float=Written)
     except (ValueError, RecursionError):
         return None
     # A text with a line break could otherwise set other keys of this little document.

@@ -108,6 +108,9 @@ def test_the_schema_knows_every_key_of_the_job_file_and_what_it_means(capsys: py
         (["train", "--set", "epochs"], "--set epochs: write --set section.key=value"),
         (["train", "--set", "region.name=x", "--dry-run"], "--set region.name: region is a value, not a table"),
         (["train", "--timeout", "soon"], "'soon' is not a valid float range"),
+        (["train", "--timeout", "nan"], "nan is no number that can be waited for or paid"),
+        (["check", "--max-cost", "nan"], "nan is no number that can be waited for or paid"),
+        (["attach", "--poll-interval", "inf"], "inf is no number that can be waited for or paid"),
         (["list", "--output", "xml"], "'xml' is not one of 'table', 'json', 'csv'"),
     ],
 )

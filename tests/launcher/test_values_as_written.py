@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,16 @@ def test_a_key_is_written_as_in_toml(dry_run: Any, setting: str, field: str | No
         assert request[field] == expected
     else:
         assert {"Name": "my:loss", "Regex": "m=(.*)"} in request["AlgorithmSpecification"]["MetricDefinitions"]
+
+
+def test_a_table_of_a_flag_has_its_texts_too(dry_run: Any) -> None:
+    assert dry_run("environment={A = 1.10, B = 2}")["Environment"] == {"A": "1.10", "B": "2"}
+    assert dry_run("compute={instance_count = 3}")["ResourceConfig"]["InstanceCount"] == 3
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(JobFileError, match="is not UTF-8"):
+        launcher.load_job(write(tmp_path / "job.toml", {}), {"environment.X": os.fsdecode(b"\xff")})
 
 
 def test_a_channel_may_have_a_dot(dry_run: Any) -> None:
