@@ -30,8 +30,8 @@ LOCAL_POLL_INTERVAL = 0.5
 class Number(click.FloatRange):
     """A number in a range; neither `nan`, which is in every range, nor `inf`."""
 
-    def convert(self, value: float | str, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read a number, or end the command."""
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a number, which is a text on the command line, or end the command."""
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is no number that can be waited for or paid.", param, ctx)
