@@ -20,7 +20,7 @@ from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from requests.exceptions import RequestException
+from requests import exceptions
 from urllib3.exceptions import HTTPError
 
 from launcher.errors import LauncherError
@@ -41,6 +41,9 @@ _OWN_REGISTRY = {"username": "AWS", "password": f"{ACCOUNT}-auth-token"}
 
 _POLL = 0.1
 """Seconds between two looks whether a pull is still wanted."""
+
+AWAY = (exceptions.ConnectionError, exceptions.Timeout, exceptions.ChunkedEncodingError, HTTPError, ConnectionError)
+"""What calls to an engine that does not answer raise; an error that it answers with is a RequestException as well."""
 
 _Answer = TypeVar("_Answer")
 
@@ -95,7 +98,7 @@ class Engine:
             except EngineAwayError:
                 if not is_known or time.monotonic() > give_up or self._ending.wait(BETWEEN_CALLS):
                     raise
-            except (RequestException, HTTPError, ConnectionError, EngineGoneError) as error:
+            except (*AWAY, EngineGoneError) as error:
                 if time.monotonic() > give_up or self._ending.wait(BETWEEN_CALLS):
                     raise EngineAwayError(f"the Docker engine does not answer any more: {error}") from None
 
@@ -106,7 +109,7 @@ class Engine:
     def close(self) -> None:
         """Remove what all jobs have shared, and close the connection."""
         if self._client is not None:
-            with suppress(RequestException, HTTPError):  # it does not answer: what is left goes with the next server
+            with suppress(*AWAY):  # it does not answer: what is left goes with the next server
                 self._remove_network(self.prefix)  # also one that a killed server has made
             self._client.close()
             self._client = None
@@ -156,7 +159,7 @@ class Engine:
         try:
             self._pull(name, cancelled)
             return Image(self._api.inspect_image(name)["Id"], name)
-        except RequestException:
+        except AWAY:
             raise  # the engine does not answer: of the image, that says nothing
         except (DockerException, OSError) as error:
             raise ImageMissingError(
