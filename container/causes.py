@@ -111,7 +111,7 @@ def processes_refused(limit: int | None) -> str:
     which = f"the container's limit of {limit:,} (pids.max)" if limit else "a limit on them"
     return (
         f"Training could not start another process or thread: {which} was reached. Raise or remove it (docker run "
-        "--pids-limit; a pod's limit on processes); training wants some 200."
+        "--pids-limit; a pod's limit on processes)."
     )
 
 

@@ -191,7 +191,7 @@ def _of_the_system(error: OSError) -> Failure | None:
 def _no_more_processes() -> Failure:
     return ConfigurationError(
         "No further process or thread could be started. Raise or remove the container's limit (docker run "
-        "--pids-limit) or the user's (--ulimit nproc); training wants some 200."
+        "--pids-limit) or the user's (--ulimit nproc)."
     )
 
 
