@@ -62,7 +62,7 @@ def start_server(state: State, options: Sequence[str] = ()) -> Server:
         )
     state.make()
     command = [sys.executable, "-m", "launcher.local", "--state", str(state.folder), *options]
-    with state.log.open("ab") as log:
+    with os.fdopen(os.open(state.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600), "ab") as log:
         begin = log.tell()
         # Its folder is its own: this process's may be gone one day.
         process = subprocess.Popen(  # noqa: S603 - this interpreter, this package

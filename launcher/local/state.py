@@ -96,6 +96,7 @@ class State:
     """A state folder, by its path."""
 
     def __init__(self, folder: Path) -> None:
+        self._given = folder.absolute()
         self.folder = folder.resolve()  # what is walked below has no links but those that containers make
 
     @property
@@ -110,6 +111,9 @@ class State:
 
     def make(self) -> None:
         """Make the folder, or take it from everybody but its owner; raise ForeignStateError if that is another user."""
+        for part in (self._given, *self._given.parents):
+            if part.is_symlink() and part.lstat().st_uid not in (0, os.geteuid()):
+                raise ForeignStateError(f"{part} is a link that another user has made; name a folder by its own path")
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -124,7 +128,8 @@ class State:
                 )
             if found.st_mode & 0o077:
                 os.fchmod(descriptor, 0o700)
-                _take_from_others(descriptor)
+                if (self.folder / "server.lock").exists():  # and not somebody's home that was named by mistake
+                    _take_from_others(descriptor)
         finally:
             os.close(descriptor)
 

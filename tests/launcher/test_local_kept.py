@@ -113,6 +113,7 @@ def test_the_state_folder_is_its_owners_alone(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     (folder / "jobs").mkdir(parents=True, mode=0o777)
     (folder / "jobs" / "job.json").write_text("{}")
+    (folder / "server.lock").touch()
     (folder / "link").symlink_to(tmp_path / "outside")
     (tmp_path / "outside").write_text("")
     for path in (folder, folder / "jobs", folder / "jobs" / "job.json", tmp_path / "outside"):
@@ -135,6 +136,29 @@ def test_a_state_folder_of_another_user_is_refused_by_name(tmp_path: Path) -> No
     os.chown(folder, 65534, 65534)
     with pytest.raises(ForeignStateError, match=f"{folder} belongs to the user 65534"), LocalServer(State(folder)):
         pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's link")
+def test_a_link_that_another_user_has_made_leads_to_no_state_folder(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir(mode=0o755)
+    (tmp_path / "state").symlink_to(tmp_path / "home")
+    os.chown(tmp_path / "state", 65534, 65534, follow_symlinks=False)
+    for named in (tmp_path / "state", tmp_path / "state" / "below"):
+        with pytest.raises(ForeignStateError, match="state is a link that another user"), LocalServer(State(named)):
+            pass
+    assert list((tmp_path / "home").iterdir()) == []
+    os.chown(tmp_path / "state", 0, 0, follow_symlinks=False)
+    with LocalServer(State(tmp_path / "state")):
+        assert (tmp_path / "home" / "token").exists()
+
+
+def test_a_folder_that_is_no_state_folder_yet_keeps_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch(mode=0o644)
+    (tmp_path / "file").chmod(0o644)
+    tmp_path.chmod(0o755)
+    with LocalServer(State(tmp_path)):
+        pass
+    assert (stat.S_IMODE(tmp_path.stat().st_mode), stat.S_IMODE((tmp_path / "file").stat().st_mode)) == (0o700, 0o644)
 
 
 def test_a_token_file_without_a_token_is_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from launcher.local.contract.channels import ChannelError, Item
 from launcher.local.disks import tree
@@ -32,7 +33,7 @@ class Transfer:
         folder.mkdir(parents=True, exist_ok=True)
         for item in items:
             self._pace.next_object(item.uri)
-            with self.source(item).open("rb") as source, tree.create(folder, item.path) as file:
+            with self.source(item).open("rb") as source, _new_file(folder, item) as file:
                 if not self._pace.is_limited:
                     shutil.copyfileobj(source, file, 1 << 22)
                 while self._pace.is_limited and (chunk := source.read(_CHUNK)):
@@ -48,7 +49,7 @@ class Transfer:
             try:
                 tree.link(source, folder, item.path)
             except OSError:
-                with source.open("rb") as content, tree.create(folder, item.path) as file:
+                with source.open("rb") as content, _new_file(folder, item) as file:
                     shutil.copyfileobj(content, file, 1 << 20)
 
     def source(self, item: Item) -> Path:
@@ -57,3 +58,11 @@ class Transfer:
             return self._objects.path(item.bucket, item.key)
         except NoSuchObjectError as error:
             raise ChannelError(str(error)) from None
+
+
+def _new_file(folder: Path, item: Item) -> BinaryIO:
+    """Make an object's file; raise ChannelError where another object is in its way."""
+    try:
+        return tree.create(folder, item.path)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise ChannelError(f"{item.uri} and another object cannot both be files: one needs a folder there") from None

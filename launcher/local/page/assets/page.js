@@ -105,7 +105,7 @@ async function follow() {
 // ------------------------------------------------------------------------------------------------------ one job
 class Shown {
   constructor(key) {
-    [this.kind, this.name] = [key.slice(0, key.indexOf("/")), key.slice(key.indexOf("/") + 1)];
+    [this.kind, this.key] = [key.slice(0, key.indexOf("/")), key.slice(key.indexOf("/") + 1)];
     this.positions = {};
     this.hosts = new Set();
     this.parts = Object.fromEntries(["head", "charts", "rules", "results", "log", "facts"].map((part) => [part, element("section", { id: part, hidden: true })]));
