@@ -3,8 +3,8 @@
 # code says whether one did. CONTRIBUTING.md says what each tier holds.
 #
 # Two lanes run side by side, because containers wait a lot and most tiers keep one core busy:
-#   host:   python, lint, unit, weights, slow, browser, registry
-#   docker: engine and image build (while .venv is being made), docker, image
+#   machine:    python, lint, unit, weights, slow, browser, registry
+#   containers: engine and image build (while .venv is being made), docker, image
 # What a tier prints appears when the tier has ended; until then it is in .cache/test-logs/.
 #
 #   make test
@@ -96,7 +96,8 @@ docker_lane &
 docker=$!
 set +m
 trap 'kill -INT -- "-$host" "-$docker" 2> /dev/null; wait; exit 130' INT TERM
-wait "$host" "$docker"
+wait "$host" || echo 'the lane of the machine FAILED' >> "$state/results"
+wait "$docker" || echo 'the lane of the containers FAILED' >> "$state/results"
 
 echo
 cat "$state/results"
