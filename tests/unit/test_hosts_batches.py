@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prepare_fixtures import make_weights, random_reviews, write_tsv
 from training_job import LENGTH, examples, write_records
 
 from star_rating.data import pipeline
@@ -19,6 +21,7 @@ from star_rating.failures import DataError
 from star_rating.hosts import batches as parts
 from star_rating.hosts.channels import SharedChannel, share
 from star_rating.hosts.cluster import Cluster
+from star_rating.preparation.prepare import Settings, prepare
 
 pytestmark = pytest.mark.slow
 
@@ -199,3 +202,38 @@ def test_files_on_two_hosts_that_do_not_have_the_same_are_refused(tmp_path: Path
 def test_a_channel_that_no_host_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="The job has no channel 'train'"):
         shared_channels(tmp_path, [{}, {}])
+
+
+def prepared_shards(folder: Path, *, more: bool = False) -> list[SharedChannel]:
+    """Prepare two files, and deal what is in the channel out to two hosts, as ShardedByS3Key may."""
+    for name in "ab":
+        write_tsv(folder / "reviews" / f"{name}.tsv", random_reviews(60, seed=ord(name)))
+    prepare(Settings((folder / "reviews",), folder / "all", make_weights(folder / "weights"), max_seq_length=LENGTH))
+    if more:
+        write_records(folder / "all" / "train" / "part-old.tfrecord", examples(5, LENGTH, seed=9))
+    told = []
+    for rank in range(2):
+        own = folder / str(rank)
+        own.mkdir()
+        for path in sorted((folder / "all" / "train").iterdir())[rank::2]:
+            shutil.copy(path, own)
+        channel = open_channel("train", own, max_seq_length=LENGTH, vocabulary_size=1000, shared=True)
+        listening = Listening(("a",), "a")
+        with contextlib.suppress(DataError):  # where the manifest lists what is on the other host
+            share(listening, channel, own)
+        told.append((channel, own, listening.said))
+    descriptions = [said for *_, said in told]
+    return [share(Told(rank, descriptions), channel, own) for rank, (channel, own, _) in enumerate(told)]
+
+
+def test_a_manifest_on_one_host_speaks_of_the_files_on_all(tmp_path: Path) -> None:
+    channels = prepared_shards(tmp_path)
+    assert [len(channel.manifests) for channel in channels] == [1, 1]
+    assert len(set(channels[0].all_digests())) == 2
+    assert channels[0].all_digests() == channels[1].all_digests()
+    assert channels[0].records == channels[1].records > 100
+
+
+def test_a_file_in_no_manifest_of_any_host_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"1 of 3 record file\(s\) are in no manifest .*part-old\.tfrecord"):
+        prepared_shards(tmp_path, more=True)
