@@ -265,7 +265,7 @@ def inspect_table(text: TextFile, review_format: str, wanted: Callable[[Sequence
     first = next(lines, "")
     while first and not first.strip():
         before, first = before + 1, next(lines, "")
-    if said := re.fullmatch(r'"?sep=([^\r\n])"?[\r\n]*', first, re.IGNORECASE):
+    if said := re.fullmatch(r'"?sep=([^\r\n"\\])"?[\r\n]*', first, re.IGNORECASE):
         candidates = [said[1]]
         before, first = before + 1, next(lines, "")
     if not first.strip():

@@ -56,7 +56,11 @@ class Survey:
 
 def survey(sources: Sequence[Source], columns: Columns, seed: int, has_token: HasToken) -> Survey:
     """Read every row once; raise DataError when a file itself is damaged, or a row or line is not accounted for."""
-    files = [open_reviews(source.path, source.review_format, columns, has_token) for source in sources]
+    throughput = Throughput("Files looked at:", len(sources))
+    files = []
+    for source in sources:
+        files.append(open_reviews(source.path, source.review_format, columns, has_token))
+        throughput.add(1)
     _log_dialects(sources, files)
     key = seed.to_bytes(8, "little")
     of_text = hashlib.blake2b(digest_size=_HASH_BYTES, key=key, person=b"review_body")
