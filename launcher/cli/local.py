@@ -104,6 +104,7 @@ def status(folder: Path | None, output: Output) -> None:
         known = control(server, "GET", "status")
         rows |= {"server": f"process {server.pid}", **server.exports, "page": server.page}
         rows |= {"jobs": known["jobs"], "running": ", ".join(known["not_ended"]), "faults": known["faults"]}
+        rows |= {"damaged": "; ".join(known["damaged"])} if known["damaged"] else {}
     Terminal(output).record(rows)
 
 
