@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hypothesis
+import pytest
 from fuzzing import examples
 from hypothesis import strategies
 from review_writers import DELIMITED, OTHERS, Rows, Writer
@@ -76,3 +78,37 @@ def test_the_rows_of_a_table_come_back(tmp_path: Path, scaled: Callable[..., int
     check()
     say(f"tables of {len(DELIMITED) + len(OTHERS)} writers: {dict(outcomes)}")
     assert outcomes["the same"] > 0.9 * outcomes.total()
+
+
+WORDS = ("good", "bad", '"nice"', "a, b", "line\nbreak", '5" screen', "tab\tbed", "it's", "broke, really")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pandas ',' quoting=0 index=False", "pandas '\\t' quoting=0 index=False", "spark quoteAll=False True ',' utf-8"],
+)
+def test_a_quote_too_many_or_too_few_costs_one_row(tmp_path: Path, name: str, scaled: Callable[..., int]) -> None:
+    (writer,) = (writer for writer in DELIMITED if writer.name == name)
+    path = tmp_path / "reviews"
+    pick = random.Random(5)
+    for number in range(scaled(1500, in_ci=60)):
+        rows = [
+            {
+                "review_id": f"R{row}",
+                "star_rating": pick.randint(1, 5),
+                "review_body": " ".join(pick.choices(WORDS, k=3)),
+            }
+            for row in range(30)
+        ]
+        content = writer.write(rows).decode()
+        start = content.index("\n") + 1
+        quotes = [at for at in range(start, len(content)) if content[at] == '"']
+        at = pick.choice(quotes) if number % 2 else pick.randrange(start, len(content))
+        path.write_text(
+            content[:at] + content[at + 1 :] if number % 2 else content[:at] + '"' + content[at:], encoding="utf-8"
+        )
+
+        read = {row[2:5] for row in open_reviews(path, writer.review_format, Columns()) if not row.problem}
+
+        written = {(row["star_rating"], row["review_id"], row["review_body"]) for row in rows}
+        assert (len(written - read), len(read - written)) in ((1, 0), (1, 1), (0, 0))
