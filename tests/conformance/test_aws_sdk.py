@@ -1,4 +1,4 @@
-"""AWS's own SDK, unchanged and in an environment of its own, runs the notebook against the local SageMaker.
+"""AWS's own SDKs, unchanged and in environments of their own, against the local SageMaker: the notebook, ModelTrainer.
 
 The server is as a user has it: started by the launcher, in an environment without AWS, with the shipped reviews.
 """
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,6 @@ pytestmark = pytest.mark.conformance
 REPOSITORY = Path(__file__).parents[2]
 IMAGE = os.environ.get("IMAGE", "distilbert-trainer:local")
 BUCKET = "star-rating"
-
-PYTHON = REPOSITORY / ".venv-sagemaker-sdk/bin/python"
 
 Launcher = Callable[..., str]
 
@@ -60,20 +59,32 @@ def exports(launcher: Launcher) -> Iterator[dict[str, str]]:
         launcher("local", "stop", "--force")
 
 
-def test_the_notebook_runs_from_fit_to_the_lineage_table(exports: dict[str, str], tmp_path: Path) -> None:
-    output = tmp_path / "notebook.json"
+def run(python: str, script: str, exports: dict[str, str], folder: Path) -> dict[str, Any]:
+    """Run a script of this folder with an SDK, and return what it has shown."""
+    output, settings = folder / "shown.json", folder / "settings.yaml"
+    settings.write_text("SchemaVersion: '1.0'\nSageMaker: {PythonSDK: {Modules: {TelemetryOptOut: true}}}\n")
     done = subprocess.run(
-        [PYTHON, REPOSITORY / "tests/conformance/notebook.py", IMAGE, BUCKET, output],
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_DEFAULT_REGION": "us-east-1", **exports},
-        cwd=tmp_path,
+        [REPOSITORY / python / "bin/python", REPOSITORY / "tests/conformance" / script, IMAGE, BUCKET, output],
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "SAGEMAKER_USER_CONFIG_OVERRIDE": str(settings),
+            **exports,
+        },
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     print(done.stdout)
     assert done.returncode == 0, done.stderr
-    shown = json.loads(output.read_text())
+    shown: dict[str, Any] = json.loads(output.read_text())
     print(json.dumps(shown, indent=1))
+    return shown
+
+
+def test_the_notebook_runs_from_fit_to_the_lineage_table(exports: dict[str, str], tmp_path: Path) -> None:
+    shown = run(".venv-sagemaker-sdk", "notebook.py", exports, tmp_path)
     assert shown["sdk"].startswith("2.257.")
     assert shown["status"] == "Completed"
     assert shown["metrics"]["train:loss"] >= 1
@@ -95,3 +106,18 @@ def test_the_notebook_runs_from_fit_to_the_lineage_table(exports: dict[str, str]
         "Output Model Produced",
     ]
     assert shown["running"] == 0
+
+
+def test_model_trainer_of_v3_and_its_resources(exports: dict[str, str], tmp_path: Path) -> None:
+    shown = run(".venv-sagemaker-sdk-v3", "model_trainer.py", exports, tmp_path)
+    assert shown["sdk"].startswith("3.27.")
+    assert shown["status"] == "Completed"
+    assert shown["transitions"] == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
+    assert all(shown["ends"])
+    assert shown["seconds"][0] == shown["seconds"][1] > 0
+    assert shown["job"] in shown["listed"]
+    assert shown["tags"] == {"owner": "sdk"}
+    assert shown["model"] == "model.tar.gz"
+    assert shown["metrics"] == {"loss": 3}
+    assert shown["associations"] == 1
+    assert (shown["endpoints"], shown["missing"]) == ("UnknownOperationException", "ValidationException")

@@ -294,6 +294,23 @@ def test_metrics_outlive_the_server(tmp_path: Path) -> None:
             assert component["Metrics"][0]["Count"] == number
 
 
+def test_metrics_of_a_deleted_job_are_not_those_of_the_next_one_of_its_name(server: ApiServer, client: Client) -> None:
+    sagemaker = client("sagemaker")
+    component = "job-aws-training-job"
+    counts = []
+    for number in (1, 2):
+        train(server, "job", steps=0)
+        put = [{"MetricName": "mine", "Timestamp": number, "Value": 0.5}]
+        assert "Errors" not in client("sagemaker-metrics").batch_put_metrics(
+            TrialComponentName=component, MetricData=put
+        )
+        found = sagemaker.describe_trial_component(TrialComponentName=component)["Metrics"]
+        counts.append([metric["Count"] for metric in found if metric["MetricName"] == "mine"])
+        complete(server, "job")
+        sagemaker.delete_training_job(TrainingJobName="job")
+    assert counts == [[1], [1]]
+
+
 def test_a_metric_that_is_no_number_or_nobody_s_does_not_hold_up_the_others(client: Client) -> None:
     metrics = client("sagemaker-metrics")
     client("sagemaker").create_trial_component(TrialComponentName="run")
@@ -475,3 +492,22 @@ def test_a_missing_object_is_still_said_to_be_missing(client: Client) -> None:
     with pytest.raises(ClientError) as error:
         client("iam").get_user(UserName="none")
     assert code_of(error) == "NoSuchEntity"
+
+
+# What SDKs put into CreateTrainingJob
+
+
+def test_a_job_of_a_run_belongs_to_its_trial(server: ApiServer, client: Client) -> None:
+    sagemaker = client("sagemaker")
+    sagemaker.create_experiment(ExperimentName="runs")
+    sagemaker.create_trial(TrialName="group", ExperimentName="runs")
+    config = {"ExperimentName": "runs", "TrialName": "group", "RunName": "r1"}  # as SDK v2's `with Run()` sends it
+    train(server, "job", {"ExperimentConfig": config})
+    assert sagemaker.describe_training_job(TrainingJobName="job")["ExperimentConfig"] == config
+    of_trial = sagemaker.list_trial_components(TrialName="group")["TrialComponentSummaries"]
+    assert [row["TrialComponentName"] for row in of_trial] == ["job-aws-training-job"]
+
+
+def test_session_chaining_is_taken_and_not_told(server: ApiServer, client: Client) -> None:
+    train(server, "job", {"SessionChainingConfig": {"EnableSessionTagChaining": True}})
+    assert "SessionChainingConfig" not in client("sagemaker").describe_training_job(TrainingJobName="job")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from launcher.local.api.account import Account, Document
 from launcher.local.api.answers import processing, training
 from launcher.local.api.errors import ApiError, invalid
-from launcher.local.api.names import job_arn
+from launcher.local.api.names import component_arn, job_arn
 from launcher.local.api.operations import experiments
 from launcher.local.api.operations.tags import forget_tags
 from launcher.local.api.paging import page_of, within
@@ -93,6 +93,7 @@ class JobKind:
             refusal = f"{self.text.capitalize()} {arn} is in status {job.status} and cannot be deleted."
             raise ApiError("ResourceInUse", refusal) from None
         forget_tags(account, arn)
+        account.records.forget_appended(component_arn(job))
         return {}
 
     def in_status(self, status: str) -> ApiError:
