@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import boto3
 import pytest
@@ -207,6 +208,31 @@ def test_a_metric_s_statistics(client: Client) -> None:
         cloudwatch.get_metric_data(MetricDataQueries=queries, StartTime=at(5), EndTime=at(5))
     with pytest.raises(ClientError, match="m0 / 2"):
         cloudwatch.get_metric_data(MetricDataQueries=[queries[0], {"Id": "e", "Expression": "m0 / 2"}], **span)
+
+
+def test_metrics_are_read_in_the_query_protocol_as_well(server: ApiServer) -> None:
+    publish([Value("loss", 0.5, 1_000_000.0)], "job", "us-east-1")
+    fields = {
+        "Action": "GetMetricStatistics",
+        "Version": "2010-08-01",
+        "Namespace": GROUP,
+        "MetricName": "loss",
+        "Dimensions.member.1.Name": "TrainingJobName",
+        "Dimensions.member.1.Value": "job",
+        "StartTime": "1970-01-12T13:00:00Z",
+        "EndTime": "1970-01-12T14:00:00Z",
+        "Period": "300",
+        "Statistics.member.1": "Average",
+    }
+    headers = {
+        "Authorization": "AWS4-HMAC-SHA256 Credential=local/20261124/us-east-1/monitoring/aws4_request, Signature=0",
+        "Content-Type": "application/x-www-form-urlencoded; charset=utf-8",
+    }
+    status, _, body = send(server, "POST", "/", urlencode(fields).encode(), headers)
+    assert status == 200, body
+    assert b"<member><Timestamp>1970-01-12T13:45:00Z</Timestamp><Average>0.5</Average>" in body
+    status, _, body = send(server, "POST", "/", urlencode(fields | {"Period": "soon"}).encode(), headers)
+    assert (status, b"<Code>SerializationException</Code>" in body) == (400, True)
 
 
 def test_the_utilization_of_a_host_outlives_the_server(tmp_path: Path) -> None:
