@@ -147,8 +147,9 @@ def client(service: str, region: str | None, *, seconds: float | None = None) ->
     It is kept for as long as environment and configuration files stay as they are: a notebook's kernel may set
     AWS_PROFILE after the first call. With `seconds` an answer that takes longer is given up after one attempt.
     """
+    limits = (CONNECT_SECONDS, READ_SECONDS, None) if seconds is None else (seconds, seconds, 1)
     with explained(f"reach {service}"):
-        return _kept_client(service, region or default_region(), seconds, only_endpoint, _surroundings())
+        return _kept_client(service, region or default_region(), limits, only_endpoint, _surroundings())
 
 
 def local_sagemaker(endpoint_url: str) -> str | None:
@@ -156,7 +157,7 @@ def local_sagemaker(endpoint_url: str) -> str | None:
     if urlsplit(endpoint_url).hostname != "127.0.0.1":
         return None
     with explained("find credentials"):
-        credentials = boto3.Session().get_credentials()
+        credentials = _kept_session(_surroundings()).get_credentials()
     token = "" if credentials is None else str(credentials.access_key)
     return f"{endpoint_url}/?token={token}" if token.upper().startswith("LOCAL") else None
 
@@ -170,7 +171,7 @@ def default_region() -> str | None:
 def region_of_profile() -> str | None:
     """Return the region that boto3 takes from the environment or the profile; raise AwsError for a wrong profile."""
     with explained("read the profile"):
-        region: str | None = boto3.session.Session().region_name
+        region: str | None = _kept_session(_surroundings()).region_name
     return region
 
 
@@ -270,21 +271,31 @@ def _of_an_answer(error: ClientError, cannot: str) -> AwsError:
 
 @functools.lru_cache(maxsize=64)
 def _kept_client(
-    service: str, region: str | None, seconds: float | None, endpoint: str | None, _surroundings: object
+    service: str,
+    region: str | None,
+    limits: tuple[float, float, int | None],
+    endpoint: str | None,
+    surroundings: tuple[object, ...],
 ) -> Client:
+    connect, read, attempts = limits
     config = Config(
-        retries={"mode": "standard", **({"total_max_attempts": 1} if seconds else {})},
-        connect_timeout=min(CONNECT_SECONDS, seconds or CONNECT_SECONDS),
-        read_timeout=seconds or READ_SECONDS,
+        retries={"mode": "standard", **({"total_max_attempts": attempts} if attempts else {})},
+        connect_timeout=connect,
+        read_timeout=read,
         user_agent_extra="distilbert-trainer-launcher",
     )
-    session = boto3.session.Session()
-    session.events.register("creating-client-class", hold_against_the_model)
-    session.events.register("after-call", refuse_pages)
-    made = session.client(service, region_name=region, config=config)
+    made = _kept_session(surroundings).client(service, region_name=region, config=config)
     if endpoint is not None and made.meta.endpoint_url != endpoint:
         raise AwsError(f"{service} would be asked at {made.meta.endpoint_url}, outside the local SageMaker")
     return made
+
+
+@functools.lru_cache(maxsize=8)
+def _kept_session(_surroundings: tuple[object, ...]) -> boto3.session.Session:
+    session = boto3.session.Session()
+    session.events.register("creating-client-class", hold_against_the_model)
+    session.events.register("after-call", refuse_pages)
+    return session
 
 
 def _surroundings() -> tuple[object, ...]:
