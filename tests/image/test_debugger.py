@@ -35,7 +35,7 @@ def test_five_collections_with_and_without_xla_and_amp_equal_what_was_recorded_b
             *("--entrypoint", "python", "--env", f"PYTHONPATH={SOURCES}:/tests/unit"),
             *("--volume", f"{TESTS}:/tests:ro", "--volume", f"{tmp_path}:/jobs"),
         ],
-        timeout=300,
+        timeout=550,
     )
     assert result.exit_code == 0, result.log
     reports = [json.loads(line) for line in result.log.splitlines() if line.startswith('{"xla"')]
