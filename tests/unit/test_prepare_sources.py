@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -95,24 +96,22 @@ except DataError as error:
         ("in/notes.txt", 0o600, "2 read"),
     ],
 )
-def test_what_the_user_may_not_read_is_refused(
-    tmp_path_factory: pytest.TempPathFactory, locked: str, mode: int, said: str
-) -> None:
-    folder = tmp_path_factory.mktemp("locked")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    for year in ("2014", "2015"):
-        write_tsv(folder / "in" / year / "reviews.tsv", [])
-    (folder / "in" / "notes.txt").touch()
-    (folder / locked).chmod(mode)
-    result = subprocess.run(
-        [sys.executable, "-c", AS_NOBODY, str(folder / "in")],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(Path(command.__file__).parent)},
-    )
-    (folder / locked).chmod(0o755)
+def test_what_the_user_may_not_read_is_refused(locked: str, mode: int, said: str) -> None:
+    with tempfile.TemporaryDirectory() as name:  # not pytest's: only its owner may enter that one
+        folder = Path(name)
+        folder.chmod(0o755)
+        for year in ("2014", "2015"):
+            write_tsv(folder / "in" / year / "reviews.tsv", [])
+        (folder / "in" / "notes.txt").touch()
+        (folder / locked).chmod(mode)
+        result = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(folder / "in")],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(Path(command.__file__).parent)},
+        )
+        (folder / locked).chmod(0o755)
     assert said in result.stdout
 
 
