@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from launcher.errors import LauncherError
 from launcher.local.contract.paths import Bind
@@ -161,8 +161,9 @@ class RuleEvaluation:
             statuses = _STATUSES.validate_json(_content(self._folder / "statuses.json"))
         except FileNotFoundError:
             return
-        except (OSError, ValueError) as error:  # it may be in the middle of being written
-            self._unreadable = f"The image's command `rules` has left statuses that cannot be read: {error}"
+        except (OSError, ValidationError) as error:  # it may be in the middle of being written
+            reason = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
+            self._unreadable = f"The image's command `rules` has left statuses that cannot be read: {reason}"
             return
         said = {
             status.RuleConfigurationName: (status.RuleEvaluationStatus, (status.StatusDetails or "")[:1024] or None)

@@ -67,6 +67,7 @@ class JobMetrics:
         self._job_name = job_name
         self._region = region
         self._path = path
+        self._hidden = {number for number, name in enumerate(self._names) if not _has_place(name)}
         self._left_out: set[int] = set()
         """Numbers of the metrics that had a value which is no number of CloudWatch's."""
 
@@ -105,6 +106,11 @@ class JobMetrics:
         matches, values, notes = self._matcher.match([line.text for line in lines]), [], []
         for position, number, text in matches.found:
             value = _number(text)
+            if number in self._hidden:
+                self._hidden.remove(number)
+                notes.append(
+                    f"the metric {self._names[number]!r} is not in CloudWatch, for the control characters in it"
+                )
             if value is None and number not in self._left_out:
                 self._left_out.add(number)
                 notes.append(
@@ -140,7 +146,7 @@ def _rows(path: Path) -> Iterator[Any]:
 
 def publish(values: Sequence[Value], job_name: str, region: str) -> None:
     """Put values where GetMetricData finds them."""
-    _put(values, region, NAMESPACE, ("TrainingJobName", job_name))
+    _put([value for value in values if _has_place(value.name)], region, NAMESPACE, ("TrainingJobName", job_name))
 
 
 def keep_host_metrics(values: Sequence[Value], kind: Kind, host: str, region: str, path: Path) -> None:
@@ -205,6 +211,11 @@ def _summaries(values: Sequence[Value], before: Mapping[str, MetricSummary]) -> 
 def _content(values: Sequence[Value]) -> bytes:
     rows = (json.dumps({"t": value.time, "name": value.name, "value": value.value}) + "\n" for value in values)
     return "".join(rows).encode()
+
+
+def _has_place(name: str) -> bool:
+    """Tell whether CloudWatch takes a metric's name; its XML, which lists those of all jobs, has none of the others."""
+    return not any(ord(character) < 32 or character in "\x7f\ufffe\uffff" for character in name)
 
 
 def _number(text: str) -> float | None:
