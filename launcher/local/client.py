@@ -30,7 +30,8 @@ from launcher.errors import LauncherError
 from launcher.local.state import REGION, Server, State, default_folder
 from launcher.terminal import Terminal
 
-_START_SECONDS = 60.0
+_START_SECONDS = 300.0
+"""A state of many objects takes a second for each 10,000, and longer on a busy machine."""
 _STOP_SECONDS = 180.0
 
 _EXTRA = ("docker", "flask", "flask_cors", "moto")

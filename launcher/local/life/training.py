@@ -184,7 +184,9 @@ class TrainingLife(JobLife):
     def _killed_servers_attempt(self) -> Attempt | None:
         """Return the attempt that a killed server has left; None if there is none, or nothing to go on with."""
         job = self.job
-        if job.outcome is not None or job.secondary_status not in ("Training", "Stopping") or job.running_since is None:
+        statuses = [transition.status for transition in job.transitions]
+        was_training = statuses[-1:] == ["Training"] or statuses[-2:] == ["Training", "Stopping"]
+        if job.outcome is not None or not was_training or job.running_since is None:
             return None
         attempt = Attempt(self, self._companions.observed)
         if not attempt.adopt():
