@@ -181,7 +181,10 @@ class JobLife(ABC):
 
     def _finish(self, outcome: Outcome) -> None:
         now = time.time()
-        if self.job.stop_requested and outcome.status == "Completed":  # while its results were brought to S3
+        job = self.job
+        has_run = any(transition.status == "Training" for transition in job.transitions)
+        # A stop that was accepted counts, whatever else went wrong before the job ran, or while its results were sent.
+        if job.stop_requested and (outcome.status == "Completed" or not has_run):
             outcome = STOPPED
         self.change(
             lambda job: job.entered(
