@@ -27,6 +27,7 @@ import launcher
 from launcher import records
 from launcher.aws import session
 from launcher.errors import LauncherError
+from launcher.local.files import refuse_full_disk
 from launcher.local.state import REGION, Server, State, default_folder
 from launcher.terminal import Terminal
 
@@ -55,13 +56,14 @@ def ensure_server(state: State, options: Sequence[str] = ()) -> Server:
 
 
 def start_server(state: State, options: Sequence[str] = ()) -> Server:
-    """Start a server in the background, where it outlives this process; raise ServerError."""
+    """Start a server in the background, where it outlives this process; raise ServerError, StorageError."""
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
     if missing:
         raise ServerError(
             f"the local SageMaker needs {', '.join(missing)} as well: pip install 'distilbert-trainer[local]'"
         )
     state.make()
+    refuse_full_disk(state.folder)  # where the server could not even log that
     command = [sys.executable, "-m", "launcher.local", "--state", str(state.folder), *options]
     with os.fdopen(os.open(state.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600), "ab") as log:
         begin = log.tell()

@@ -20,7 +20,7 @@ from local_sagemaker import BUCKET, LocalSageMaker
 
 from launcher.local import client
 from launcher.local.client import control, start_server, stop_server
-from launcher.local.files import StateFiles, append, write
+from launcher.local.files import StateFiles, StorageError, append, write
 from launcher.local.state import Server, State
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -223,6 +223,14 @@ def on_small_disk(small_disk: Path, job_image: str) -> Iterator[State]:  # noqa:
     state = State(small_disk / "state")
     yield state
     stop_server(state)
+
+
+@pytest.mark.docker
+def test_no_server_starts_on_a_full_disk(small_disk: Path) -> None:
+    filled = fill(small_disk)
+    with pytest.raises(StorageError, match="No space left on device: the disk of"):
+        start(State(small_disk / "state"))
+    filled.unlink()
 
 
 @pytest.mark.docker

@@ -70,7 +70,8 @@ def persistent(behind: WSGIApplication, objects: Objects) -> WSGIApplication:
         try:
             return request.answer(start_response)
         except StorageError as error:
-            refusal = _RefusedError("507 Insufficient Storage", "InsufficientStorage", str(error))
+            # Not 507: for any status of 500 and above clients ask again, and name an outage in the end.
+            refusal = _RefusedError("400 Bad Request", "InsufficientStorage", str(error))
             return _refuse(start_response, refusal, is_head=environ["REQUEST_METHOD"] == "HEAD")
         except _RefusedError as refusal:
             return _refuse(start_response, refusal, is_head=environ["REQUEST_METHOD"] == "HEAD")
