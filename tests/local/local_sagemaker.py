@@ -66,11 +66,11 @@ class LocalSageMaker:
         self.token = server.token
 
     @functools.cache  # noqa: B019 - as long as the server
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region: str = "us-east-1") -> Any:
         return boto3.client(
             service,
             endpoint_url=self.address,
-            region_name="us-east-1",
+            region_name=region,
             aws_access_key_id=self.token,
             aws_secret_access_key=self.token,
         )

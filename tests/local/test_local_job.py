@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import Any
 
 import docker
@@ -196,3 +197,25 @@ def test_a_request_without_stopping_condition_may_run_for_a_day(sagemaker: Local
     job = sagemaker.wait(request["TrainingJobName"])
     assert job["TrainingJobStatus"] == "Completed", job
     assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 86_400}
+
+
+def test_two_jobs_of_one_name_in_two_regions_run_at_once(server: LocalServer, sagemaker: LocalSageMaker) -> None:
+    regions = {region: sagemaker.client("sagemaker", region) for region in ("us-east-1", "eu-west-1")}
+    name = sagemaker.request()["TrainingJobName"]
+    for region, client in regions.items():
+        script = f"echo {region}; until [ -e /opt/ml/input/go ]; do sleep 0.05; done; echo {region} > /opt/ml/model/m"
+        output = {"S3OutputPath": f"s3://{BUCKET}/{region}"}
+        client.create_training_job(**sagemaker.request(script, TrainingJobName=name, OutputDataConfig=output))
+    give_up = time.monotonic() + 120
+    for client in regions.values():
+        while client.describe_training_job(TrainingJobName=name)["SecondaryStatus"] != "Training":
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+    for region in regions:
+        (server.jobs.store.folder("training", name, region) / "hosts" / "algo-1" / "ml" / "input" / "go").touch()
+    for region, client in regions.items():
+        while (job := client.describe_training_job(TrainingJobName=name))["TrainingJobStatus"] == "InProgress":
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        assert job["TrainingJobStatus"] == "Completed", job
+        assert sagemaker.archive(job["ModelArtifacts"]["S3ModelArtifacts"]) == {"m": f"{region}\n".encode()}
