@@ -157,12 +157,12 @@ def test_frames_are_put_together_however_they_arrive() -> None:
 
 
 def test_a_line_without_an_end_is_cut_between_characters() -> None:
-    text = "é" * LONGEST_MESSAGE
-    content = text.encode()
-    pieces = [frame(content[start : start + 16_384]) for start in range(0, len(content), 16_384)]
-    found = [line.text for line in lines(frames(pieces), is_complete=True)]
-    assert "".join(found) == text
-    assert max(len(part.encode()) for part in found) <= LONGEST_MESSAGE
+    for text in ("é" * LONGEST_MESSAGE, "\r" * LONGEST_MESSAGE * 2 + "end"):
+        content = text.encode()
+        pieces = [frame(content[start : start + 16_384]) for start in range(0, len(content), 16_384)]
+        found = [line.text for line in lines(frames(pieces), is_complete=True)]
+        assert "".join(found) == text
+        assert max(len(part.encode()) for part in found) <= LONGEST_MESSAGE
 
 
 def test_a_stream_that_is_opened_again_knows_what_it_has(tmp_path: Path) -> None:

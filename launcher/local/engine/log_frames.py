@@ -56,7 +56,7 @@ def lines(found: Iterable[Frame], *, is_complete: bool) -> Iterator[LogLine]:
         text += part
         while len(text) > LONGEST_MESSAGE:
             cut = _cut(text)
-            yield _line(time, bytes(text[:cut]))
+            yield LogLine(time, text[:cut].decode("utf-8", "replace"))
             del text[:cut]
         if ends:
             yield _line(time, bytes(text))
