@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from launcher.local.contract import outcome
-from launcher.local.contract.channels import augmented_records, manifest_beside, objects_of, share
+from launcher.local.contract.channels import ChannelError, augmented_records, manifest_beside, objects_of, share
 from launcher.local.contract.environment import command
 from launcher.local.contract.hosts import hosts_of, resource_config
 from launcher.local.contract.record_io import framed
@@ -282,6 +282,35 @@ class Texts:
 
     def text(self, _: str, key: str) -> str:
         return self._texts[key]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        *([{"prefix": prefix}, "a"] for prefix in ("b/d/", "", 5, None, ["s3://b/"], "s3://", "https://b/d/")),
+        *([], {}, [5], ["a"], [{"prefix": "s3://b/"}, 5], [{"prefix": "s3://b/"}, None], "text", None),
+    ],
+)
+def test_what_is_no_manifest_is_said(manifest: object) -> None:
+    source = {"S3DataType": "ManifestFile", "S3Uri": "s3://b/list"}
+    store = Texts(list=json.dumps(manifest), a="x")
+    with pytest.raises(ChannelError, match="s3://b/list is no manifest"):
+        objects_of({"ChannelName": "t", "DataSource": {"S3DataSource": source}}, store)
+
+
+def test_a_manifest_lists_its_prefix_once() -> None:
+    class Counted(Texts):
+        listings = 0
+
+        def keys(self, bucket: str, prefix: str) -> list[str]:
+            self.listings += 1
+            return super().keys(bucket, prefix)
+
+    source = {"S3DataType": "ManifestFile", "S3Uri": "s3://b/list"}
+    names = [f"{number}" for number in range(50)]
+    store = Counted(list=json.dumps([{"prefix": "s3://b/d/"}, *names]), **{f"d/{name}": "x" for name in names})
+    assert len(objects_of({"ChannelName": "t", "DataSource": {"S3DataSource": source}}, store)) == 50
+    assert store.listings == 1
 
 
 def test_a_manifest_names_its_objects_and_what_a_host_got_is_written_beside() -> None:

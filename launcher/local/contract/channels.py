@@ -96,15 +96,19 @@ def _manifest(uri: str, store: Bucket) -> Iterator[Item]:
     try:
         head, *paths = json.loads(store.text(*split(uri)))
         prefix = head["prefix"]
-    except (ValueError, KeyError, TypeError):
+        split(prefix)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise ChannelError(
             f'{uri} is no manifest: [{{"prefix": "s3://bucket/folder/"}}, "object", ...] is needed'
         ) from None
+    listed: dict[str, set[str]] = {}
     for path in paths:
         if not isinstance(path, str):
             raise ChannelError(f"{uri} is no manifest: its entry {path!r} is no text")
         bucket, key = split(prefix + path)
-        if key not in store.keys(bucket, key):
+        if bucket not in listed:  # once, not an entry
+            listed[bucket] = set(store.keys(bucket, prefix.removeprefix(f"s3://{bucket}").removeprefix("/")))
+        if key not in listed[bucket]:
             raise ChannelError(f"{uri} names s3://{bucket}/{key}, which does not exist")
         yield Item(bucket, key, safe(path.removeprefix("/")))
 
@@ -125,7 +129,7 @@ def augmented_records(channel: Channel, store: Bucket) -> list[list[Item | str]]
         try:
             values = json.loads(line)
             records.append([_attribute(name, values[name]) for name in names])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ChannelError(f"{source['S3Uri']}, line {number}: {type(error).__name__}: {error}") from None
     if not records:
         raise NoObjectsError(source["S3Uri"])

@@ -44,6 +44,12 @@ class Channels:
         for channel in self._channels:
             if channel["ChannelName"] in (".", ".."):  # SageMaker's pattern allows them
                 raise ChannelError(f"a channel is called {channel['ChannelName']!r}, and no folder can be")
+        names = [channel["ChannelName"] for channel in self._channels]
+        for name in names:
+            if f"{name}-manifest" in names:
+                raise ChannelError(
+                    f"the channel {name}-manifest is called as the file that says what the channel {name} has"
+                )
         self._default_mode = request["AlgorithmSpecification"]["TrainingInputMode"]
         self._hosts = hosts
         self._store = Store(objects)
