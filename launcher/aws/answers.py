@@ -34,6 +34,9 @@ _SCALARS: dict[str, type | UnionType] = {
     "timestamp": dt.datetime,
 }
 
+_LONGEST = 300
+"""Characters of what a library has to say."""
+
 _POLICY = "policyDocumentType"
 """IAM's policies are texts in the model; botocore makes them JSON."""
 
@@ -77,7 +80,8 @@ def passes(error: Exception, *modules: str) -> bool:
 def said(error: Exception) -> str:
     """Return an exception's text; an exception that has none is told by its class."""
     text = of_the_system(error) if isinstance(error, OSError) else str(error).rstrip(". ")
-    return without_password(text) or type(error).__name__
+    first = without_password(text).partition("\n")[0]  # a parser shows the whole page below
+    return (first if len(first) <= _LONGEST else first[:_LONGEST] + "...") or type(error).__name__
 
 
 def without_password(text: str) -> str:
