@@ -32,6 +32,7 @@ from launcher.local.jobs import Jobs
 from launcher.local.life.world import HostLimits, World
 from launcher.local.scheduler import Scheduler
 from launcher.local.services import logs, metrics
+from launcher.local.services.bucket_settings import BucketSettings
 from launcher.local.services.journal import Journal
 from launcher.local.services.neighbours import neighbours
 from launcher.local.services.objects import Objects
@@ -133,9 +134,13 @@ class LocalServer:
         self.address, self.page = announced.address, announced.page
 
     def _application(self) -> WSGIApplication:
-        journal = Journal(self._state.folder / "journal.jsonl", Router(self._access), self.files)
+        moto = Router(self._access)
+        journal = Journal(self._state.folder / "journal.jsonl", moto, self.files)
         journal.replay()
-        services = neighbours(persistent(journal, self.objects), self.engine, self._access)
+        s3 = persistent(journal, self.objects)
+        settings = BucketSettings(self._state.folder / "s3-settings.jsonl", self.files, s3, moto)
+        settings.replay()
+        services = neighbours(settings, self.engine, self._access)
         api = api_application(self.jobs, services, self.objects, self._state.folder, self.files)
         control = Control(self.jobs, self._scheduler, self.faults, self.files, self.end, api)
         return gate(with_faults(self.faults, control), self._access)

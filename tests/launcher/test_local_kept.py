@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from launcher.errors import LauncherError
 from launcher.local.server import LocalServer
@@ -136,6 +137,39 @@ def test_a_state_folder_of_another_user_is_refused_by_name(tmp_path: Path) -> No
     os.chown(folder, 65534, 65534)
     with pytest.raises(ForeignStateError, match=f"{folder} belongs to the user 65534"), LocalServer(State(folder)):
         pass
+
+
+def test_settings_of_buckets_and_objects_are_kept_until_they_or_what_they_are_of_go(tmp_path: Path) -> None:
+    def tags(s3: Any, key: str) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = s3.get_object_tagging(Bucket="models", Key=key)["TagSet"]
+        return found
+
+    one, two = {"Key": "a", "Value": "1 + 2"}, {"Key": "b", "Value": ""}
+    with LocalServer(State(tmp_path)) as server:
+        s3 = client(server, "s3v4")
+        s3.create_bucket(Bucket="models")
+        s3.put_bucket_versioning(Bucket="models", VersioningConfiguration={"Status": "Enabled"})
+        s3.put_bucket_policy(Bucket="models", Policy='{"Version": "2012-10-17", "Statement": []}')
+        s3.put_bucket_tagging(Bucket="models", Tagging={"TagSet": [one]})
+        s3.delete_bucket_tagging(Bucket="models")
+        for key in ("tagged", "with", "replaced", "deleted"):
+            s3.put_object(Bucket="models", Key=key, Body=b"x", Tagging="a=1+%2B+2" if key == "with" else "")
+        for key in ("tagged", "replaced", "deleted"):
+            s3.put_object_tagging(Bucket="models", Key=key, Tagging={"TagSet": [one, two]})
+        s3.put_object(Bucket="models", Key="replaced", Body=b"y")
+        s3.delete_object(Bucket="models", Key="deleted")
+        s3.create_bucket(Bucket="gone")
+        s3.put_bucket_versioning(Bucket="gone", VersioningConfiguration={"Status": "Enabled"})
+        s3.delete_bucket(Bucket="gone")
+    for _ in range(2):
+        with LocalServer(State(tmp_path)) as server:
+            s3 = client(server, "s3v4")
+            assert s3.get_bucket_versioning(Bucket="models")["Status"] == "Enabled"
+            assert s3.get_bucket_policy(Bucket="models")["Policy"].startswith("{")
+            with pytest.raises(ClientError, match="NoSuchTagSet"):
+                s3.get_bucket_tagging(Bucket="models")
+            assert (tags(s3, "tagged"), tags(s3, "with"), tags(s3, "replaced")) == ([one, two], [one], [])
+            assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["models"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's link")

@@ -9,7 +9,7 @@
 No object is in memory as a whole: bytes come in chunks and go into a file of their own, which never changes; moto is
 handed the file. A key never becomes a path: <bucket>/<sha256 of the key>.json says what an object is, and names the
 file of its content.
-Kept are content, content type, ETag, user metadata and time; versions, tags and policies go with the server.
+Kept are content, content type, ETag, user metadata and time; tags and policies are bucket_settings.py's.
 """
 
 from __future__ import annotations
