@@ -317,6 +317,16 @@ def test_too_many_broken_rows_end_it_before_anything_is_written(settings: Settin
     assert prepare(replace(settings, max_broken_share=0.10))[0].sources[0].broken == 10
 
 
+def test_a_broken_row_of_many_lines_is_many_lines_lost(settings: Settings) -> None:
+    path = write_tsv(settings.inputs[0] / "reviews.tsv", random_reviews(200)).rename(settings.inputs[0] / "reviews.csv")
+    whole = path.read_text().replace("\t", ",")
+    path.write_text(whole + 'R1","5","outer quotes are missing\n' * 50)
+
+    with pytest.raises(DataError, match=r"1 of 201 rows, 50 of 250 lines, are broken, .*csv line 202: .* \(50 lines\)"):
+        prepare(settings)
+    assert prepare(replace(settings, max_broken_share=0.2))[0].sources[0].broken_lines == 50
+
+
 def test_an_output_with_records_is_refused_unless_told_otherwise(settings: Settings) -> None:
     prepare(settings)
     before = content(settings.output)

@@ -82,6 +82,17 @@ def test_a_folder_that_prepare_did_not_make_gives_none(tmp_path: Path) -> None:
             changed(texts={"name": "x", "hashes": 1, "sampled_bits": 33, "sha256": ""}),
             "m.json, texts, sampled_bits is 33",
         ),
+        *(
+            (changed(texts={"name": name, "hashes": 1, "sampled_bits": 0, "sha256": ""}), "m.json, texts, name is")
+            for name in (
+                "",
+                ".",
+                "../train/texts-algo-1.u64",
+                f"texts-{'a' * 5000}.u64",
+                "texts-\0.u64",
+                "texts-\ud800.u64",
+            )
+        ),
         (changed(records=9), "records is 9, label_histogram adds up to 10, files to 10"),
     ],
 )

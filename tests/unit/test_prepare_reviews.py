@@ -7,6 +7,7 @@ import decimal
 import gzip
 import io
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from prepare_fixtures import make_weights
 
 from star_rating.failures import DataError
+from star_rating.preparation import delimited
 from star_rating.preparation.reviews import EMPTY, NO_TOKEN, Columns, Row, open_reviews, read_reviews
 from star_rating.preparation.tokenization import load_tokenizer
 
@@ -288,6 +290,27 @@ def test_a_row_whose_quotes_do_not_match_costs_no_other(
     assert sum(row.lines for row in rows) == 30 + damaged.count("\n")
     problems = [row for row in rows if row.problem]
     assert (len(problems), sum(row.lines for row in problems)) == (broken, lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "rows"),
+    [
+        ('R1","5","good\n', 1),  # each line closes a quote and opens another
+        ("no delimiter, but a backslash at the end \\\n".replace(",", ""), 4000),
+        ('R1,5,"good \\"stuff\\" here\\\n', 4000),
+    ],
+)
+def test_lines_whose_quotes_go_on_forever_are_not_read_again_for_each_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, rows: int
+) -> None:
+    monkeypatch.setattr(delimited, "MOST_READ_AGAIN", 1 << 20)
+    before = time.process_time()
+    read = rows_of(("review_id,star_rating,review_body\n" + line * 4000).encode(), tmp_path, "csv")
+    # The square of the lines took a minute and more.
+    assert time.process_time() - before < 15
+    assert len(read) == rows
+    assert sum(row.lines for row in read) == 4000
+    assert all(row.problem for row in read)
 
 
 def test_one_unclosed_quote_does_not_cut_the_texts_of_a_quoted_tsv(tmp_path: Path) -> None:

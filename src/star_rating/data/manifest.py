@@ -12,19 +12,22 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from star_rating.data.files import visible_files
-from star_rating.data.fingerprint import MOST_SAMPLED_BITS, TextsFile
+from star_rating.data.fingerprint import MOST_SAMPLED_BITS, SUFFIX, TextsFile
 from star_rating.failures import DataError
 
 FORMAT_VERSION = 1
 PATTERN = "manifest-*.json"
 LINES = ("kept_lines", "empty_lines", "broken_lines", "other_lines")
 STARS = ("1", "2", "3", "4", "5")
+_TEXTS_NAME = re.compile(rf"texts-[!-.0-~]{{1,200}}{re.escape(SUFFIX)}")
+"""A name beside the manifest, which is opened."""
 LARGEST_NUMBER = 2**63 - 1
 """Of records, bytes, or a seed; what an int64 holds."""
 
@@ -182,7 +185,11 @@ def _texts(document: _Section) -> TextsFile:
     bits = texts.take("sampled_bits", int)
     if bits > MOST_SAMPLED_BITS:
         raise DataError(f"{texts.where} sampled_bits is {bits}, more than {MOST_SAMPLED_BITS}. Run `prepare` again.")
-    return TextsFile(texts.take("name", str), texts.take("hashes", int), bits, texts.take("sha256", str))
+    entry = TextsFile(texts.take("name", str), texts.take("hashes", int), bits, texts.take("sha256", str))
+    if not _TEXTS_NAME.fullmatch(entry.name):
+        shown = json.dumps(entry.name)[:60]
+        raise DataError(f"{texts.where} name is {shown}, not texts-<host>{SUFFIX}. Run `prepare` again.")
+    return entry
 
 
 def is_manifest(path: Path) -> bool:

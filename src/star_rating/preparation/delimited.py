@@ -28,6 +28,12 @@ LONGEST_HEADER = 5
 LONGEST_ROW = 1 << 24
 """In characters; a quoted field that has not ended by then is taken for one whose quote is never closed."""
 csv.field_size_limit(LONGEST_ROW)
+MOST_READ_AGAIN = 1 << 26
+"""Characters of lines that were taken for a row's and given back; beyond, and beyond what lies behind, rows are kept
+short, so that no file takes a time that grows with the square of its size."""
+SHORT_ROW = 1 << 12
+A_LINE = 100
+"""Characters that take as long to read as a line's beginning does."""
 _DELIMITER_NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
 
 NULL = r"\N"
@@ -82,16 +88,15 @@ class _Oddities:
 
 
 class _Feed:
-    """Gives Python's reader the lines of one row."""
+    """Gives Python's reader one line; a row that has more is read by `split`, which knows when to give up."""
 
-    first: str | None = None
-    following: Callable[[], str | None]
+    line: str | None = None
 
     def __iter__(self) -> _Feed:
         return self
 
     def __next__(self) -> str:
-        line, self.first = self.first or self.following(), None
+        line, self.line = self.line, None
         if line is None:
             raise StopIteration
         return line
@@ -136,19 +141,25 @@ class _Splitter:
             or ("\r" in line and not self.text.carriage_returns)
         )
 
-    def split_csv(self, line: str, following: Callable[[], str | None]) -> list[str]:
-        """Return the fields of such a line, none where it is no row of CSV."""
-        self._feed.first, self._feed.following = line, following
+    def split_csv(self, line: str) -> list[str]:
+        """Return the fields of such a line, none where it is no whole row of CSV."""
+        self._feed.line = line
         try:
             return next(self._csv)
         except csv.Error:
             return []
 
-    def split(self, line: str, following: Callable[[], str | None]) -> tuple[list[str], str]:
-        """Return the fields of the row that begins with this line, and what is wrong with it, or nothing."""
+    def split(self, line: str, following: Callable[[], str | None], most: int | None = None) -> tuple[list[str], str]:
+        """Return the fields of the row that begins with this line, and what is wrong with it, or nothing.
+
+        No field beyond `most` goes on in another line. Where quotes open and close in each line (`R1","5","good`),
+        each line would be read to the end of the file else.
+        """
         fields: list[str] = []
         at = 0
         while True:
+            if len(fields) == most:
+                following = _no_line
             if self.skip_blanks:
                 at += len(line) - at - len(line[at:].lstrip(" "))
             if line.startswith('"', at):
@@ -220,6 +231,10 @@ class _Splitter:
         self.seen.loose += '"' in content
         self.seen.bare_comma += "," in content
         return content.rstrip(" ") if self.skip_blanks else content, line, next_at
+
+
+def _no_line() -> None:
+    """Stand for the line that follows where none may."""
 
 
 def _match_end(pattern: re.Pattern[str], line: str, at: int) -> int:
@@ -378,6 +393,8 @@ class _Lines:
         self._again: deque[str] = deque()
         self._following: list[str] = []
         self._characters = 0
+        self._behind = 0
+        self._given_back = 0
 
     @property
     def in_row(self) -> int:
@@ -386,22 +403,28 @@ class _Lines:
 
     def begin(self) -> str | None:
         """Return the first line of the next row."""
+        self._behind += self._characters
         self._following.clear()
         self._characters = 0
-        return self._next()
+        line = self._next()
+        self._behind += A_LINE + len(line or "")
+        return line
 
     def following(self) -> str | None:
         """Return a further line of the row, None at the end of the file and of what a row may hold."""
-        line = self._next() if self._characters < LONGEST_ROW else None
+        in_time = self._given_back < MOST_READ_AGAIN + self._behind
+        line = self._next() if self._characters < (LONGEST_ROW if in_time else SHORT_ROW) else None
         if line is not None:
             self._following.append(line)
-            self._characters += len(line)
+            self._characters += A_LINE + len(line)
         return line
 
     def give_back(self) -> None:
         """Give all lines of the row but its first one to the next rows."""
         self._again.extendleft(reversed(self._following))
         self._following.clear()
+        self._given_back += self._characters
+        self._characters = 0
 
     def _next(self) -> str | None:
         return self._again.popleft() if self._again else next(self._lines, None)
@@ -445,11 +468,10 @@ def _split(splitter: _Splitter, line: str, lines: _Lines, width: int) -> tuple[l
     if splitter.is_simple(line):
         return splitter.simple(line), ""
     if splitter.is_csv(line):
-        quick = splitter.split_csv(line, lines.following)
-        if quick and lines.in_row == 1:
+        quick = splitter.split_csv(line)
+        if quick:
             return quick, ""
-        lines.give_back()
-    fields, problem = splitter.split(line, lines.following)
+    fields, problem = splitter.split(line, lines.following, width)
     if lines.in_row > 1 and not problem and len(fields) != width:
         problem = UNCLOSED
     if problem:

@@ -355,7 +355,7 @@ class _Parquet(ReviewFile):
                     row += len(batch)
             except (pa.ArrowException, OverflowError) as error:
                 raise DataError(
-                    f"{where} is not a whole Parquet file: {error}. Copy it again, or leave it out."
+                    f"{where} is not a whole Parquet file: {str(error).rstrip('.')}. Copy it again, or leave it out."
                 ) from error
             if row != file.metadata.num_rows + 1:
                 raise DataError(f"{where} says it has {file.metadata.num_rows} rows, and has {row - 1}. Copy it again.")

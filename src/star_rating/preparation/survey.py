@@ -163,16 +163,20 @@ def check_rows(surveyed: Survey, max_broken_share: float) -> None:
     rows = sum(source.rows for source in surveyed.sources)
     empty = sum(source.empty for source in surveyed.sources)
     broken = sum(source.broken for source in surveyed.sources)
+    # A row whose quotes do not match takes all lines up to where rows go on, and these may have been rows.
+    broken_lines = sum(source.broken_lines for source in surveyed.sources)
+    lines = sum(source.lines - source.other_lines for source in surveyed.sources)
     if empty:
         log.warning("Leaving out %s of %s rows whose text or rating is empty: %s", f"{empty:,}", f"{rows:,}",
                     _named(surveyed.empty_lines, empty))  # fmt: skip
     if not broken:
         return
     named = _named(surveyed.broken_lines, broken)
-    if broken > max_broken_share * rows:
+    if broken > max_broken_share * rows or broken_lines > max_broken_share * lines:
+        and_lines = f", {broken_lines:,} of {lines:,} lines," if broken_lines > broken else ""
         raise DataError(
-            f"{broken:,} of {rows:,} rows are broken, more than --max-broken-share {max_broken_share:g} allows: "
-            f"{named}. Mend them, check the column names and the format, or allow more."
+            f"{broken:,} of {rows:,} rows{and_lines} are broken, more than --max-broken-share {max_broken_share:g} "
+            f"allows: {named}. Mend them, check the column names and the format, or allow more."
         )
     log.warning("Leaving out %s of %s rows that are broken: %s", f"{broken:,}", f"{rows:,}", named)
 
