@@ -127,3 +127,18 @@ def test_a_job_that_leaves_many_odd_files_does_not_fill_its_log(sagemaker: Local
     said = [line for line in sagemaker.lines(job["TrainingJobName"]) if line.startswith("[local SageMaker]")]
     assert len(said) == 100
     assert said[-1] == "[local SageMaker] there is more of this kind"
+
+
+def test_the_platforms_own_names_below_tensors_and_profile_are_left_out(sagemaker: LocalSageMaker) -> None:
+    script = """
+        mkdir -p /opt/ml/output/tensors/training_job_end.ts /opt/ml/output/profiler; cd /opt/ml/output
+        echo x > tensors/training_job_end.ts/x; echo x > tensors/a; echo x > profiler/system; echo x > profiler/a"""
+    job = sagemaker.run(
+        script,
+        DebugHookConfig={"S3OutputPath": f"s3://{BUCKET}/hostile/names"},
+        ProfilerConfig={"S3OutputPath": f"s3://{BUCKET}/hostile/names"},
+    )
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    prefix = f"hostile/names/{job['TrainingJobName']}"
+    assert {f"{prefix}/debug-output/a", f"{prefix}/debug-output/training_job_end.ts"} <= set(sagemaker.keys(prefix))
+    assert f"{prefix}/profiler-output/system" not in sagemaker.keys(prefix)

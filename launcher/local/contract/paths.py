@@ -19,6 +19,9 @@ TENSORBOARD = "/opt/ml/output/tensorboard"
 PROFILER = "/opt/ml/output/profiler"
 """Where SageMaker looks when a request names no LocalPath."""
 
+END_MARKER = "training_job_end.ts"
+"""What the platform writes beside tensors and system metrics when nothing more comes; rules wait for it."""
+
 
 class OutsideError(ValueError):
     """A path that cannot be mounted: it is not absolute, or it is the root folder."""

@@ -45,6 +45,7 @@ class Mirror:
         self._copy = copy
         """A folder that gets the same files."""
         self._leaves_out = leaves_out
+        """A name at the top that is the platform's own, as a file or as a folder."""
         self._say_left_out = selection.left_out
         """Told once what is not sent, and why."""
         self._selection = tree.Selection(selection.largest, self._leave_out)
@@ -71,7 +72,7 @@ class Mirror:
             seen = set()
             self.failure = None
             for file in tree.files(self.folder, self._selection):
-                if self._leaves_out and file.path.startswith(self._leaves_out):
+                if self._is_the_platforms(file.path):
                     continue
                 seen.add(file.path)
                 if self._known.get(file.path) != file.signature and self._send(file):
@@ -82,8 +83,11 @@ class Mirror:
                     self._objects.delete(self.bucket, self.prefix + path)
                     del self._known[path]
 
+    def _is_the_platforms(self, path: str) -> bool:
+        return self._leaves_out is not None and path.partition("/")[0] == self._leaves_out
+
     def _leave_out(self, path: str, reason: str) -> None:
-        if path not in self._told and not (self._leaves_out and path.startswith(self._leaves_out)):
+        if path not in self._told and not self._is_the_platforms(path):
             self._told.add(path)
             self._say_left_out(path, reason)
 

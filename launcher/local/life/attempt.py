@@ -18,7 +18,7 @@ from launcher.local.contract.channels import ChannelError
 from launcher.local.contract.config_files import config_files, profiler_config
 from launcher.local.contract.environment import command, training_environment
 from launcher.local.contract.hosts import hosts_of
-from launcher.local.contract.paths import CHECKPOINTS, PROFILER, TENSORBOARD, TENSORS, Layout
+from launcher.local.contract.paths import CHECKPOINTS, END_MARKER, PROFILER, TENSORBOARD, TENSORS, Layout
 from launcher.local.contract.s3_uri import join
 from launcher.local.disks import tree
 from launcher.local.disks.channels import Channels
@@ -178,7 +178,7 @@ class Attempt:
                 self._life.world.objects,
                 copy=copy,
                 # The platform's own: it writes them itself.
-                leaves_out="system/" if name == "profiler-output" else None,
+                leaves_out={"profiler-output": "system", "debug-output": END_MARKER}.get(name),
                 selection=self._life.selection(host.name),
             )
             for path, config, name, copy in wanted

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from launcher.local.contract.config_files import profiler_config
+from launcher.local.contract.paths import END_MARKER
 from launcher.local.contract.s3_uri import join, split
 from launcher.local.disks import tree
 from launcher.local.disks.synchronization import Mirror
@@ -17,9 +18,6 @@ from launcher.local.life.attempt import Attempt
 from launcher.local.life.job_life import JobLife
 from launcher.local.life.rules import RuleEvaluation
 from launcher.local.life.system_metrics import SystemMetrics
-
-END_MARKER = "training_job_end.ts"
-"""What the platform writes when nothing more comes; rules wait for it."""
 
 
 class Companions:

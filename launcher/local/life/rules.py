@@ -79,8 +79,8 @@ class RuleEvaluation:
         """Begin to evaluate, or go on with the container that a killed server has left."""
         if not self._rules or self._thread is not None:
             return
-        for folder in (self._observed / "tensors", self._observed / "profiler", self._folder / "files"):
-            folder.mkdir(parents=True, exist_ok=True)
+        for name in ("tensors", "profiler"):
+            (self._observed / name).mkdir(parents=True, exist_ok=True)
         self._say({})
         found = self._life.world.engine.containers(KIND, self._life.job.key)
         try:
@@ -101,7 +101,9 @@ class RuleEvaluation:
     def _container(self, image: Image) -> Container:
         engine, job = self._life.world.engine, self._life.job
         configurations = [rule.configuration for rule in self._rules.values()]
-        (self._folder / "rules.json").write_text(json.dumps(configurations), encoding="utf-8")
+        tree.wipe(self._folder)  # the container of a killed server may have left links under these names
+        (self._folder / "files").mkdir(parents=True, exist_ok=True)
+        tree.replace(self._folder, "rules.json", json.dumps(configurations).encode())
         arguments = ["rules", f"{_INSIDE}/input/tensors", "--profiler", f"{_INSIDE}/input/profiler"]
         arguments += ["--config", f"{_INSIDE}/output/rules.json", "--output", f"{_INSIDE}/output/statuses.json"]
         arguments += ["--rule-output", f"{_INSIDE}/output/files", "--follow"]
