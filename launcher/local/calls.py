@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
+from launcher.local.api.errors import ApiError
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIEnvironment
 
@@ -33,6 +35,9 @@ _FORM = "application/x-www-form-urlencoded"
 
 _PEEKED = 64 << 10
 """Bytes of a body that are looked into: fields come before the file in a form, and a form without one is shorter."""
+
+_MOST_DIGITS = 18
+"""Of a body's length: what is longer is no number that files and buffers take."""
 
 _REASONS = {
     400: "Bad Request",
@@ -87,8 +92,8 @@ def content_length(environ: WSGIEnvironment) -> int | None:
     if environ.get("wsgi.input_terminated"):
         return None
     text = environ.get("CONTENT_LENGTH") or "0"
-    if not (text.isascii() and text.isdecimal()):
-        raise ValueError(f"Content-Length is {text!r}, and is to be a number")
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+        raise ValueError(f"Content-Length is {text[:100]!r}, and is to be a number of at most {_MOST_DIGITS} digits")
     return int(text)
 
 
@@ -171,6 +176,63 @@ def _cbor_text(text: str) -> bytes:
     """Encode a text as CBOR: major type 3, with a length of two bytes."""
     content = text.encode()[:65535]
     return b"\x79" + len(content).to_bytes(2) + content
+
+
+class BrokenBodyError(ApiError):
+    """A body in chunks that are none, or that end before the body does."""
+
+    def __init__(self) -> None:
+        super().__init__("IncompleteBody", "The body's chunks are cut, or are no chunks.")
+
+
+def dechunked(stream: InputStream) -> io.BufferedReader:
+    """Return what a body in HTTP's chunks holds; reading raises BrokenBodyError.
+
+    Werkzeug's own reader gives more bytes than came when a client breaks off, which ends the whole process.
+    """
+    return io.BufferedReader(_Dechunked(stream), _PEEKED)
+
+
+class _Dechunked(io.RawIOBase):
+    """The bytes of a body in chunks: each a size in hexadecimal digits, a line break, bytes, a line break."""
+
+    def __init__(self, stream: InputStream) -> None:
+        self._stream = stream
+        self._left = 0
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
+        if not self._left and not self._ended:
+            self._begin_chunk()
+        if self._ended:
+            return 0
+        content = self._stream.read(min(len(buffer), self._left))
+        if not content:
+            raise BrokenBodyError
+        buffer[: len(content)] = content
+        self._left -= len(content)
+        if not self._left and self._line().strip():
+            raise BrokenBodyError
+        return len(content)
+
+    def _begin_chunk(self) -> None:
+        size = self._line().partition(b";")[0].strip()
+        if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", size):
+            raise BrokenBodyError
+        self._left = int(size, 16)
+        if not self._left:
+            while self._line().strip():
+                pass  # a trailer
+            self._ended = True
+
+    def _line(self) -> bytes:
+        line: bytes = self._stream.readline(_PEEKED)
+        if not line.endswith(b"\n"):
+            raise BrokenBodyError
+        return line
 
 
 class _Again(io.RawIOBase):

@@ -70,7 +70,7 @@ class Control:
         except ValidationError as error:
             first = error.errors()[0]
             status, content = "400 Bad Request", {"error": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}
-        except (LauncherError, ValueError, TypeError, AttributeError) as error:
+        except (LauncherError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             status, content = "400 Bad Request", {"error": str(error)}
         start_response(status, [("Content-Type", "application/json")])
         return [json.dumps(content).encode()]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from launcher.local.access import Access
-from launcher.local.calls import Call, call_of, content_length, form_of, refuse
+from launcher.local.calls import BrokenBodyError, Call, call_of, content_length, form_of, refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -58,10 +58,13 @@ def gate(behind: WSGIApplication, access: Access) -> WSGIApplication:
             return _plain(start_response, "400 Bad Request", f"{error}\n".encode())
         if _comes_with_token(environ):
             return _first_visit(behind, access, environ, start_response)
-        call = call_of(environ)
-        if _is_let_in(access, environ, call):
-            return behind(environ, start_response)
-        return _refuse(start_response, environ, call)
+        try:
+            call = call_of(environ)
+            if _is_let_in(access, environ, call):
+                return behind(environ, start_response)
+            return _refuse(start_response, environ, call)
+        except BrokenBodyError as error:
+            return _plain(start_response, "400 Bad Request", f"{error}\n".encode())
 
     return application
 

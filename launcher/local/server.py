@@ -23,6 +23,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from launcher.local.access import Access
 from launcher.local.api.application import api_application
+from launcher.local.calls import dechunked
 from launcher.local.control import Control, with_faults
 from launcher.local.engine.engine import Engine
 from launcher.local.faults import Faults
@@ -42,7 +43,7 @@ from launcher.local.state import State
 from launcher.local.store import JobStore
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,13 @@ class LocalServer:
 
 class _QuietHandler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def make_environ(self) -> WSGIEnvironment:
+        """Return the request, with a reader of its chunks that survives a client that breaks off."""
+        environ = super().make_environ()
+        if environ.get("wsgi.input_terminated"):
+            environ["wsgi.input"] = dechunked(self.rfile)
+        return environ
 
     def log_request(self, *_: object) -> None:
         """Say nothing: requests come by the second."""

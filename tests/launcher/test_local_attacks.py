@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -286,3 +287,83 @@ def test_an_image_s_configuration_is_fetched_by_a_presigned_address(server: Loca
     assert json.loads(fetch(url)) == {}  # no engine, no image; and no refusal
     with pytest.raises(urllib.error.HTTPError, match="403"):
         fetch(url.replace("0000", "1111"))
+
+
+# ------------------------------------------------------------------------------------- bodies that are none
+@pytest.mark.parametrize("size", [b"ffffffff", b"200000", b"fffffffffffffffffffff", b"-3", b"zz", b""])
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=b", "application/x-www-form-urlencoded"])
+def test_a_stranger_who_breaks_off_in_a_chunk_does_not_end_the_server(
+    server: LocalServer, models: Any, size: bytes, kind: str
+) -> None:
+    status, _ = cut_off(server, "POST", "/", {"Content-Type": kind}, size)
+    assert status == 400
+    assert models.get_object(Bucket="models", Key="weights")["Body"].read() == b"weights"
+
+
+@pytest.mark.parametrize("size", [b"ffffffff", b"200000", b"fffffffffffffffffffff", b"-3", b"zz", b""])
+def test_an_object_whose_chunks_are_cut_is_not_made(
+    server: LocalServer, models: Any, folder: Path, size: bytes
+) -> None:
+    files = sorted((folder / "s3").rglob("*"))
+    status, answer = cut_off(server, "PUT", "/models/weights", signed(server), size)
+    assert status == 400
+    assert b"IncompleteBody" in answer
+    assert models.get_object(Bucket="models", Key="weights")["Body"].read() == b"weights"
+    assert sorted((folder / "s3").rglob("*")) == files
+
+
+def test_a_body_in_chunks_arrives_whole(server: LocalServer, models: Any) -> None:
+    content = os.urandom(300_000)
+    pieces = (content[at : at + 70_001] for at in range(0, len(content), 70_001))
+    connection = http.client.HTTPConnection(server.address.removeprefix("http://"), timeout=30)
+    connection.request("PUT", "/models/chunks", pieces, signed(server), encode_chunked=True)
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert models.get_object(Bucket="models", Key="chunks")["Body"].read() == content
+
+
+def cut_off(server: LocalServer, method: str, path: str, headers: dict[str, str], size: bytes) -> tuple[int, bytes]:
+    """Send a body in chunks whose first has another size than it says."""
+    host, _, port = server.address.removeprefix("http://").partition(":")
+    fields = {"Host": f"{host}:{port}", "Transfer-Encoding": "chunked", **headers}
+    head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(head.encode() + b"\r\n" + size + b"\r\nabc")
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    return int(answer.split()[1]), answer
+
+
+def test_a_length_beyond_any_file_is_refused(server: LocalServer) -> None:
+    status, _, _ = ask(server, "POST", "/_local/faults", {"Content-Length": "9" * 30})
+    assert status == 400
+
+
+_ENTITIES = b'<!DOCTYPE a [<!ENTITY b "c"><!ENTITY d "&b;&b;">]><Tagging>&d;</Tagging>'
+
+
+@pytest.mark.parametrize("query", ["tagging", "lifecycle", "cors", "encryption", "ownershipControls", "acl", "policy"])
+@pytest.mark.parametrize("body", [b"\xff", b"<a", _ENTITIES, b"<a>" * 50_000, b"[" * 50_000], ids=range(5))
+def test_a_malformed_setting_is_refused_and_not_kept(server: LocalServer, models: Any, query: str, body: bytes) -> None:
+    status, _, answer = ask(server, "PUT", f"/models?{query}", signed(server), body)
+    assert status == 400
+    assert b"<Code>Malformed" in answer
+    models.put_object(Bucket="models", Key="after", Body=b"x")
+    assert models.get_object(Bucket="models", Key="after")["Body"].read() == b"x"
+
+
+@pytest.mark.usefixtures("models")
+def test_a_response_header_is_one_header(server: LocalServer) -> None:
+    path = "/models/weights?response-content-disposition="
+    status, headers, _ = ask(server, "GET", f"{path}a%0d%0aX-More:1", signed(server))
+    assert (status, "x-more" in headers) == (400, False)
+    status, headers, content = ask(server, "GET", f"{path}%e6%97%a5", signed(server))
+    assert (status, content) == (200, b"weights")
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"[]", b'{"after": 1e999}', b"\xff"], ids=range(4))
+def test_the_control_api_refuses_what_it_cannot_read(server: LocalServer, body: bytes) -> None:
+    bearer = {"Authorization": f"Bearer {server.token}"}
+    status, _, answer = ask(server, "POST", "/_local/jobs/training/x/interrupt", bearer, body)
+    assert status == 400
+    assert "error" in json.loads(answer)

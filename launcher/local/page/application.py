@@ -136,7 +136,7 @@ class Page:
     def _log(self, job: Job, query: dict[str, str]) -> dict[str, Any]:
         try:
             positions = {str(stream): int(at) for stream, at in json.loads(query.get("at", "{}")).items()}
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
             raise _Refused("400 Bad Request", "`at` is not what an earlier answer gave") from None
         return series.new_lines(self._folder(job) / "log", positions)
 

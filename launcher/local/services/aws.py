@@ -141,7 +141,7 @@ def _parsed(request: Request, operation: Any, protocol: str, in_path: dict[str, 
                 "url_params": in_path,
             }
         )
-    except (ValueError, AttributeError, KeyError, TypeError):
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         raise ApiError("SerializationException", f"The body of {operation.name} cannot be read") from None
     return parsed
 

@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 import io
+import json
 import re
 import tempfile
 import zlib
@@ -20,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, unquote
+from xml.parsers.expat import ExpatError, ParserCreate
 from xml.sax.saxutils import escape, unescape
 
 from launcher.local.calls import call_of
@@ -33,6 +35,9 @@ _CHANGING = ("PUT", "POST", "DELETE")
 
 _LONGEST_DOCUMENT = 4 << 20
 """Bytes of a body that is no object: XML, of 10,000 parts or 1,000 keys."""
+
+_DEEPEST_DOCUMENT = 32
+"""Elements within each other; an inventory's configuration has seven."""
 
 _CHUNK = 1 << 20
 
@@ -104,8 +109,30 @@ class _Request:
                 return self._change(start_response, None, _with_body(form, form.seek(0, io.SEEK_END)))
         if self._method in _CHANGING:
             # Read here: nobody else is to wait for a client that is slow.
-            return self._change(start_response, None, self._whole())
+            return self._set(start_response, self._document())
+        if not is_object:
+            self._refuse_wrong_numbers()
         return self._behind(self._environ, start_response)
+
+    def _set(self, start_response: StartResponse, document: bytes) -> Iterable[bytes]:
+        """Let moto take a document; raise _RefusedError for one that is malformed, of which nothing is kept."""
+        if "policy" in self._query and self._method == "PUT":
+            _refuse_what_is_no_policy(document)
+        elif document:
+            _refuse_what_is_no_xml(document)
+        try:
+            return self._change(start_response, None, _with_body(io.BytesIO(document), len(document)))
+        except (AttributeError, ExpatError, LookupError, TypeError, ValueError):
+            if not self._query:
+                raise
+            raise _malformed_xml() from None  # moto looks for elements without asking whether they are there
+
+    def _refuse_wrong_numbers(self) -> None:
+        """Raise _RefusedError for what is to be a number in a request for a list, and is none."""
+        for name in ("max-keys", "max-parts", "max-uploads"):
+            if not re.fullmatch(r"[0-9]{1,9}|", self._one(name) or ""):
+                text = f"Provided {name} not an integer or within integer range"
+                raise _RefusedError("400 Bad Request", "InvalidArgument", text)
 
     def _refuse_what_is_no_bucket(self) -> None:
         """Raise _RefusedError for a name that no bucket can have, and for a request that would change all of S3."""
@@ -141,7 +168,7 @@ class _Request:
                     headers.append(("x-amz-mp-parts-count", str(len(sizes))))
             for name in _OVERRIDES:
                 if value := self._one(f"response-{name}"):
-                    headers = [*_without(headers, name), (name, value)]
+                    headers = [*_without(headers, name), (name, _header_value(f"response-{name}", value))]
             start_response(status, [*headers, ("Content-Length", str(end - begin))])
             stack.pop_all()
         return _FileRange(content, begin, end - begin)
@@ -220,10 +247,6 @@ class _Request:
 
         body = b"".join(self._behind(environ, remember))
         return *answer[-1], body
-
-    def _whole(self) -> dict[str, Any]:
-        document = self._document()
-        return _with_body(io.BytesIO(document), len(document))
 
     @contextmanager
     def _form(self) -> Iterator[IO[bytes]]:
@@ -467,6 +490,53 @@ def _refuse(start_response: StartResponse, refusal: _RefusedError, *, is_head: b
 
 def _without(headers: Headers, name: str) -> Headers:
     return [entry for entry in headers if entry[0].lower() != name]
+
+
+def _malformed_xml() -> _RefusedError:
+    text = "The XML you provided was not well-formed or did not validate against our published schema"
+    return _RefusedError("400 Bad Request", "MalformedXML", text)
+
+
+def _refuse_what_is_no_xml(document: bytes) -> None:
+    """Raise _RefusedError for what is not well-formed, defines entities, or is deeper than any of S3's documents."""
+    depth = 0
+
+    def begin(*_: object) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _DEEPEST_DOCUMENT:
+            raise _malformed_xml()
+
+    def end(_: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    def refuse(*_: object) -> None:
+        raise _malformed_xml()
+
+    parser = ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = begin, end, refuse
+    try:
+        parser.Parse(document, True)  # noqa: FBT003 - expat takes it by position
+    except ExpatError:
+        raise _malformed_xml() from None
+
+
+def _refuse_what_is_no_policy(document: bytes) -> None:
+    try:
+        is_policy = isinstance(json.loads(document.decode()), dict)
+    except (ValueError, RecursionError):
+        is_policy = False
+    if not is_policy:
+        text = "Policies must be valid JSON and the first byte must be '{'"
+        raise _RefusedError("400 Bad Request", "MalformedPolicy", text)
+
+
+def _header_value(name: str, text: str) -> str:
+    """Return a text as WSGI takes it for a header; raise _RefusedError for one that would be more than a header."""
+    if any(letter < " " or letter == "\x7f" for letter in text):
+        raise _RefusedError("400 Bad Request", "InvalidArgument", f"{name} has characters that no header has.")
+    return text.encode("utf-8", "replace").decode("latin-1")
 
 
 def _environ_name(header: str) -> str:
