@@ -17,9 +17,10 @@ from prepare_fixtures import make_weights, random_reviews, write_tsv
 from training_job import examples, write_records
 
 from star_rating.data import records
+from star_rating.data.between import check_between
 from star_rating.data.channel import Channel, open_channel, require_several_classes
 from star_rating.data.manifest import KnownTokenizer
-from star_rating.data.records import require_unchanged
+from star_rating.data.records import Limits, require_unchanged
 from star_rating.failures import DataError
 from star_rating.preparation.prepare import Settings, prepare
 from star_rating.preparation.tfrecord import frame
@@ -292,6 +293,20 @@ def test_a_file_that_is_there_twice_is_counted_twice(made_by_prepare: Path, tmp_
     records = check(folder, vocabulary_size=1000).records
     shutil.copy(files[0], folder / "again.tfrecord")
     assert records < check(folder, vocabulary_size=1000).records < 2 * records
+
+
+def test_records_are_counted_once_if_their_manifest_is_there_twice(
+    made_by_prepare: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train, _ = copied(made_by_prepare, tmp_path)
+    once = check(train, vocabulary_size=1000)
+    (manifest,) = train.glob("manifest-*.json")
+    shutil.copy(manifest, manifest.with_stem(f"{manifest.stem} (1)"))
+
+    twice = check(train, vocabulary_size=1000)
+    assert twice == once
+    check_between({"train": twice}, Limits(LENGTH, 1000))
+    assert "more than once" not in caplog.text
 
 
 def test_another_length_than_prepares(made_by_prepare: Path) -> None:

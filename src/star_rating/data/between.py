@@ -110,9 +110,8 @@ def _check_runs_within(channel: Channel) -> None:
             channel.name,
             difference,
         )
-    read = Counter(
-        (manifest.split, source.name, source.rows) for manifest in channel.manifests for source in manifest.sources
-    )
+    different = [manifest for at, manifest in enumerate(channel.manifests) if manifest not in channel.manifests[:at]]
+    read = Counter((manifest.split, source.name, source.rows) for manifest in different for source in manifest.sources)
     if twice := [name for (_, name, _), count in read.items() if count > 1]:
         log.warning(
             "channel %s: %d source(s) are in several of its manifests, for example %s, so that each of their reviews "

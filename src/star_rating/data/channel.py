@@ -319,13 +319,17 @@ def _check_manifests(
 
 
 def _promised_labels(manifests: Sequence[Manifest], digests: list[str]) -> tuple[Labels, set[str]]:
-    """Add up the labels of the manifests whose files are all here, once each; return their files' hashes too."""
+    """Add up the labels of the manifests whose files are all here, once each; return their files' hashes too.
+
+    A file that several manifests list, as where a manifest has been copied, is vouched for by none: it is parsed.
+    """
     histogram = np.zeros(NUMBER_OF_CLASSES, dtype=np.int64)
     vouched_for: set[str] = set()
     copies = Counter(digests)
+    listed = Counter(file.sha256 for manifest in manifests for file in manifest.files)
     for manifest in manifests:
         hashes = {file.sha256 for file in manifest.files}
-        if len(hashes) == len(manifest.files) and all(copies[digest] == 1 for digest in hashes):
+        if all(copies[digest] == listed[digest] == 1 for digest in hashes):
             histogram += [manifest.label_histogram[str(stars)] for stars in range(1, NUMBER_OF_CLASSES + 1)]
             vouched_for |= hashes
     return histogram, vouched_for
