@@ -17,7 +17,7 @@ import pytest
 from prepare_fixtures import make_weights
 
 from star_rating.failures import DataError
-from star_rating.preparation import delimited
+from star_rating.preparation import delimited, reviews
 from star_rating.preparation.reviews import EMPTY, NO_TOKEN, Columns, Row, open_reviews, read_reviews
 from star_rating.preparation.tokenization import load_tokenizer
 
@@ -431,6 +431,22 @@ def test_a_parquet_column_that_is_there_twice_is_refused(tmp_path: Path) -> None
     pq.write_table(table, tmp_path / "reviews.parquet")
     with pytest.raises(DataError, match="has 2 columns review_body"):
         list(read_reviews(tmp_path / "reviews.parquet", "parquet", Columns()))
+
+
+@pytest.mark.parametrize("letter", ["x", "\u00fc"])
+@pytest.mark.parametrize(
+    ("review_format", "line"),
+    [("csv", "5,{}"), ("csv", '5,"{}"'), ("tsv", "5\t{}"), ("jsonl", '{{"star_rating": 5, "review_body": "{}"}}')],
+)
+def test_a_text_too_long_for_a_tokenizer_breaks_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, review_format: str, line: str, letter: str
+) -> None:
+    monkeypatch.setattr(reviews, "LONGEST_ROW", 1000)
+    header = "" if review_format == "jsonl" else line.format("review_body").replace("5", "star_rating") + "\n"
+    lines = [line.format(letter * 1000), line.format(letter * 1001)]
+    whole, long = rows_of((header + "\n".join(lines)).encode(), tmp_path, review_format)
+    assert (whole.problem, whole.body) == ("", letter * 1000)
+    assert long.problem == "its review text has 1,001 characters, more than 1,000"
 
 
 @pytest.mark.parametrize("body", ["\u200b", "\u0301\u0301", "\0", "\ufeff ", "\u00ad", "日", "!", "\U0001f600"])

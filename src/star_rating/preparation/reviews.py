@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from star_rating.data.files import printable
 from star_rating.failures import DataError, nearest_name
-from star_rating.preparation.delimited import NULL, Table, inspect_table
+from star_rating.preparation.delimited import LONGEST_ROW, NULL, Table, inspect_table
 from star_rating.preparation.text_files import UNREADABLE, TextFile, inspect_text, open_unpacked, unreadable
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class ReviewFile(ABC):
         # What most rows are, in a third of the time.
         if type(body) is type(review_id) is str and body.isascii() and review_id.isascii() and body != NULL:
             quick = _STARS.get(star_rating) if isinstance(star_rating, str) else None
-            if quick and _VISIBLE_ASCII.search(body):
+            if quick and len(body) <= LONGEST_ROW and _VISIBLE_ASCII.search(body):
                 return Row(line, "", quick, review_id if not _is_blank(review_id) else "", body, lines)
         if _is_blank(body) or _is_blank(star_rating):
             return Row(line, EMPTY, lines=lines)
@@ -191,6 +191,8 @@ def _whole_stars(value: object) -> int | str:
 def _text_problem(body: object) -> str:
     if not isinstance(body, str):
         return "its review text is not a text"
+    if len(body) > LONGEST_ROW:  # a tokenizer takes a hundred bytes a character
+        return f"its review text has {len(body):,} characters, more than {LONGEST_ROW:,}"
     return "" if _is_unicode(body) else "its review text is not UTF-8"
 
 
