@@ -80,13 +80,6 @@ clean_up() {
 }
 trap clean_up EXIT
 
-forget_killed_runs() { # a run that lives holds its lock; one that was killed has left the registry's password
-    local left
-    for left in "$root"/.cache/push.*/; do
-        if [[ -d $left ]] && flock --nonblock "${left}lock" true 2> /dev/null; then rm -rf "$left"; fi
-    done
-}
-
 prepare() {
     local tool contexts=${DOCKER_CONFIG:-${HOME:-}/.docker}/contexts
     for tool in aws docker; do command -v "$tool" > /dev/null || fail 1 "$tool is not in PATH: install it"; done
@@ -98,19 +91,8 @@ prepare() {
     account=()
     if [[ -n $registry_id ]]; then account=(--registry-id "$registry_id"); fi
     # Docker's configuration for this run: the registry's password goes with it. The engine is the user's choice still.
-    if ! ((dry_run)); then
-        mkdir -p .cache
-        exec 7> .cache/push.lock
-        flock 7 # a run that has its folder, and no lock in it yet, is not a killed one
-        forget_killed_runs
-    fi
-    capture work mktemp --directory "$root/.cache/push.XXXXXX"
-    if ! ((dry_run)); then
-        error_log=$work/error
-        exec 8> "$work/lock"
-        flock 8
-        exec 7>&-
-    fi
+    run_folder "$root/.cache"
+    if ! ((dry_run)); then error_log=$work/error; fi
     if [[ -d $contexts ]]; then
         DOCKER_CONTEXT=$(docker context inspect --format '{{.Name}}')
         export DOCKER_CONTEXT

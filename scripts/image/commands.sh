@@ -38,6 +38,22 @@ capture() { # capture VARIABLE COMMAND...: VARIABLE=$(COMMAND...)
     printf -v "$1" '%s' "$captured"
 }
 
+# A run locks its folder as long as it lives. One that was killed has left the registry's password in its own.
+run_folder() { # run_folder PARENT: make the folder `work`, and remove those of runs that were killed
+    local left
+    if ((dry_run)); then capture work mktemp --directory "$1/push.XXXXXX" && return; fi
+    mkdir -p "$1"
+    exec 7> "$1/push.lock"
+    flock 7 # a run that has its folder, and no lock on it yet, was not killed
+    for left in "$1"/push.*/; do
+        if [[ -d $left ]] && flock --nonblock "$left" true; then rm -rf "$left"; fi
+    done
+    work=$(mktemp --directory "$1/push.XXXXXX")
+    exec 8< "$work"
+    flock --shared 8
+    exec 7>&-
+}
+
 supposing() { # supposing WHAT TEST...: a dry run supposes everything
     if ((dry_run)); then echo "# if $1:" >&3; else "${@:2}"; fi
 }

@@ -342,10 +342,12 @@ def test_the_password_of_a_run_that_was_killed_goes_with_the_next_one(push: Push
     for folder in (dead, alive):
         folder.mkdir(parents=True)
         (folder / "config.json").write_text("password")
-        (folder / "lock").touch()
-    with (alive / "lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = os.open(alive, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
         assert push("--image", "there-is-none:here").exit_code == 5
         assert (dead.exists(), alive.exists()) == (False, True)
+    finally:
+        os.close(lock)
     assert push("--image", "there-is-none:here").exit_code == 5
     assert not alive.exists()
