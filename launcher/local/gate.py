@@ -78,7 +78,8 @@ def _is_let_in(access: Access, environ: WSGIEnvironment, call: Call) -> bool:
         return scheme == "Bearer" and path.startswith(_CONTROL) and access.admits(token)
     if path.startswith(_SIGNED_PATHS):
         return access.has_signature(path, environ.get("QUERY_STRING", ""))
-    if path.startswith(_FOR_COOKIES) or (path == "/" and environ["REQUEST_METHOD"] == "GET"):
+    is_operation = call.protocol in ("json", "cbor", "query")  # under whatever path
+    if not is_operation and (path.startswith(_FOR_COOKIES) or (path == "/" and environ["REQUEST_METHOD"] == "GET")):
         return access.admits_cookie(environ.get("HTTP_COOKIE", ""), environ["SERVER_PORT"])
     if call.protocol == "query" and path == "/":
         form = form_of(environ)

@@ -178,6 +178,28 @@ def test_a_browser_comes_with_the_token_and_goes_on_with_a_cookie(server: LocalS
     assert ask(server, "GET", PAGE, {"Cookie": cookie, "Sec-Fetch-Site": "cross-site"})[0] == 403
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/?Action=GetSessionToken&Version=2011-06-15", {}),
+        ("GET", "/?Action=GetCallerIdentity&Version=2011-06-15", {"Accept": "text/html"}),
+        ("GET", "/", {"X-Amz-Target": "SageMaker.ListTrainingJobs"}),
+        ("POST", "/_local/jobs/x", {"X-Amz-Target": "SageMaker.ListTrainingJobs"}),
+        ("POST", "/_local/page/jobs", {"X-Amz-Target": "SageMaker.ListTrainingJobs"}),
+        ("POST", "/_local/jobs/x", {"Content-Type": "application/x-www-form-urlencoded"}),
+        ("POST", "/_local/jobs/x", {"Smithy-Protocol": "rpc-v2-cbor"}),
+    ],
+)
+def test_the_pages_cookie_opens_no_operation_of_aws(
+    server: LocalServer, method: str, path: str, headers: dict[str, str]
+) -> None:
+    _, given, _ = ask(server, "GET", server.page.removeprefix(server.address), {"Accept": "text/html"})
+    cookie = given["set-cookie"].partition(";")[0]
+    status, _, body = ask(server, method, path, {"Cookie": cookie, **headers}, b"")
+    assert status in (400, 403)
+    assert b"AccessKeyId>" not in body
+
+
 def test_credentials_that_sts_and_iam_give_are_credentials(server: LocalServer, folder: Path) -> None:
     sts, iam = client(server, "sts"), client(server, "iam")
     iam.create_user(UserName="someone")
