@@ -85,3 +85,11 @@ def test_prepare_leaves_them_for_each_channel_and_for_every_seed(tmp_path: Path)
     assert sum(whole.shared_with(one) for one in first) == 300
     manifest = (tmp_path / "1" / SPLITS[0] / "manifest-algo-1.json").read_text(encoding="utf-8")
     assert Manifest.from_json(manifest, "here").texts is not None
+
+
+def test_an_empty_sample_says_nothing() -> None:
+    some = Fingerprint(np.array([1, 2, 3 << 60], np.uint64), 0)
+    assert some.can_be_compared_with(some)
+    assert some.can_be_compared_with(Fingerprint(some.hashes[:2], 8))
+    assert not some.can_be_compared_with(Fingerprint(some.hashes[:0], 0))
+    assert not Fingerprint(some.hashes[2:], 0).can_be_compared_with(Fingerprint(some.hashes[:2], 8))

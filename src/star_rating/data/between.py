@@ -52,7 +52,7 @@ def check_between(
     for other in others:
         runs = _differing_runs(train.manifests, other.manifests)
         one_source = bool(_shared_sources(train.manifests, other.manifests))
-        if train.texts is not None and other.texts is not None:
+        if train.texts is not None and other.texts is not None and train.texts.can_be_compared_with(other.texts):
             _check_overlap(other, "text", train.texts, other.texts, runs, one_source=one_source)
         elif runs and one_source:
             raise _two_splits(other, runs, "")
@@ -149,7 +149,7 @@ def _check_overlap(
         log.info("channels: none of %s different %ss%s of %s is in train", f"{compared:,}", what, sample, other.name)
     elif runs and (one_source or 2 * shared > compared):
         raise _two_splits(other, runs, f"{found}. ")
-    elif shared == compared:
+    elif 2 * shared > compared:
         raise DataError(f"{found}: its result would be that of training data. {advice}.")
     else:
         level = logging.WARNING if shared >= WORTH_A_WARNING * compared else logging.INFO

@@ -63,6 +63,11 @@ class Fingerprint:
         """Return those that are in every sample of at least `bits` bits."""
         return Fingerprint(_sample(self.hashes, bits), max(bits, self.sampled_bits))
 
+    def can_be_compared_with(self, other: Fingerprint) -> bool:
+        """Tell whether both have a hash in the sample that both have; of few texts a sparse sample may have none."""
+        bits = max(self.sampled_bits, other.sampled_bits)
+        return bool(_sample(self.hashes, bits).size and _sample(other.hashes, bits).size)
+
     def shared_with(self, other: Fingerprint) -> int:
         """Return how many texts are in both, of those that both have sampled."""
         bits = max(self.sampled_bits, other.sampled_bits)
