@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from local_sagemaker import BUCKET, IMAGE, LocalSageMaker
+
+from launcher.local.server import LocalServer
+from launcher.local.state import State
 
 pytestmark = pytest.mark.docker
 
@@ -100,3 +104,21 @@ def test_no_rules_container_stops_a_job_or_the_server(sagemaker: LocalSageMaker)
         assert status == "Error", case
         reason = "ended with exit code 7" if case == "nothing at all" else "statuses that cannot be read"
         assert reason in str(details), case
+
+
+@pytest.mark.usefixtures("sagemaker")  # it makes the image
+def test_links_that_an_earlier_rules_container_has_left_are_not_written_through(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("the owner's")
+    with LocalServer(State(tmp_path / "state")) as server:
+        of_its_own = LocalSageMaker(server)
+        of_its_own.client("s3").create_bucket(Bucket=BUCKET)
+        request = of_its_own.request(**ruled())
+        left = server.jobs.store.folder("training", request["TrainingJobName"]) / "rules"
+        left.mkdir(parents=True)
+        (left / "rules.json").symlink_to(outside)
+        (left / "files").symlink_to(tmp_path / "nowhere")
+        of_its_own.client("sagemaker").create_training_job(**request)
+        assert of_its_own.wait(request["TrainingJobName"])["TrainingJobStatus"] == "Completed"
+        of_its_own.wait_until(request["TrainingJobName"], lambda job: verdict(job)[0] == "NoIssuesFound")
+    assert outside.read_text() == "the owner's"
