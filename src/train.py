@@ -106,10 +106,14 @@ def train_and_evaluate(
     print_of_run = fingerprint(hyperparameters, source, data["train"])
     checkpointing = work.checkpointing(lambda: open_checkpoints(hyperparameters, contract, print_of_run), print_of_run)
     machine = acceleration.Machine(instructions, thread_pools, gpu=acceleration.has_gpu())
-    steps = hyperparameters.epochs * steps_per_epoch(hyperparameters, data["train"])
-    accelerated = work.acceleration(
-        pretrained, steps, machine, checkpointing.state.acceleration if checkpointing.state else None
-    )
+    # It may measure, in a child process that ends in time by itself.
+    with watchdog.paused():
+        accelerated = work.acceleration(
+            pretrained,
+            hyperparameters.epochs * steps_per_epoch(hyperparameters, data["train"]),
+            machine,
+            checkpointing.state.acceleration if checkpointing.state else None,
+        )
     accelerated.apply()
     # From here on every random number follows from the seed.
     tf_keras.utils.set_random_seed(hyperparameters.seed)

@@ -96,9 +96,32 @@ def test_on_sagemaker_the_hooks_files_are_what_rule_containers_read(containers: 
 def test_a_required_debugger_that_cannot_run_ends_the_job_with_its_code(containers: Containers, tmp_path: Path) -> None:
     job = RealJob(containers, tmp_path)
     job.configure(use_xla="False", use_amp="False", require_sagemaker_debugger="True")
+    config = {"HookParameters": {"reductions": "median"}}
+    (job.root / "input" / "config" / "debughookconfig.json").write_text(json.dumps(config))
     result = job.run("--env", "TRAINING_JOB_NAME=job")
     assert result.exit_code == 20, result.log
-    assert job.failure.startswith("No tensors are saved, and require_sagemaker_debugger is True: the job has no Debug")
+    assert job.failure.startswith("No tensors are saved, and require_sagemaker_debugger is True: HookParameters: 'med")
+
+
+def test_without_a_debug_hook_config_the_verdicts_are_in_the_jobs_output(
+    containers: Containers, tmp_path: Path
+) -> None:
+    job = RealJob(containers, tmp_path)
+    job.configure(
+        use_xla="False", use_amp="False", learning_rate="10", epochs="30", debugger_rule_action="stop", run_test="False"
+    )
+    result = job.run("--env", "TRAINING_JOB_NAME=job")
+    assert result.exit_code == 0, result.log
+    run = json.loads((job.root / "model" / "run.json").read_text())
+    assert run["steps"]["done"] < run["steps"]["of"]
+    kept = job.root / "output" / "data" / "debugger"
+    statuses = json.loads((kept / "rules.json").read_text())
+    assert {"LossNotDecreasing", "ExplodingTensor", "VanishingGradient"} <= {
+        s["RuleConfigurationName"] for s in statuses
+    }
+    found = {status["RuleConfigurationName"] for status in statuses if status["RuleEvaluationStatus"] == "IssuesFound"}
+    assert run["stopped"]["rule"] in found
+    assert read_folder(kept / "tensors")
 
 
 def test_pip_complains_of_the_declared_overrides_and_of_nothing_else(containers: Containers) -> None:

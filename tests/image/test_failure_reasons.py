@@ -81,7 +81,8 @@ def test_a_crash_where_a_process_may_not_have_more_memory(job: Job) -> None:
 
 
 def test_input_that_stops_coming(small: RealJob) -> None:
-    small.configure(epochs="1000", stall_timeout_minutes="0.1", run_validation="False", run_test="False")
+    settings = {"use_xla": "False", "use_amp": "False", "run_validation": "False", "run_test": "False"}
+    small.configure(epochs="1000", stall_timeout_minutes="0.1", **settings)
     container = small.start()
     small.containers.wait_for(container, "epoch 1/1000 ended")
     # In the next pass, opening the file waits for somebody who writes: as a volume that does not answer any more.

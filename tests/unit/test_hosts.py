@@ -102,7 +102,7 @@ def test_uneven_shards_are_seen_whole_under_xla_and_mixed_precision_too(alone: H
     for rank, records in enumerate((1, 15, 45)):
         channel = job.channel(rank, "train")
         (channel / "part-1.tfrecord").unlink()
-        write_records(channel / f"part-{rank}-of-3.tfrecord", examples(records, LENGTH, seed=rank))
+        write_records(channel / f"part-{rank}-of-3.tfrecord", examples(records, LENGTH, seed=10 + rank))
     (job.channel(1, "validation") / "part-1.tfrecord").unlink()  # nothing of it here, and all of it there: a shard too
     (job.channel(2, "validation") / "part-1.tfrecord").unlink()
     first, *others = job.run(

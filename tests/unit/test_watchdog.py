@@ -85,6 +85,16 @@ def test_what_comes_after_it_has_not() -> None:
         assert stalls.event.wait(LONGEST_WAIT)
 
 
+def test_what_has_a_limit_of_its_own_is_not_watched() -> None:
+    stalls = Stalls()
+    with Watchdog(TIMEOUT, stalls) as watchdog:
+        watchdog.beat("reading the channels")
+        with watchdog.paused():
+            assert not stalls.event.wait(10 * TIMEOUT)
+        assert stalls.event.wait(LONGEST_WAIT)
+    assert "in reading the channels" in str(stalls.found[0])
+
+
 def test_zero_watches_nothing() -> None:
     with Watchdog(0, Stalls()):
         assert "watchdog" not in [thread.name for thread in threading.enumerate()]

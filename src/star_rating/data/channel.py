@@ -265,13 +265,17 @@ def no_channel(name: str) -> DataError:
     return DataError(f"The job has no channel {name!r}. Add it to InputDataConfig, or mount it as input/data/{name}.")
 
 
+_OF_NOTHING = hashlib.sha256(b"").hexdigest()
+
+
 def require_listed(name: str, digests: Mapping[str, str], manifests: Sequence[Manifest]) -> None:
     """Raise DataError for files (path below the folder -> sha256) beside manifests that know nothing of them.
 
     What an earlier run of `prepare` has left where a later one wrote looks so.
     """
     listed = {file.sha256 for manifest in manifests for file in manifest.files}
-    unlisted = sorted(path for path, sha256 in digests.items() if sha256 not in listed)
+    # An empty file holds no record of anybody's: Spark leaves one for each empty partition.
+    unlisted = sorted(path for path, sha256 in digests.items() if sha256 not in {*listed, _OF_NOTHING})
     if manifests and unlisted:
         raise DataError(
             f"Channel {name!r}: {len(unlisted)} of {len(digests)} record file(s) are in no manifest of its folder, for "

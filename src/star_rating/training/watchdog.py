@@ -12,9 +12,11 @@ imported, a model is built or exported), time in which this process computes cou
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from star_rating.failures import StalledError
@@ -77,6 +79,16 @@ class Watchdog:
         self._doing = doing
         self._patience = patience
         self._beats += 1
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Count no time while something works that has a limit of its own."""
+        before = self._doing, self._patience
+        self._patience = math.inf
+        try:
+            yield
+        finally:
+            self.beat(*before)
 
     def _watch(self) -> None:
         clock = StallClock(time.monotonic(), time.process_time())
