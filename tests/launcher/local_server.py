@@ -144,6 +144,7 @@ class _QuietHandler(WSGIRequestHandler):
 @contextmanager
 def serving(folder: Path) -> Iterator[ApiServer]:
     """Serve a state folder, with data for TRAINING's channels."""
+    moto_api_backend.reset()  # it is one for the process: other tests have left buckets and logs
     jobs, objects = Jobs(JobStore(folder)), Objects(folder / "s3")
     objects.make_bucket(BUCKET)
     for channel in ("train", "validation"):

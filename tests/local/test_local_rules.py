@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from local_sagemaker import BUCKET, IMAGE, LocalSageMaker
 
-from launcher.local.server import LocalServer, Settings
+from launcher.local.client import start_server, stop_server
 from launcher.local.state import State
 
 pytestmark = pytest.mark.docker
@@ -110,16 +110,19 @@ def test_no_rules_container_stops_a_job_or_the_server(sagemaker: LocalSageMaker)
 def test_links_that_an_earlier_rules_container_has_left_are_not_written_through(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_text("the owner's")
-    with LocalServer(State(tmp_path / "state"), Settings(jobs_at_once=1)) as server:
-        of_its_own = LocalSageMaker(server)
-        of_its_own.client("s3").create_bucket(Bucket=BUCKET)
-        before = of_its_own.create("sleep 60")
-        name = of_its_own.create(**ruled())
-        left = server.jobs.store.folder("training", name) / "rules"
+    state = State(tmp_path / "state")
+    server = LocalSageMaker(start_server(state, ["--jobs", "1"]))
+    try:
+        server.client("s3").create_bucket(Bucket=BUCKET)
+        before = server.create("sleep 60")
+        name = server.create(**ruled())
+        left = state.folder / "jobs" / "training" / name / "rules"
         left.mkdir(parents=True)
         (left / "rules.json").symlink_to(outside)
         (left / "files").symlink_to(tmp_path / "nowhere")
-        of_its_own.client("sagemaker").stop_training_job(TrainingJobName=before)
-        assert of_its_own.wait(name)["TrainingJobStatus"] == "Completed"
-        of_its_own.wait_until(name, lambda job: verdict(job)[0] == "NoIssuesFound")
+        server.client("sagemaker").stop_training_job(TrainingJobName=before)
+        assert server.wait(name)["TrainingJobStatus"] == "Completed"
+        server.wait_until(name, lambda job: verdict(job)[0] == "NoIssuesFound")
+    finally:
+        stop_server(state)
     assert outside.read_text() == "the owner's"

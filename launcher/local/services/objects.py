@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from moto.s3.exceptions import EntityTooSmall, InvalidPart, InvalidPartOrder, MalformedXML, S3ClientError
-from moto.s3.models import FakeKey, s3_backends
+from moto.s3.models import FakeKey, S3Backend, s3_backends
 
 from launcher.errors import LauncherError
 from launcher.local.files import DAMAGED, StateFiles, StorageError, make_folder, storage_error, sync, write
@@ -94,7 +94,6 @@ class Objects:
         self._files = files or StateFiles()
         self._lock = threading.RLock()
         self._records: dict[str, dict[str, StoredObject]] = {}
-        self._backend = s3_backends[ACCOUNT]["aws"]
         self._hand_over()
         for path in sorted(folder.glob("*/")):
             self._load(path)
@@ -102,6 +101,11 @@ class Objects:
     def has_bucket(self, bucket: str) -> bool:
         """Tell whether there is such a bucket."""
         return bucket in self._backend.buckets
+
+    @property
+    def _backend(self) -> S3Backend:
+        """Return moto's S3; another one after each of its resets."""
+        return s3_backends[ACCOUNT]["aws"]
 
     def make_bucket(self, bucket: str, region: str = REGION) -> None:
         """Make a bucket, if it is not there; raise StorageError."""
