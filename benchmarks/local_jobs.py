@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 from launcher.aws import session
-from launcher.local.client import stop_server, using_local
-from launcher.local.state import State
+from local_sagemaker.client import stop_server, using_local
+from local_sagemaker.state import State
 
 LONGEST_SECONDS = 2.0
 REPOSITORY = Path(__file__).parents[1]

@@ -62,7 +62,7 @@ exit codes
 PROGRAMS = {
     "prepare": [str(toolkit.PROGRAM_DIR / "prepare.py")],
     "report": [str(toolkit.PROGRAM_DIR / "report.py")],
-    "rules": ["-m", "star_rating.rules"],
+    "rules": ["-m", "observability.rules"],
     "metrics": ["-m", "star_rating.logs"],
 }
 """Command -> the program that Python runs for it."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from launcher.aws.training_job import TrainingJob
     from launcher.checks.offline import build_request
     from launcher.job_file.load import load_job
-    from launcher.local.client import use_local
+    from local_sagemaker.client import use_local
     from launcher.request.processing import build_processing_request
 
 __all__ = ["ProcessingJob", "TrainingJob", "build_processing_request", "build_request", "load_job", "use_local"]
@@ -31,7 +31,7 @@ _HOME = {
     "build_processing_request": "launcher.request.processing",
     "build_request": "launcher.checks.offline",
     "load_job": "launcher.job_file.load",
-    "use_local": "launcher.local.client",
+    "use_local": "local_sagemaker.client",
 }
 
 

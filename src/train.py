@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 from star_rating import logs, quiet_tensorflow
 from star_rating.contract import Contract
 from star_rating.failures import ExitCode, Failure, OtherHostError, StalledError, as_failure, write_failure
-from star_rating.hosts.cluster import Cluster
+from star_rating.distributed.cluster import Cluster
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.profiling import profiler
-from star_rating.training import instruction_set, threads
+from observability.profiler import profiler
+from star_rating.hardware import instruction_set, threads
 from star_rating.training.interruption import StopRequest
 from star_rating.training.watchdog import Watchdog
 
@@ -71,7 +71,7 @@ def train_and_evaluate(
     # and a mistyped hyperparameter should not wait for an import of several seconds. Hence the imports in here.
     instructions = instruction_set.choose(os.environ)
     thread_pools = threads.choose(os.environ)
-    from star_rating.rules.hyperparameter import read_rules
+    from observability.rules.hyperparameter import read_rules
 
     read_rules(hyperparameters.debugger_rules)  # fit does when there is something to evaluate; a mistake shows now
     cluster.meet(hyperparameters.host_wait_minutes * 60, lambda: watchdog.beat("waiting for the other hosts"))
@@ -81,12 +81,12 @@ def train_and_evaluate(
     from star_rating.checkpointing.checkpoints import open_checkpoints
     from star_rating.checkpointing.run_state import fingerprint, steps_per_epoch
     from star_rating.data.channel import require_several_classes
-    from star_rating.hosts import collectives
-    from star_rating.hosts.part import work_of
+    from star_rating.distributed import collectives
+    from star_rating.distributed.part import work_of
     from star_rating.model import checkpoint, weights
     from star_rating.results import run_record
     from star_rating.results.export import require_space
-    from star_rating.training import acceleration
+    from star_rating.autotune import acceleration
     from star_rating.training.fit import fit
 
     collectives.start(cluster)
@@ -172,7 +172,7 @@ def open_channels(
     from star_rating.data.between import check_between
     from star_rating.data.channel import open_channel
     from star_rating.data.records import Limits
-    from star_rating.hosts.channels import share
+    from star_rating.distributed.channels import share
 
     def beat() -> None:
         watchdog.beat("reading the channels")

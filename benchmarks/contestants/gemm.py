@@ -11,7 +11,7 @@ import os
 import statistics
 import time
 
-from star_rating.training import instruction_set
+from star_rating.hardware import instruction_set
 
 SHAPES = ((4096, 4096, 4096), (2048, 768, 3072), (2048, 3072, 768))
 """Rows, inner dimension, columns: a square, and the feed-forward network's two on a batch's tokens."""

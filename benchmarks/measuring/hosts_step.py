@@ -12,8 +12,8 @@ import json
 import os
 
 from star_rating import quiet_tensorflow
-from star_rating.hosts.cluster import Cluster
-from star_rating.training import instruction_set, threads
+from star_rating.distributed.cluster import Cluster
+from star_rating.hardware import instruction_set, threads
 
 MEET_SECONDS = 120
 

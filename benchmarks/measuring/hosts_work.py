@@ -13,10 +13,10 @@ import tensorflow as tf
 import tf_keras
 
 from star_rating.checkpointing import model_state
-from star_rating.hosts import collectives
-from star_rating.hosts.classifier import SharedClassifier
-from star_rating.hosts.cluster import Cluster
-from star_rating.hosts.shares import slice_of
+from star_rating.distributed import collectives
+from star_rating.distributed.classifier import SharedClassifier
+from star_rating.distributed.cluster import Cluster
+from star_rating.distributed.shares import slice_of
 from star_rating.model.config import DistilBertConfig
 from star_rating.training.interruption import StopRequest
 from star_rating.training.optimizer import FusedAdam

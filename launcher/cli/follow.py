@@ -18,7 +18,7 @@ from launcher.aws.session import own_command
 from launcher.aws.summary import summary
 from launcher.aws.training_job import TrainingJob, raise_for_status
 from launcher.errors import ExitCode, JobFailedError, LauncherError
-from launcher.local.client import running_local
+from local_sagemaker.client import running_local
 from launcher.request.fields import host_count
 from launcher.terminal import Terminal
 

@@ -14,7 +14,7 @@ from launcher.errors import LauncherError, UsageError
 from launcher.terminal import Output, Terminal
 
 if TYPE_CHECKING:
-    from launcher.local.state import Server, State
+    from local_sagemaker.state import Server, State
 
 _state = click.option(
     "--state",
@@ -56,7 +56,7 @@ def start(
     folder: Path | None, *, port: int, jobs: int | None, cpus_per_host: float | None, memory_per_host: str | None
 ) -> None:
     """Start the server, if none runs; --local does so by itself."""
-    from launcher.local.client import start_server
+    from local_sagemaker.client import start_server
 
     state = _state_of(folder)
     if state.running_server() is not None:
@@ -76,7 +76,7 @@ def start(
 @click.option("--force", is_flag=True, help="End it although jobs run: they fail, saying why.")
 def stop(folder: Path | None, *, force: bool) -> None:
     """End the server, and remove what a killed one has left on the engine."""
-    from launcher.local.client import control, stop_server
+    from local_sagemaker.client import control, stop_server
 
     state, terminal = _state_of(folder), Terminal()
     server = state.running_server()
@@ -95,7 +95,7 @@ def stop(folder: Path | None, *, force: bool) -> None:
 @options.output
 def status(folder: Path | None, output: Output) -> None:
     """Show where the server is and what it has to do."""
-    from launcher.local.client import control
+    from local_sagemaker.client import control
 
     state = _state_of(folder)
     server = state.running_server()
@@ -112,7 +112,7 @@ def status(folder: Path | None, output: Output) -> None:
 @_state
 def ui(folder: Path | None) -> None:
     """Open the page: jobs with status, log, charts, rules, artifacts."""
-    from launcher.local.client import ensure_server
+    from local_sagemaker.client import ensure_server
 
     state = _state_of(folder)
     server = ensure_server(state)
@@ -126,7 +126,7 @@ def ui(folder: Path | None) -> None:
 @_state
 def put(source: Path, target: str, folder: Path | None) -> None:
     """Put a file, or a folder with all that is in it, into the local S3; the bucket is made if it is not there."""
-    from launcher.local.put import put as put_files
+    from local_sagemaker.put import put as put_files
 
     count, size = put_files(source, target, _state_of(folder))
     Terminal().say(f"{target}: {count} file{'s' * (count != 1)}, {size:,} bytes")
@@ -165,8 +165,8 @@ def lose_host(job: str, host: str, after: str, folder: Path | None) -> None:
 @_state
 def fault(kind: str, after: str | None, folder: Path | None, **fields: object) -> None:
     """Let something go wrong: a spot storm is `fault interrupt --after 5..20 --times 4`."""
-    from launcher.local.client import control, ensure_server
-    from launcher.local.rehearsal import moments
+    from local_sagemaker.client import control, ensure_server
+    from local_sagemaker.rehearsal import moments
 
     body = {"kind": kind} | {name: value for name, value in fields.items() if value is not None}
     if after is not None:
@@ -180,7 +180,7 @@ def fault(kind: str, after: str | None, folder: Path | None, **fields: object) -
 @options.output
 def faults(folder: Path | None, output: Output, *, clear: bool) -> None:
     """Show what is still to go wrong."""
-    from launcher.local.client import control, ensure_server
+    from local_sagemaker.client import control, ensure_server
 
     server = ensure_server(_state_of(folder))
     if clear:
@@ -191,8 +191,8 @@ def faults(folder: Path | None, output: Output, *, clear: bool) -> None:
 def _tell(job: str, folder: Path | None, what: str, body: dict[str, object]) -> None:
     from launcher.aws.session import own_command
     from launcher.aws.training_job import find
-    from launcher.local.client import control, using_local
-    from launcher.local.state import job_key
+    from local_sagemaker.client import control, using_local
+    from local_sagemaker.state import job_key
 
     with using_local(_state_of(folder)) as server:
         assert server is not None
@@ -202,13 +202,13 @@ def _tell(job: str, folder: Path | None, what: str, body: dict[str, object]) -> 
 
 
 def _state_of(folder: Path | None) -> State:
-    from launcher.local.state import State, default_folder
+    from local_sagemaker.state import State, default_folder
 
     return State(folder or default_folder())
 
 
 def _say_address(server: Server, state: State) -> None:
-    from launcher.local.client import past_proxies, region_of
+    from local_sagemaker.client import past_proxies, region_of
 
     terminal = Terminal()
     terminal.say(f"the local SageMaker of {state.folder} runs; its page is {server.page}")
@@ -220,7 +220,7 @@ def _say_address(server: Server, state: State) -> None:
 
 
 def _remove_leftovers(state: State) -> None:
-    from launcher.local.engine.engine import Engine
+    from local_sagemaker.docker_client.engine import Engine
 
     Engine(state.identity).remove_everything()
 
@@ -228,7 +228,7 @@ def _remove_leftovers(state: State) -> None:
 def _moment(text: str) -> float:
     import random
 
-    from launcher.local.rehearsal import moments
+    from local_sagemaker.rehearsal import moments
 
     return random.uniform(*moments(text))  # noqa: S311 - no secret
 

@@ -64,8 +64,8 @@ def local(function: Function) -> Function:
     def command(*arguments: object, local: bool, **others: object) -> object:
         if not local:
             return function(*arguments, **others)
-        from launcher.local.client import using_local
-        from launcher.local.state import State, default_folder
+        from local_sagemaker.client import using_local
+        from local_sagemaker.state import State, default_folder
 
         if click.get_current_context().get_parameter_source("poll_interval") is click.core.ParameterSource.DEFAULT:
             others["poll_interval"] = LOCAL_POLL_INTERVAL  # nobody throttles here

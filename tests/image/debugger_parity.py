@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from star_rating.training import instruction_set
+from star_rating.hardware import instruction_set
 
 instruction_set.choose(os.environ)  # before TensorFlow is imported, as train.py does
 

@@ -19,17 +19,17 @@ from typing import Any
 from moto.moto_api._internal.models import moto_api_backend
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from launcher.local.access import Access
-from launcher.local.api.application import api_application
-from launcher.local.engine.engine import Engine
-from launcher.local.gate import gate
-from launcher.local.jobs import Jobs
-from launcher.local.services.neighbours import neighbours
-from launcher.local.services.objects import Objects
-from launcher.local.services.persistence import persistent
-from launcher.local.services.router import Router
-from launcher.local.state import ACCOUNT, REGION
-from launcher.local.store import JobStore
+from local_sagemaker.access import Access
+from local_sagemaker.api.application import api_application
+from local_sagemaker.docker_client.engine import Engine
+from local_sagemaker.gate import gate
+from local_sagemaker.jobs import Jobs
+from local_sagemaker.services.neighbours import neighbours
+from local_sagemaker.services.objects import Objects
+from local_sagemaker.services.persistence import persistent
+from local_sagemaker.services.router import Router
+from local_sagemaker.state import ACCOUNT, REGION
+from local_sagemaker.store import JobStore
 
 BUCKET = f"sagemaker-{REGION}-{ACCOUNT}"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/Exec"

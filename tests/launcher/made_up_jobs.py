@@ -14,7 +14,7 @@ from typing import Any
 
 from local_server import BUCKET, TRAINING, ApiServer, call, changed
 
-from launcher.local.document import Job, MetricSummary, RuleStatus
+from local_sagemaker.document import Job, MetricSummary, RuleStatus
 
 BEGAN = 1_790_000_000.0
 """Seconds since 1970."""

@@ -13,11 +13,11 @@ from botocore import xform_name
 from local_server import BUCKET, PROCESSING, TRAINING, ApiServer, changed, serving
 from made_up_jobs import complete, fail, train
 
-from launcher.local.api import application
-from launcher.local.api.account import Account
-from launcher.local.api.application import answer
-from launcher.local.api.errors import ApiError
-from launcher.local.api.records import Records
+from local_sagemaker.api import application
+from local_sagemaker.api.account import Account
+from local_sagemaker.api.application import answer
+from local_sagemaker.api.errors import ApiError
+from local_sagemaker.api.records import Records
 from launcher.request import shapes
 from launcher.request.shapes import service_model
 

@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 from local_server import BUCKET, PROCESSING, TRAINING, ApiServer, call, changed, serving
 from made_up_jobs import BEGAN, complete, fail, train
 
-from launcher.local.document import Job
-from launcher.local.store import JobStore
+from local_sagemaker.document import Job
+from local_sagemaker.store import JobStore
 
 GOLDEN = Path(__file__).parent / "golden"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"

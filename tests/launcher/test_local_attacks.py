@@ -18,10 +18,10 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from launcher.local.access import Access
-from launcher.local.client import control
-from launcher.local.server import LocalServer
-from launcher.local.state import Server, State
+from local_sagemaker.access import Access
+from local_sagemaker.client import control
+from local_sagemaker.server import LocalServer
+from local_sagemaker.state import Server, State
 
 ROLE = "arn:aws:iam::123456789012:role/Local"
 PAGE = "/_local/page/jobs"

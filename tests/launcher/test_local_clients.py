@@ -15,9 +15,9 @@ from botocore.exceptions import ClientError
 from local_server import ROLE, ApiServer, call, send, serving
 from made_up_jobs import complete, train
 
-from launcher.local.contract.system_metrics import utilization
-from launcher.local.services.logs import LogLine, LogStream
-from launcher.local.services.metrics import Value, forget, keep_host_metrics, load_host_metrics, publish
+from local_sagemaker.container_contract.system_metrics import utilization
+from local_sagemaker.services.logs import LogLine, LogStream
+from local_sagemaker.services.metrics import Value, forget, keep_host_metrics, load_host_metrics, publish
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 GROUP = "/aws/sagemaker/TrainingJobs"

@@ -15,8 +15,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from launcher.errors import LauncherError
-from launcher.local.server import LocalServer
-from launcher.local.state import ForeignStateError, Server, State
+from local_sagemaker.server import LocalServer
+from local_sagemaker.state import ForeignStateError, Server, State
 
 ROLE = "arn:aws:iam::123456789012:role/Local"
 

@@ -13,8 +13,8 @@ from botocore.model import ServiceModel
 from botocore.response import StreamingBody
 from local_server import BUCKET, ROLE, ApiServer, serving
 
-from launcher.local.services.logs import LogLine, LogStream
-from launcher.local.services.metrics import Value, publish
+from local_sagemaker.services.logs import LogLine, LogStream
+from local_sagemaker.services.metrics import Value, publish
 from launcher.request.shapes import shape_violations
 
 GROUP = "/aws/sagemaker/TrainingJobs"

@@ -22,9 +22,9 @@ from botocore.exceptions import ClientError
 from local_server import ApiServer, serving
 
 from launcher.aws.session import client as aws_client
-from launcher.local.client import stop_server, using_local
-from launcher.local.services.objects import Objects
-from launcher.local.state import State
+from local_sagemaker.client import stop_server, using_local
+from local_sagemaker.services.objects import Objects
+from local_sagemaker.state import State
 
 BUCKET = "objects"
 PART = 5 << 20

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.local.page.results import _in_archive
+from local_sagemaker.dashboard.results import _in_archive
 
 EVALUATION = {"metrics": {"accuracy": 0.5}}
 

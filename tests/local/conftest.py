@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from local_sagemaker import LocalSageMaker
 
-    from launcher.local.server import LocalServer
+    from local_sagemaker.server import LocalServer
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -33,8 +33,8 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 @pytest.fixture(scope="session")
 def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    from launcher.local.server import LocalServer, Settings
-    from launcher.local.state import State
+    from local_sagemaker.server import LocalServer, Settings
+    from local_sagemaker.state import State
 
     settings = Settings(jobs_at_once=4, stop_seconds=2)
     with LocalServer(State(tmp_path_factory.mktemp("state")), settings) as server:

@@ -19,9 +19,9 @@ from typing import Any
 import boto3
 import docker
 
-from launcher.local.client import control
-from launcher.local.server import LocalServer
-from launcher.local.state import Server
+from local_sagemaker.client import control
+from local_sagemaker.server import LocalServer
+from local_sagemaker.state import Server
 
 BUCKET = "bucket"
 IMAGE = "distilbert-trainer-local-test:job"

@@ -11,9 +11,9 @@ import pytest
 from launcher.cli.local import _bytes
 from launcher.cli.main import main
 from launcher.errors import UsageError
-from launcher.local.put import _key
-from launcher.local.rehearsal import moments
-from launcher.local.state import State, default_folder
+from local_sagemaker.put import _key
+from local_sagemaker.rehearsal import moments
+from local_sagemaker.state import State, default_folder
 
 REPOSITORY = Path(__file__).parents[2]
 JOB = str(REPOSITORY / "jobs" / "local.toml")

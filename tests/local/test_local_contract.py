@@ -15,24 +15,24 @@ from typing import Any
 
 import pytest
 
-from launcher.local.contract import outcome
-from launcher.local.contract.channels import ChannelError, augmented_records, manifest_beside, objects_of, share
-from launcher.local.contract.environment import command
-from launcher.local.contract.hosts import hosts_of, resource_config
-from launcher.local.contract.record_io import framed
-from launcher.local.contract.rules import rules_of
-from launcher.local.contract.system_metrics import file_name, metric_lines
-from launcher.local.disks.channels import Channels
-from launcher.local.disks.pace import CancelledError, Pace
-from launcher.local.document import Job, MetricSummary
-from launcher.local.engine.container import Exit
-from launcher.local.faults import Fault, Faults
-from launcher.local.life.job_life import ShutdownError
-from launcher.local.life.messages import HostEnded, Interrupt, LoseHost, Message, Shutdown, Stop
-from launcher.local.life.watch import Limits, watch
-from launcher.local.server import LocalServer
-from launcher.local.services.logs import LogLine
-from launcher.local.services.metrics import JobMetrics
+from local_sagemaker.container_contract import outcome
+from local_sagemaker.container_contract.channels import ChannelError, augmented_records, manifest_beside, objects_of, share
+from local_sagemaker.container_contract.environment import command
+from local_sagemaker.container_contract.hosts import hosts_of, resource_config
+from local_sagemaker.container_contract.record_io import framed
+from local_sagemaker.container_contract.rules import rules_of
+from local_sagemaker.container_contract.system_metrics import file_name, metric_lines
+from local_sagemaker.volumes.channels import Channels
+from local_sagemaker.volumes.pace import CancelledError, Pace
+from local_sagemaker.document import Job, MetricSummary
+from local_sagemaker.docker_client.container import Exit
+from local_sagemaker.faults import Fault, Faults
+from local_sagemaker.runner.job_life import ShutdownError
+from local_sagemaker.runner.messages import HostEnded, Interrupt, LoseHost, Message, Shutdown, Stop
+from local_sagemaker.runner.watch import Limits, watch
+from local_sagemaker.server import LocalServer
+from local_sagemaker.services.logs import LogLine
+from local_sagemaker.services.metrics import JobMetrics
 
 
 def test_hosts_of_groups_are_numbered_through() -> None:

@@ -25,10 +25,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from local_sagemaker import BUCKET, LocalSageMaker, ask
 
-from launcher.local.client import start_server, stop_server
-from launcher.local.engine.docker_config import ContextError, credentials, current_endpoint
-from launcher.local.engine.engine import Engine, EngineError
-from launcher.local.state import State
+from local_sagemaker.client import start_server, stop_server
+from local_sagemaker.docker_client.docker_config import ContextError, credentials, current_endpoint
+from local_sagemaker.docker_client.engine import Engine, EngineError
+from local_sagemaker.state import State
 
 ENGINE = "/var/run/docker.sock"
 

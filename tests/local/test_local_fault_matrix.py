@@ -22,8 +22,8 @@ import pytest
 from botocore.exceptions import ClientError
 from local_sagemaker import BUCKET, IMAGE, LocalSageMaker, ask, channel
 
-from launcher.local.client import start_server, stop_server
-from launcher.local.state import Server, State
+from local_sagemaker.client import start_server, stop_server
+from local_sagemaker.state import Server, State
 
 pytestmark = pytest.mark.docker
 

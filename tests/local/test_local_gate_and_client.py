@@ -13,9 +13,9 @@ import pytest
 
 from launcher.aws import session
 from launcher.aws.session import AwsError
-from launcher.local.client import ServerError, control, local_environment, using_local
-from launcher.local.server import LocalServer
-from launcher.local.state import Server, State, StateInUseError
+from local_sagemaker.client import ServerError, control, local_environment, using_local
+from local_sagemaker.server import LocalServer
+from local_sagemaker.state import Server, State, StateInUseError
 
 
 def here(server: LocalServer) -> Server:

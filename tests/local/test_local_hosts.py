@@ -6,7 +6,7 @@ import docker
 import pytest
 from local_sagemaker import BUCKET, LocalSageMaker, ask, channel, hosts
 
-from launcher.local.server import LocalServer
+from local_sagemaker.server import LocalServer
 
 pytestmark = pytest.mark.docker
 

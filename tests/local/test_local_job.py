@@ -11,7 +11,7 @@ import docker
 import pytest
 from local_sagemaker import BUCKET, LocalSageMaker, channel
 
-from launcher.local.server import LocalServer
+from local_sagemaker.server import LocalServer
 
 pytestmark = pytest.mark.docker
 

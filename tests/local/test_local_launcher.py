@@ -11,8 +11,8 @@ from local_sagemaker import IMAGE
 
 from launcher import records
 from launcher.cli.main import main
-from launcher.local.client import stop_server
-from launcher.local.state import State, default_folder
+from local_sagemaker.client import stop_server
+from local_sagemaker.state import State, default_folder
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("_server_of_this_test")]
 

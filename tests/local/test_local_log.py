@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from local_sagemaker import BUCKET, LocalSageMaker
 
-from launcher.local.client import start_server, stop_server
-from launcher.local.engine.log_frames import frames, lines
-from launcher.local.services.logs import LONGEST_MESSAGE, Kept, LogLine, LogStream, forget, read
-from launcher.local.state import Server, State
+from local_sagemaker.client import start_server, stop_server
+from local_sagemaker.docker_client.log_frames import frames, lines
+from local_sagemaker.services.logs import LONGEST_MESSAGE, Kept, LogLine, LogStream, forget, read
+from local_sagemaker.state import Server, State
 from launcher.matcher import Matcher
 
 BURST = 50_000

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from launcher.local.contract.channels import ChannelError, objects_of
-from launcher.local.contract.paths import Layout, OutsideError
-from launcher.local.contract.s3_uri import UnsafeKeyError, relative_path, safe
-from launcher.local.disks import tree
-from launcher.local.disks.outputs import merged, write_archive
-from launcher.local.disks.synchronization import Mirror
-from launcher.local.jobs import JobError, Jobs
-from launcher.local.server import LocalServer
-from launcher.local.store import JobStore
+from local_sagemaker.container_contract.channels import ChannelError, objects_of
+from local_sagemaker.container_contract.paths import Layout, OutsideError
+from local_sagemaker.container_contract.s3_uri import UnsafeKeyError, relative_path, safe
+from local_sagemaker.volumes import tree
+from local_sagemaker.volumes.outputs import merged, write_archive
+from local_sagemaker.volumes.synchronization import Mirror
+from local_sagemaker.jobs import JobError, Jobs
+from local_sagemaker.server import LocalServer
+from local_sagemaker.store import JobStore
 
 
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a/.", "a\0b", "", "x" * 256])

@@ -12,8 +12,8 @@ import pytest
 
 from launcher.aws.training_job import TrainingJob
 from launcher.cli.main import main
-from launcher.local.client import stop_server, using_local
-from launcher.local.state import State, default_folder
+from local_sagemaker.client import stop_server, using_local
+from local_sagemaker.state import State, default_folder
 
 pytestmark = pytest.mark.image
 

@@ -15,8 +15,8 @@ import pytest
 from local_sagemaker import BUCKET, LocalSageMaker
 
 from launcher.cli.main import main
-from launcher.local.client import start_server, stop_server
-from launcher.local.state import Server, State
+from local_sagemaker.client import start_server, stop_server
+from local_sagemaker.state import Server, State
 
 pytestmark = pytest.mark.docker
 

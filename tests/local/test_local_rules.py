@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from local_sagemaker import BUCKET, IMAGE, LocalSageMaker
 
-from launcher.local.client import start_server, stop_server
-from launcher.local.state import State
+from local_sagemaker.client import start_server, stop_server
+from local_sagemaker.state import State
 
 pytestmark = pytest.mark.docker
 

@@ -93,7 +93,7 @@ def test_no_capacity_at_all(sagemaker: LocalSageMaker) -> None:
 
 
 def test_only_a_spot_job_can_be_interrupted(sagemaker: LocalSageMaker) -> None:
-    from launcher.local.client import ServerError
+    from local_sagemaker.client import ServerError
 
     name = sagemaker.create("while :; do sleep 0.05; done")
     sagemaker.wait_until(name, lambda job: job["SecondaryStatus"] == "Training")

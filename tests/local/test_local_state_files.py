@@ -18,10 +18,10 @@ import pytest
 from botocore.exceptions import ClientError
 from local_sagemaker import BUCKET, LocalSageMaker
 
-from launcher.local import client
-from launcher.local.client import control, start_server, stop_server
-from launcher.local.files import StateFiles, StorageError, append, write
-from launcher.local.state import Server, State
+from local_sagemaker import client
+from local_sagemaker.client import control, start_server, stop_server
+from local_sagemaker.files import StateFiles, StorageError, append, write
+from local_sagemaker.state import Server, State
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
@@ -294,7 +294,7 @@ def test_a_command_waits_for_the_server_that_another_has_started(state: State, t
     state.make()
     may_load = tmp_path / "may-load"
     slow = (
-        "import pathlib, sys, time; from launcher.local import __main__, server\n"
+        "import pathlib, sys, time; from local_sagemaker import __main__, server\n"
         "class Objects(server.Objects):\n"
         "    def __init__(self, *arguments):\n"
         f"        while not pathlib.Path({str(may_load)!r}).exists(): time.sleep(0.02)\n"

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher.local.disks import tree
-from launcher.local.disks.outputs import merged, write_archive
-from launcher.local.disks.synchronization import Mirror
-from launcher.local.server import LocalServer
+from local_sagemaker.volumes import tree
+from local_sagemaker.volumes.outputs import merged, write_archive
+from local_sagemaker.volumes.synchronization import Mirror
+from local_sagemaker.server import LocalServer
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -221,7 +221,7 @@ def test_a_tree_that_is_too_deep_is_left_out_and_deleted(volume: Path) -> None:
 _AS_OWNER = """
 import os, sys
 from pathlib import Path
-from launcher.local.disks import tree
+from local_sagemaker.volumes import tree
 os.setresgid(54321, 54321, 54321); os.setresuid(54321, 54321, 54321)
 folder = Path(sys.argv[1])
 for file in tree.files(folder, tree.Selection(None, print)):

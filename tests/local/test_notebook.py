@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from launcher.local.client import stop_server
-from launcher.local.state import State, default_folder
+from local_sagemaker.client import stop_server
+from local_sagemaker.state import State, default_folder
 
 pytestmark = pytest.mark.image
 

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from star_rating.contract import Contract
-from star_rating.training import instruction_set
+from star_rating.hardware import instruction_set
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
-from star_rating.debugger.debugger import Debugger
+from observability.debugger.debugger import Debugger
 from star_rating.training.compiled_step import CompiledStep
 from star_rating.training.optimizer import FusedAdam
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from star_rating.debugger import smdebug_messages
+from observability.debugger import smdebug_messages
 
 END_MARKER = "training_job_end.ts"
 

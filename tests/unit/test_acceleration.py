@@ -18,14 +18,14 @@ from training_job import LENGTH, TrainingJob
 from star_rating.data.channel import open_channel
 from star_rating.hyperparameters import Hyperparameters, Switch
 from star_rating.model import checkpoint
-from star_rating.training import acceleration, budget
-from star_rating.training.acceleration import Machine, allowed_modes, decide
+from star_rating.autotune import acceleration, budget
+from star_rating.autotune.acceleration import Machine, allowed_modes, decide
 from star_rating.training.build import build_model
-from star_rating.training.instruction_set import InstructionSet
-from star_rating.training.measurement import Measurement
-from star_rating.training.mode import Mode
-from star_rating.training.threads import Threads
-from star_rating.training.trial import Trial
+from star_rating.hardware.instruction_set import InstructionSet
+from star_rating.autotune.measurement import Measurement
+from star_rating.autotune.mode import Mode
+from star_rating.hardware.threads import Threads
+from star_rating.autotune.trial import Trial
 
 FLOAT32, BFLOAT16 = Mode(xla=False, compute_dtype="float32"), Mode(xla=False, compute_dtype="bfloat16")
 COMPILED, COMPILED_BFLOAT16 = replace(FLOAT32, xla=True), replace(BFLOAT16, xla=True)

@@ -12,10 +12,11 @@ from star_rating.data.channel import open_channel
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import checkpoint
 from star_rating.model.config import DistilBertConfig
-from star_rating.training import budget, cgroup
-from star_rating.training.budget import NotWorthItError
-from star_rating.training.mode import Mode
-from star_rating.training.trial import Trial
+from star_rating.autotune import budget
+from star_rating.hardware import cgroup
+from star_rating.autotune.budget import NotWorthItError
+from star_rating.autotune.mode import Mode
+from star_rating.autotune.trial import Trial
 
 MODES = [Mode(xla=False, compute_dtype="float32"), Mode(xla=False, compute_dtype="bfloat16")]
 BASE = DistilBertConfig()

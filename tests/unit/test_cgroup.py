@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from star_rating.training import cgroup
-from star_rating.training.cgroup import Kernel
+from star_rating.hardware import cgroup
+from star_rating.hardware.cgroup import Kernel
 
 GB = 10**9
 

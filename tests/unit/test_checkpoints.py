@@ -16,7 +16,7 @@ from training_job import Outcome, TrainingJob
 from star_rating.checkpointing.checkpoints import require_space
 from star_rating.checkpointing.store import ASIDE, STATE, TENSORS, CheckpointStore
 from star_rating.failures import DiskFullError, ExitCode
-from star_rating.rules.trial import Trial
+from observability.rules.trial import Trial
 
 SETTINGS = {
     "epochs": "2",

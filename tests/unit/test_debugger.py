@@ -19,11 +19,11 @@ from debugger_files import configure
 from debugger_fit import EPOCHS, STEPS, Recorder, fit
 
 from star_rating.contract import Contract
-from star_rating.debugger import debugger, result
-from star_rating.debugger.debugger import attach
-from star_rating.debugger.tensor_folder import count_steps, names_saved
+from observability.debugger import debugger, result
+from observability.debugger.debugger import attach
+from observability.debugger.tensor_folder import count_steps, names_saved
 from star_rating.failures import DebuggerError
-from star_rating.rules.trial import Trial
+from observability.rules.trial import Trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh_smdebug")]
 
@@ -256,8 +256,8 @@ from debugger_fit import fit
 import tf_keras
 from pathlib import Path
 from star_rating.contract import Contract
-from star_rating.debugger.debugger import attach
-from star_rating.debugger.tensor_folder import count_steps, names_saved
+from observability.debugger.debugger import attach
+from observability.debugger.tensor_folder import count_steps, names_saved
 
 class Failing(tf_keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
@@ -292,7 +292,7 @@ def test_switched_off_it_imports_nothing_of_smdebug(contract: Contract) -> None:
         "share_of_fit": 0.0,
     }
     program = (
-        "import sys; from star_rating.contract import Contract; from star_rating.debugger import debugger; "
+        "import sys; from star_rating.contract import Contract; from observability.debugger import debugger; "
         "debugger.attach(Contract.from_environment({}), enabled=False).finish(1.0); "
         "sys.exit(bool({'smdebug', 'tensorflow', 'google.protobuf'} & set(sys.modules)))"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from star_rating.debugger.cost import Cost, Pace
+from observability.debugger.cost import Cost, Pace
 
 
 class Clock:

@@ -8,8 +8,8 @@ import pytest
 from debugger_files import configure
 
 from star_rating.contract import Contract
-from star_rating.debugger.settings import read_settings
-from star_rating.debugger.unsupported import UnsupportedSettingError, remarks
+from observability.debugger.settings import read_settings
+from observability.debugger.unsupported import UnsupportedSettingError, remarks
 from star_rating.failures import ConfigurationError
 
 

@@ -12,7 +12,7 @@ from debugger_files import configure
 from debugger_fit import BATCH, EPOCHS, STEPS, Recorder, batch_of, fit
 
 from star_rating.contract import Contract
-from star_rating.debugger.debugger import attach
+from observability.debugger.debugger import attach
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh_smdebug")]
 

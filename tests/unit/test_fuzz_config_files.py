@@ -16,11 +16,11 @@ from fuzzing import feed
 
 from star_rating.checkpointing.path import checkpoint_path
 from star_rating.contract import Contract
-from star_rating.debugger.settings import read_settings
-from star_rating.debugger.tensor_folder import free_folder
-from star_rating.debugger.unsupported import UnsupportedSettingError, remarks
+from observability.debugger.settings import read_settings
+from observability.debugger.tensor_folder import free_folder
+from observability.debugger.unsupported import UnsupportedSettingError, remarks
 from star_rating.failures import ConfigurationError
-from star_rating.profiling import settings as profiler_settings
+from observability.profiler import settings as profiler_settings
 
 pytestmark = pytest.mark.slow
 

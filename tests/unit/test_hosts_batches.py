@@ -18,9 +18,9 @@ from training_job import LENGTH, examples, write_records
 from star_rating.data import pipeline
 from star_rating.data.channel import Channel, open_channel
 from star_rating.failures import DataError
-from star_rating.hosts import batches as parts
-from star_rating.hosts.channels import SharedChannel, share
-from star_rating.hosts.cluster import Cluster
+from star_rating.distributed import batches as parts
+from star_rating.distributed.channels import SharedChannel, share
+from star_rating.distributed.cluster import Cluster
 from star_rating.preparation.prepare import Settings, prepare
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ import pytest
 from star_rating.checkpointing.checkpoints import Checkpointing
 from star_rating.checkpointing.run_state import STEPS_PER_EPOCH, RunState
 from star_rating.checkpointing.store import Saved
-from star_rating.hosts.checkpoint import share
-from star_rating.hosts.cluster import Cluster
+from star_rating.distributed.checkpoint import share
+from star_rating.distributed.cluster import Cluster
 
 FINGERPRINT = {STEPS_PER_EPOCH: 5}
 

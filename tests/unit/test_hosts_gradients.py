@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from star_rating.hosts.collectives import Collectives
-from star_rating.hosts.gradients import PACK_BYTES, ROWS_A_RUNG, GradientExchange, packs
+from star_rating.distributed.collectives import Collectives
+from star_rating.distributed.gradients import PACK_BYTES, ROWS_A_RUNG, GradientExchange, packs
 
 ROWS, DIM = 1000, 8
 

@@ -13,9 +13,9 @@ import pytest
 from hosts_job import free_ports
 
 from star_rating.failures import ConfigurationError, DataError, ExitCode, Failure, HostLostError
-from star_rating.hosts import cluster as clusters
-from star_rating.hosts import link as links
-from star_rating.hosts.cluster import Cluster
+from star_rating.distributed import cluster as clusters
+from star_rating.distributed import link as links
+from star_rating.distributed.cluster import Cluster
 
 HOSTS = ("127.0.0.1", "algo-2", "algo-3")
 

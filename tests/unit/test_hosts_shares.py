@@ -7,7 +7,7 @@ from itertools import chain, pairwise
 import numpy as np
 import pytest
 
-from star_rating.hosts.shares import most_of_a_batch, part_in_order, records_of_batches, slice_of
+from star_rating.distributed.shares import most_of_a_batch, part_in_order, records_of_batches, slice_of
 
 SHARDS = [(5, 15, 45), (1, 3, 9), (1, 400, 37), (0, 7), (64, 64, 64, 64), (1, 1, 1), (100,)]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from training_job import LENGTH, TrainingJob
 
-from star_rating.training import instruction_set
-from star_rating.training.instruction_set import LADDER, InstructionSet, Rung, choose, probe, processor_flags
+from star_rating.hardware import instruction_set
+from star_rating.hardware.instruction_set import LADDER, InstructionSet, Rung, choose, probe, processor_flags
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the ladder is x86-64's")
 
@@ -132,7 +132,7 @@ def test_a_user_can_turn_onednn_off() -> None:
 
 PRODUCT = """
 import os
-from star_rating.training import instruction_set
+from star_rating.hardware import instruction_set
 instruction_set.choose(os.environ)
 import tensorflow as tf
 tf.function(tf.matmul)(tf.ones([256, 256]), tf.ones([256, 256]))
@@ -188,7 +188,7 @@ def test_choosing_imports_no_tensorflow() -> None:
 TRAPPING_JOB = """
 import functools, sys
 import train
-from star_rating.training import instruction_set
+from star_rating.hardware import instruction_set
 from test_instruction_set import lying_ladder
 instruction_set.choose = functools.partial(instruction_set.choose, ladder=lying_ladder("AVX512_CORE_AMX"))
 sys.exit(train.main())

@@ -46,7 +46,7 @@ def folder(profiled: Outcome) -> Path:
 
 
 def read_by_smdebug(folder: Path, module: str, reader: str) -> list[Any]:
-    from star_rating.debugger import smdebug_messages
+    from observability.debugger import smdebug_messages
 
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r".*\bsmdebug\b")
     smdebug_messages.install()

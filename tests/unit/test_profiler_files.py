@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from star_rating.profiling import usage
-from star_rating.profiling.files import Files
-from star_rating.profiling.layout import Layout
-from star_rating.profiling.recorder import Recorder
-from star_rating.profiling.settings import Rotation
-from star_rating.profiling.timeline import Step, Timeline
+from observability.profiler import usage
+from observability.profiler.files import Files
+from observability.profiler.layout import Layout
+from observability.profiler.recorder import Recorder
+from observability.profiler.settings import Rotation
+from observability.profiler.timeline import Step, Timeline
 
 
 class ShortWrites(io.FileIO):

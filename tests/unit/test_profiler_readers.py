@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from star_rating.profiling.files import Files
-from star_rating.profiling.layout import Layout
-from star_rating.profiling.python_profile import PythonProfiler
-from star_rating.profiling.reading import Profile
-from star_rating.profiling.recorder import lines
-from star_rating.profiling.settings import PythonProfile, Rotation, Window
-from star_rating.profiling.timeline import Step, Timeline
-from star_rating.profiling.usage import Metric
+from observability.profiler.files import Files
+from observability.profiler.layout import Layout
+from observability.profiler.python_profile import PythonProfiler
+from observability.profiler.reading import Profile
+from observability.profiler.recorder import lines
+from observability.profiler.settings import PythonProfile, Rotation, Window
+from observability.profiler.timeline import Step, Timeline
+from observability.profiler.usage import Metric
 
 NOW = 1_600_000_030.25
 
@@ -24,7 +24,7 @@ NOW = 1_600_000_030.25
 @pytest.fixture(scope="module", autouse=True)
 def smdebug() -> None:
     """Its protobuf modules, made for the protobuf that is installed."""
-    from star_rating.debugger import smdebug_messages
+    from observability.debugger import smdebug_messages
 
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r".*\bsmdebug\b")
     smdebug_messages.install()

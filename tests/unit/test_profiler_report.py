@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from profile_files import Reading, write_profile, write_steps
 
-from star_rating.profiling import operations
-from star_rating.profiling.reading import Profile
-from star_rating.profiling.report import write_report
-from star_rating.profiling.report.contents import parts
-from star_rating.profiling.report.words import duration, size
+from observability.profiler import operations
+from observability.profiler.reading import Profile
+from observability.profiler.report import write_report
+from observability.profiler.report.contents import parts
+from observability.profiler.report.words import duration, size
 
 HTML = "{http://www.w3.org/1999/xhtml}"
 BUSY: list[Reading] = [{"cpu": [90.0 + number % 5, 40.0], "memory": [20.0]} for number in range(300)]

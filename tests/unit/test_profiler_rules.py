@@ -11,12 +11,12 @@ import pytest
 from profile_files import Reading, write_profile
 
 from star_rating.failures import ConfigurationError
-from star_rating.profiling.reading import Profile
-from star_rating.profiling.rules.base import ProfileRule
-from star_rating.profiling.rules.profiler_report import PROFILE_RULES
-from star_rating.rules.command import read_options, run
-from star_rating.rules.configuration import make_rule
-from star_rating.rules.rule import ProfilerRule
+from observability.profiler.reading import Profile
+from observability.profiler.rules.base import ProfileRule
+from observability.profiler.rules.profiler_report import PROFILE_RULES
+from observability.rules.command import read_options, run
+from observability.rules.configuration import make_rule
+from observability.rules.rule import ProfilerRule
 
 ENOUGH = 1100
 """Readings; the rules want more than 1,000."""

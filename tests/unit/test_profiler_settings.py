@@ -14,8 +14,8 @@ from debugger_files import configure
 
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError
-from star_rating.profiling import profiler
-from star_rating.profiling.settings import DEFAULT_TRACE, PythonProfile, Rotation, Settings, Window, read_settings
+from observability.profiler import profiler
+from observability.profiler.settings import DEFAULT_TRACE, PythonProfile, Rotation, Settings, Window, read_settings
 
 SDK = json.loads((Path(__file__).parents[1] / "launcher" / "golden" / "byoc_rules.json").read_text())["ProfilerConfig"]
 """The notebook's profiler config, as SageMaker's SDK sends it: texts of JSON with a comma too many."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from star_rating.profiling import usage
-from star_rating.profiling.usage import Counters, Metric
-from star_rating.training.cgroup import Kernel
+from observability.profiler import usage
+from observability.profiler.usage import Counters, Metric
+from star_rating.hardware.cgroup import Kernel
 
 VERSION_2 = {
     "cpu.stat": "usage_usec {cpu}\nuser_usec 1",

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from saved_tensors import SavedTensors
 
-from star_rating.rules import registry
-from star_rating.rules.configuration import read_configurations
-from star_rating.rules.evaluation import ERROR, ISSUES, NO_ISSUES, Evaluation, Verdict
-from star_rating.rules.trial import SavedStep, Trial
+from observability.rules import registry
+from observability.rules.configuration import read_configurations
+from observability.rules.evaluation import ERROR, ISSUES, NO_ISSUES, Evaluation, Verdict
+from observability.rules.trial import SavedStep, Trial
 
 Steps = list[tuple[str, dict[str, Any]]]
 """Mode and tensors of each saved step; 10 steps apart, as this image's hook saves by default."""

@@ -18,7 +18,7 @@ import pytest
 from saved_tensors import SavedTensors
 
 from star_rating.failures import ExitCode
-from star_rating.rules import command
+from observability.rules import command
 
 ENTRYPOINT = Path(__file__).parents[2] / "container" / "entrypoint.py"
 
@@ -240,7 +240,7 @@ def statuses_of(output: Path) -> list[str]:
 
 def test_it_starts_without_tensorflow(tensors: SavedTensors) -> None:
     program = (
-        "import sys; from star_rating.rules import command; "
+        "import sys; from observability.rules import command; "
         f"command.main([{str(tensors.folder)!r}]); sys.exit('tensorflow' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(command.__file__).parents[2])}

@@ -3,9 +3,9 @@
 import pytest
 
 from star_rating.failures import HyperparameterError
-from star_rating.rules import registry
-from star_rating.rules.hyperparameter import read_rules
-from star_rating.rules.loss_rules import LossNotDecreasing, Overfit
+from observability.rules import registry
+from observability.rules.hyperparameter import read_rules
+from observability.rules.loss_rules import LossNotDecreasing, Overfit
 
 
 def test_auto_is_every_rule_on_tensors_and_none_is_none() -> None:

@@ -14,7 +14,7 @@ from training_job import LENGTH, Outcome, TrainingJob, examples, write_records
 
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.results import artifacts
-from star_rating.rules import command
+from observability.rules import command
 from star_rating.training import build, work
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh_smdebug")]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from star_rating.debugger import smdebug_messages
+from observability.debugger import smdebug_messages
 
 
 def test_smdebugs_messages_are_made_by_the_installed_protobuf() -> None:

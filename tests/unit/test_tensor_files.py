@@ -11,7 +11,7 @@ from debugger_fit import EPOCHS, STEPS, Recorder, fit
 from tensor_files import read_collections, read_folder
 
 from star_rating.contract import Contract
-from star_rating.debugger.debugger import attach
+from observability.debugger.debugger import attach
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh_smdebug")]
 

@@ -12,9 +12,9 @@ from debugger_files import configure
 
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError
-from star_rating.tensorboard.board import Board
-from star_rating.tensorboard.callback import as_markdown
-from star_rating.tensorboard.folder import tensorboard_folder
+from observability.tensorboard.board import Board
+from observability.tensorboard.callback import as_markdown
+from observability.tensorboard.folder import tensorboard_folder
 
 
 def read(folder: Path) -> dict[str, dict[int, tuple[str, Any]]]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from star_rating.failures import ConfigurationError
-from star_rating.training import threads
-from star_rating.training.cgroup import Kernel
-from star_rating.training.threads import Threads
+from star_rating.hardware import threads
+from star_rating.hardware.cgroup import Kernel
+from star_rating.hardware.threads import Threads
 
 SCHEDULABLE = len(os.sched_getaffinity(0))
 

@@ -17,10 +17,10 @@ from training_job import LENGTH, TrainingJob
 from star_rating.data.channel import open_channel
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import checkpoint
-from star_rating.training import trial_process
-from star_rating.training.mode import Mode
-from star_rating.training.trial import ROUNDS, Trial
-from star_rating.training.trial_process import ENOUGH_ROUNDS, run, start_training
+from star_rating.autotune import trial_process
+from star_rating.autotune.mode import Mode
+from star_rating.autotune.trial import ROUNDS, Trial
+from star_rating.autotune.trial_process import ENOUGH_ROUNDS, run, start_training
 
 FLOAT32, BFLOAT16 = Mode(xla=False, compute_dtype="float32"), Mode(xla=False, compute_dtype="bfloat16")
 COMPILED, COMPILED_BFLOAT16 = Mode(xla=True, compute_dtype="float32"), Mode(xla=True, compute_dtype="bfloat16")

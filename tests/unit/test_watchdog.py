@@ -107,7 +107,7 @@ def test_a_process_that_hangs_is_ended_with_a_stack_of_every_thread_and_a_senten
         from types import SimpleNamespace
         from pathlib import Path
         from star_rating import logs
-        from star_rating.hosts.cluster import Cluster
+        from star_rating.distributed.cluster import Cluster
         from star_rating.training.watchdog import Watchdog
         logs.configure()
         cluster = Cluster(("algo-1",), "algo-1")

@@ -9,7 +9,7 @@ from typing import Any
 
 from star_rating.results import export, figures, predictions
 from star_rating.results.evaluation import Evaluation, Floats, Integers, evaluate
-from star_rating.tensorboard.board import Board
+from observability.tensorboard.board import Board
 from star_rating.training.fit import Fit
 from star_rating.training.interruption import Stopped
 from star_rating.training.supervision import Supervision

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
-from star_rating.training.measurement import slower_setting
+from star_rating.autotune.measurement import slower_setting
 
 log = logging.getLogger(__name__)
 

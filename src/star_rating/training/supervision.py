@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import tf_keras
 
-from star_rating.profiling.profiler import NoProfiler, Profiler
+from observability.profiler.profiler import NoProfiler, Profiler
 from star_rating.training.interruption import StopRequest
 from star_rating.training.watchdog import Watchdog
 

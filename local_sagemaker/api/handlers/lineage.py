@@ -1,0 +1,131 @@
+"""Operations on lineage: what jobs were made from and what they made, and what people add to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from local_sagemaker.api.account import Account, Document
+from local_sagemaker.api.serializers import lineage
+from local_sagemaker.api.errors import ApiError, invalid
+from local_sagemaker.api.handlers.components import every_component
+from local_sagemaker.api.handlers.resources import Resource
+from local_sagemaker.api.paging import page_of, within
+
+ARTIFACT = Resource(
+    "artifact",
+    "Artifact",
+    "ArtifactSummaries",
+    "ArtifactArn",
+    derived=lambda account: lineage.artifacts(account.every_job()),
+)
+ACTION = Resource("action", "Action", "ActionSummaries", "ActionName")
+CONTEXT = Resource("context", "Context", "ContextSummaries", "ContextName")
+
+create_artifact, describe_artifact, update_artifact = ARTIFACT.create, ARTIFACT.describe, ARTIFACT.update
+create_action, describe_action, update_action = ACTION.create, ACTION.describe, ACTION.update
+create_context, describe_context, update_context = CONTEXT.create, CONTEXT.describe, CONTEXT.update
+list_artifacts, list_actions, list_contexts = ARTIFACT.list, ACTION.list, CONTEXT.list
+delete_action, delete_context = ACTION.delete, CONTEXT.delete
+
+
+def delete_artifact(account: Account, request: Document) -> Document:
+    """DeleteArtifact, by its ARN or as the only one of a source."""
+    if "ArtifactArn" in request:
+        return ARTIFACT.delete(account, request)
+    uri = request.get("Source", {}).get("SourceUri")
+    arns = [arn for arn, row in ARTIFACT.every(account).items() if row["Source"]["SourceUri"] == uri]
+    if len(arns) != 1:
+        raise invalid(f"{len(arns)} artifacts have the source {uri}; ArtifactArn must be specified")
+    return ARTIFACT.delete(account, {"ArtifactArn": arns[0]})
+
+
+def add_association(account: Account, request: Document) -> Document:
+    """AddAssociation, between any two of artifacts, actions, contexts and trial components."""
+    ends = {"SourceArn": request["SourceArn"], "DestinationArn": request["DestinationArn"]}
+    for end in ends.values():
+        _end(account, end)
+    record = ends | {"CreationTime": time.time(), "CreatedBy": {}}
+    record |= {"AssociationType": request["AssociationType"]} if "AssociationType" in request else {}
+    is_there = any(_joins(row, ends) for row in _derived(account))
+    if is_there or not account.records.add("association", _name(ends), record):
+        raise invalid(f"An association of {ends['SourceArn']} with {ends['DestinationArn']} already exists")
+    return ends
+
+
+def delete_association(account: Account, request: Document) -> Document:
+    """DeleteAssociation: one that somebody has added."""
+    ends = {"SourceArn": request["SourceArn"], "DestinationArn": request["DestinationArn"]}
+    if account.records.get("association", _name(ends)) is None:
+        if any(_joins(row, ends) for row in _derived(account)):
+            raise invalid("The association is a job's own: it is there as long as its job")
+        raise ApiError("ResourceNotFound", f"Association {ends} does not exist.")
+    account.records.delete("association", _name(ends))
+    return ends
+
+
+def list_associations(account: Account, request: Document) -> Document:
+    """ListAssociations."""
+    rows = [
+        row
+        for row in _associations(account)
+        if all(
+            request.get(field) in (None, row.get(field))
+            for field in ("SourceArn", "DestinationArn", "SourceType", "DestinationType", "AssociationType")
+        )
+        and within(request, row, Created="CreationTime")
+    ]
+    field = request.get("SortBy", "CreationTime")
+    page = page_of(
+        rows,
+        request,
+        key=lambda row: row.get(field, ""),
+        name=lambda row: row["SourceArn"] + row["DestinationArn"],
+        descending=request.get("SortOrder", "Descending") == "Descending",
+    )
+    return page.answer("AssociationSummaries")
+
+
+def query_lineage(account: Account, request: Document) -> Document:
+    """QueryLineage."""
+    return lineage.query(list(_associations(account)), request)
+
+
+def _derived(account: Account) -> Iterator[Document]:
+    return lineage.associations(account.every_job())
+
+
+def _associations(account: Account) -> Iterator[Document]:
+    """Yield the jobs' associations and those that were added, with type and name of both ends."""
+    yield from _derived(account)
+    for record in account.all_records("association", "SourceArn"):
+        ends = {"Source": record["SourceArn"], "Destination": record["DestinationArn"]}
+        yield record | {
+            f"{side}{part}": value
+            for side, arn in ends.items()
+            for part, value in _end(account, arn, must_exist=False).items()
+        }
+
+
+def _end(account: Account, arn: str, *, must_exist: bool = True) -> Document:
+    """Return type and name of what an association joins; raise ApiError if it has to be there and is not."""
+    for resource in (ARTIFACT, ACTION, CONTEXT):
+        row = resource.every(account).get(arn) if f":{resource.kind}/" in arn else None
+        if row is not None:
+            name = row.get(f"{resource.title}Name")
+            return {"Type": row[f"{resource.title}Type"]} | ({"Name": name} if name else {})
+    for row in every_component(account) if ":experiment-trial-component/" in arn else ():
+        if row["TrialComponentArn"] == arn:
+            source = row.get("Source", {}).get("SourceType", "TrialComponent")
+            return {"Type": source, "Name": row["TrialComponentName"]}
+    if must_exist:
+        raise ApiError("ResourceNotFound", f"'{arn}' does not exist.")
+    return {}
+
+
+def _joins(row: Document, ends: Document) -> bool:
+    return all(row[field] == arn for field, arn in ends.items())
+
+
+def _name(ends: Document) -> str:
+    return f"{ends['SourceArn']} {ends['DestinationArn']}"

@@ -1,0 +1,80 @@
+"""Search over training jobs, experiments, trials and trial components."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from local_sagemaker.api.account import Account, Document
+from local_sagemaker.api.serializers import training
+from local_sagemaker.api.errors import invalid
+from local_sagemaker.api.handlers.components import every_component
+from local_sagemaker.api.handlers.experiments import parents_of
+from local_sagemaker.api.handlers.tags import tags_of, tags_of_job
+from local_sagemaker.api.paging import page_of
+from local_sagemaker.api.search import matches, refuse_incomplete, sort_value
+
+_DEFAULT_SORT = "LastModifiedTime"
+
+
+def search(account: Account, request: Document) -> Document:
+    """Search."""
+    resource = request["Resource"]
+    if resource not in _RESOURCES:
+        known = ", ".join(_RESOURCES)
+        raise invalid(f"Resource {resource} is not available: the local SageMaker can search {known}")
+    documents, field, name = _RESOURCES[resource]
+    expression, sort_by = request.get("SearchExpression", {}), request.get("SortBy", _DEFAULT_SORT)
+    refuse_incomplete(expression)
+    page = page_of(
+        [document for document in documents(account) if matches(expression, document)],
+        request,
+        key=lambda document: sort_value(document, sort_by),
+        name=lambda document: document[name],
+        descending=request.get("SortOrder", "Descending") == "Descending",
+    )
+    answer = page.answer("Results")
+    answer["Results"] = [{field: document} for document in answer["Results"]]
+    return answer
+
+
+def _training_jobs(account: Account) -> list[Document]:
+    return [
+        training.description(job)
+        | {
+            "Tags": tags_of_job(account, job),
+            "Metrics": [
+                {"MetricName": metric, "Last": value.last} for metric, value in job.metrics.items() if value.count
+            ],
+        }
+        for job in account.all_jobs("training")
+    ]
+
+
+def _components(account: Account) -> list[Document]:
+    return [
+        row
+        | {
+            "Parents": parents_of(account, row["TrialComponentName"]),
+            "Tags": tags_of(account, row["TrialComponentArn"]),
+        }
+        for row in every_component(account)
+    ]
+
+
+def _experiments(account: Account) -> list[Document]:
+    rows = account.all_records("experiment", "ExperimentArn")
+    return [row | {"Tags": tags_of(account, row["ExperimentArn"])} for row in rows]
+
+
+def _trials(account: Account) -> list[Document]:
+    rows = account.all_records("experiment-trial", "TrialArn")
+    return [row | {"Tags": tags_of(account, row["TrialArn"])} for row in rows]
+
+
+_RESOURCES: dict[str, tuple[Callable[[Account], list[Document]], str, str]] = {
+    "TrainingJob": (_training_jobs, "TrainingJob", "TrainingJobName"),
+    "ExperimentTrialComponent": (_components, "TrialComponent", "TrialComponentName"),
+    "Experiment": (_experiments, "Experiment", "ExperimentName"),
+    "ExperimentTrial": (_trials, "Trial", "TrialName"),
+}
+"""Resource -> its documents, the result's field, and the field with the name."""

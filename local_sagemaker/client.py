@@ -1,0 +1,224 @@
+"""The other side of the server: find it, start it, let this process use it and nothing else, ask its control API.
+
+    with using_local(State(default_folder())):       # starts a server if none runs
+        launcher.TrainingJob.submit(request, region="us-east-1")
+
+While it is used, every boto3 client goes to loopback: credentials are the server's token, and profiles, endpoints of
+single services and whatever else could lead to AWS are out of the environment.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import launcher
+from launcher import records
+from launcher.aws import session
+from launcher.errors import LauncherError
+from local_sagemaker.files import refuse_full_disk
+from local_sagemaker.state import REGION, Server, State, default_folder
+from launcher.terminal import Terminal
+
+_START_SECONDS = 300.0
+"""A state of many objects takes a second for each 10,000, and longer on a busy machine."""
+_STOP_SECONDS = 180.0
+
+_EXTRA = ("docker", "flask", "flask_cors", "moto")
+"""What pyproject.toml's extra `local` installs, by the names that are imported."""
+
+_used: list[Server | None] = []
+_started: list[subprocess.Popen[bytes]] = []
+_for_good = ExitStack()
+
+_LOOPBACK = "127.0.0.1,localhost"
+
+
+class ServerError(LauncherError):
+    """The local SageMaker does not start, or does not do what it was asked for."""
+
+
+def ensure_server(state: State, options: Sequence[str] = ()) -> Server:
+    """Return the server of a state folder, started if none runs; raise ServerError."""
+    running = state.running_server()
+    return running or start_server(state, options)
+
+
+def start_server(state: State, options: Sequence[str] = ()) -> Server:
+    """Start a server in the background, where it outlives this process; raise ServerError, StorageError."""
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ServerError(
+            f"the local SageMaker needs {', '.join(missing)} as well: pip install 'distilbert-trainer[local]'"
+        )
+    state.make()
+    refuse_full_disk(state.folder)  # where the server could not even log that
+    command = [sys.executable, "-m", "local_sagemaker", "--state", str(state.folder), *options]
+    with os.fdopen(os.open(state.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600), "ab") as log:
+        begin = log.tell()
+        # Its folder is its own: this process's may be gone one day.
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=state.folder,
+            env=_environment_of_server(),
+        )
+    _started.append(process)  # it lives on: nothing here waits for its end
+    give_up = time.monotonic() + _START_SECONDS
+    while time.monotonic() < give_up:
+        server = state.running_server()
+        if server is not None:
+            for sentence in control(server, "GET", "status")["damaged"]:
+                Terminal().say(f"warning: {sentence}")
+            return server
+        # Of two commands at once, one has started the server that both use, unless it was to have settings.
+        if process.poll() is not None and (options or not state.is_owned()):
+            said = state.log.read_bytes()[begin:].decode("utf-8", "replace").strip().splitlines()
+            raise ServerError(said[-1].removeprefix("error: ") if said else f"it ended at once; see {state.log}")
+        time.sleep(0.05)
+    process.terminate()
+    raise ServerError(f"it has not started after {_START_SECONDS:.0f} s; {state.log} says more")
+
+
+def stop_server(state: State) -> bool:
+    """End the server of a state folder and wait for it; False if none runs."""
+    server = _announced(state)
+    if server is None:
+        return False
+    with suppress(ServerError):  # it may end while it answers: that it has gone is what tells
+        control(server, "POST", "shutdown")
+    give_up = time.monotonic() + _STOP_SECONDS
+    while state.running_server() == server or _is_alive(server.pid):
+        if time.monotonic() > give_up:
+            raise ServerError(f"the server (process {server.pid}) has not ended after {_STOP_SECONDS:.0f} s")
+        time.sleep(0.05)
+    return True
+
+
+def _announced(state: State) -> Server | None:
+    """Return the server of a state folder, once it has loaded what it holds."""
+    give_up = time.monotonic() + _START_SECONDS
+    while (server := state.running_server()) is None and state.is_owned() and time.monotonic() < give_up:
+        time.sleep(0.05)
+    return server
+
+
+def _is_alive(identifier: int) -> bool:
+    """Tell whether a server that this process started still runs; one that has ended leaves no zombie."""
+    for process in [process for process in _started if process.pid == identifier]:
+        if process.poll() is None:
+            return True
+        _started.remove(process)
+    return False
+
+
+def control(server: Server, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
+    """Ask the control API (local_sagemaker/control.py); raise ServerError with its refusal."""
+    request = urllib.request.Request(  # noqa: S310 - loopback
+        f"{server.address}/_local/{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        method=method,
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {server.token}"},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=60) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        text = error.read().decode("utf-8", "replace")
+        raise ServerError(_refusal(text)) from None
+    except (OSError, HTTPException) as error:
+        raise ServerError(f"the server at {server.address} does not answer: {error}") from None
+
+
+@contextmanager
+def using_local(state: State, *, start: bool = True) -> Iterator[Server | None]:
+    """Let this process's clients reach the local SageMaker and nothing else; without `start` they reach nothing."""
+    server = ensure_server(state) if start else None
+    used = server or Server(0, 9, "none")
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(local_environment(before, used))
+    session.only_endpoint = used.address
+    records.kept_in = state.folder / "records"
+    _used.append(server)
+    try:
+        yield server
+    finally:
+        _used.pop()
+        session.only_endpoint = None
+        records.kept_in = None
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def use_local(folder: str | Path | None = None) -> Server:
+    """Let this process use the local SageMaker of a state folder from now on, started if none runs: for notebooks.
+
+    Called again it changes to the other folder's server, or to the one that runs now. Ends with the process.
+    """
+    _for_good.close()
+    server = _for_good.enter_context(using_local(State(Path(folder) if folder else default_folder())))
+    assert server is not None
+    return server
+
+
+def running_local() -> Server | None:
+    """Return the server that this process uses; None outside `using_local`."""
+    return _used[-1] if _used else None
+
+
+def region_of(environ: Mapping[str, str]) -> str:
+    """Return the region of an environment, else the local SageMaker's own; no profile is asked."""
+    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or REGION
+
+
+def local_environment(environ: dict[str, str], server: Server) -> dict[str, str]:
+    """Return an environment from which paths lead to a server, and none to AWS."""
+    region = region_of(environ)
+    kept = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
+    return {
+        **kept,
+        **past_proxies(kept),
+        **server.exports,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+    }
+
+
+def past_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the two variables that keep requests to this machine from a proxy, with what they have already."""
+    names = ("NO_PROXY", "no_proxy")
+    return {name: f"{environ[name]},{_LOOPBACK}" if environ.get(name) else _LOOPBACK for name in names}
+
+
+def _environment_of_server() -> dict[str, str]:
+    """Return this process's environment without what a server has no business with: it never asks AWS anything."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LAUNCHER_"))}
+    # The launcher may run from its repository, without having been installed.
+    packages = str(Path(launcher.__file__).parent.parent)
+    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, (packages, os.environ.get("PYTHONPATH"))))}
+
+
+def _refusal(text: str) -> str:
+    try:
+        return str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        return text[:500]

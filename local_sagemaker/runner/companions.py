@@ -1,0 +1,83 @@
+"""What runs beside a training job's containers: the profiler's system metrics, and the rules.
+
+companions = Companions(life)
+companions.training_begins(attempt, image); companions.attempt_ends(); companions.training_ends(); companions.wait()
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from local_sagemaker.container_contract.config_files import profiler_config
+from local_sagemaker.container_contract.paths import END_MARKER
+from local_sagemaker.container_contract.s3_uri import join, split
+from local_sagemaker.volumes import tree
+from local_sagemaker.volumes.synchronization import Mirror
+from local_sagemaker.docker_client.request import Image
+from local_sagemaker.runner.attempt import Attempt
+from local_sagemaker.runner.job_life import JobLife
+from local_sagemaker.runner.rules import RuleEvaluation
+from local_sagemaker.runner.system_metrics import SystemMetrics
+
+
+class Companions:
+    """They begin with the first attempt, and end after the job."""
+
+    def __init__(self, life: JobLife) -> None:
+        self._life = life
+        self.observed: Path = life.folder / "observed"
+        """What the rules see: tensors/ and profiler/, of all hosts and attempts."""
+        self._rules = RuleEvaluation(life, self.observed)
+        self._metrics: SystemMetrics | None = None
+
+    def training_begins(self, attempt: Attempt) -> None:
+        """Read the containers' cgroups if the profiler is on; evaluate the rules, if there are any."""
+        job = self._life.job
+        profiler = profiler_config(job.current_request)
+        if profiler is not None:
+            folder = self.observed / "profiler"
+            uri = join(profiler["S3OutputPath"], job.name, "profiler-output", "system")
+            mirror = Mirror(folder / "system", uri, self._life.world.objects)
+            interval = profiler["ProfilingIntervalInMilliseconds"] / 1000
+            self._metrics = SystemMetrics(attempt.containers, interval, folder, mirror)
+            self._metrics.start()
+        self._start_rules()
+
+    def attempt_ends(self) -> None:
+        """No container runs any more."""
+        if self._metrics is not None:
+            self._metrics.finish()
+            self._metrics = None
+
+    def training_ends(self) -> None:
+        """Tell the rules, and everybody who reads from S3, that nothing more comes."""
+        request = self._life.job.current_request
+        places = []
+        if "DebugHookConfig" in request:
+            places.append((request["DebugHookConfig"]["S3OutputPath"], "debug-output", "tensors"))
+        profiler = profiler_config(request)
+        if profiler is not None:
+            places.append((profiler["S3OutputPath"], "profiler-output/system", "profiler/system"))
+        for output, name, folder in places:
+            marker = self.observed / folder / END_MARKER
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
+            bucket, key = split(join(output, self._life.name, name, END_MARKER))
+            if self._life.world.objects.has_bucket(bucket):
+                self._life.world.objects.put_file(bucket, key, marker)
+        tensors = self.observed / "tensors"
+        if tensors.is_dir():  # rules look here, hook or no hook
+            (tensors / END_MARKER).touch()
+
+    def wait(self) -> None:
+        """Wait for the rules' last evaluation, also of a job whose server was killed meanwhile."""
+        if any(status.status == "InProgress" for status in self._life.job.rules):
+            self.training_ends()
+            self._start_rules()
+        self._rules.wait()
+        tree.wipe(self.observed)
+
+    def _start_rules(self) -> None:
+        job = self._life.job
+        if job.image_id is not None:
+            self._rules.start(Image(job.image_id, job.request["AlgorithmSpecification"]["TrainingImage"]))

@@ -1,0 +1,97 @@
+"""Rules evaluated while the run trains, on what the hook has saved; with the action to stop.
+
+    watch = RuleWatch(configured, tensors=Path("/opt/ml/output/tensors"), on_finding=stop.request)
+    model.fit(..., callbacks=[*others, hook, watch, supervision])
+    record = watch.finish()            # after the hook's end
+
+AWS's action StopTraining stops the job from outside; here the run ends as on any stop: with a checkpoint and a model.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tf_keras
+
+from observability.rules.configuration import ConfiguredRule
+from observability.rules.evaluation import ISSUES, Evaluation, Verdict
+from observability.rules.rule import finite
+from observability.rules.trial import Trial, line
+
+log = logging.getLogger(__name__)
+
+SHARE_OF_TIME = 0.01
+"""Of training that looking for new tensors and evaluating them may take; they are looked for less often to keep it."""
+SECONDS_TO_START = 2.0
+"""That it may take beyond its share: opening smdebug's readers."""
+
+
+class RuleWatch(tf_keras.callbacks.Callback):
+    """Evaluates rules between steps; stands after the hook, and before whatever carries out a stop."""
+
+    def __init__(
+        self,
+        rules: Sequence[ConfiguredRule],
+        tensors: Path | None,
+        on_finding: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.trial = Trial(tensors) if tensors and rules else None
+        """None where there is nothing to evaluate."""
+        self.evaluation = Evaluation(rules)
+        self.on_finding = on_finding
+        self.error: str | None = None
+        self.seconds = 0.0
+        self._started = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Evaluate what was saved up to the step before, if it is time."""
+        del batch, logs
+        allowed = SECONDS_TO_START + SHARE_OF_TIME * (time.monotonic() - self._started)
+        if self.trial is not None and self.error is None and self.seconds < allowed:
+            self._look(self.trial, final=False)
+
+    def finish(self) -> dict[str, Any]:
+        """Evaluate what is left, log each verdict, and return what run.json keeps; after the hook's end, once."""
+        if self.trial is not None and self.error is None and self.trial.has_steps:
+            self._look(self.trial, final=True)
+        self.evaluation.finish()
+        self.evaluation.leave_out_what_does_not_apply()
+        for verdict in self.evaluation.verdicts:
+            if verdict.status != ISSUES:  # those were said when they were found
+                log.info("debugger: rule %s found no issues", verdict.configured.name)
+        return {
+            "verdicts": [as_record(verdict) for verdict in self.evaluation.verdicts],
+            "error": self.error,
+            "seconds": self.seconds,
+        }
+
+    def _look(self, trial: Trial, *, final: bool) -> None:
+        started = time.monotonic()
+        try:
+            for step in trial.new_steps(final=final):
+                for verdict in self.evaluation.feed(step):
+                    self._report(verdict, final=final)
+        except Exception as error:  # noqa: BLE001 - a rule must not end a run that it only looks at
+            self.error = line(error)
+            log.warning("debugger: the rules are evaluated no further, training goes on: %s", self.error)
+        self.seconds += time.monotonic() - started
+
+    def _report(self, verdict: Verdict, *, final: bool) -> None:
+        log.warning("debugger: rule %s found an issue: %s", verdict.configured.name, verdict.in_short())
+        if self.on_finding is not None and not final:
+            finding = as_record(verdict)
+            self.on_finding({name: finding[name] for name in ("rule", "step", "value", "finding")})
+
+
+def as_record(verdict: Verdict) -> dict[str, Any]:
+    """Return what run.json keeps of a rule."""
+    record: dict[str, Any] = {"rule": verdict.configured.name, "status": verdict.status}
+    if verdict.findings:
+        first = verdict.findings[0]
+        record |= {"step": first.step, "value": finite(first.value), "finding": verdict.in_short()}
+    return record
