@@ -74,8 +74,8 @@ bench-debugger: ## what the debugger's hook costs a job: off, default, everythin
 
 kill-matrix: ## end 48 training jobs at random moments and let them go on; nothing may be lost: half an hour
 	@scripts/host_python.sh
-	PYTHONPATH=src:tests/unit:tests/image TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 \
-		.venv/bin/python tests/image/kill_matrix.py --output out/kill-matrix.json
+	PYTHONPATH=.:src TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 \
+		.venv/bin/python -m tests.helpers.kill_matrix --output out/kill-matrix.json
 
 kill-hosts: ## one, two and four containers train one model; ten times one of two is killed: a quarter of an hour
 	@scripts/host_python.sh

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from launcher.aws.training_job import TrainingJob
     from launcher.checks.offline import build_request
     from launcher.job_file.load import load_job
-    from local_sagemaker.client import use_local
     from launcher.request.processing import build_processing_request
+    from local_sagemaker.client import use_local
 
 __all__ = ["ProcessingJob", "TrainingJob", "build_processing_request", "build_request", "load_job", "use_local"]
 

@@ -27,9 +27,9 @@ import launcher
 from launcher import records
 from launcher.aws import session
 from launcher.errors import LauncherError
+from launcher.terminal import Terminal
 from local_sagemaker.files import refuse_full_disk
 from local_sagemaker.state import REGION, Server, State, default_folder
-from launcher.terminal import Terminal
 
 _START_SECONDS = 300.0
 """A state of many objects takes a second for each 10,000, and longer on a busy machine."""

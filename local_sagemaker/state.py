@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import IO
 
 from launcher.errors import LauncherError
-from local_sagemaker.files import write
 from launcher.records import state_home
+from local_sagemaker.files import write
 
 ACCOUNT = "123456789012"
 """moto's; every role, bucket and ARN of the local SageMaker is of this account."""

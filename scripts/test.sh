@@ -23,8 +23,8 @@ pytest=(.venv/bin/python -m pytest --quiet --durations 10)
 # A process for each core, each with TensorFlow loaded. By file: what the tests of a file share, such as a trained
 # model, is made once.
 in_parallel=(--numprocesses auto --dist loadfile)
-# Nothing in tests/unit needs Docker, and reading it loads TensorFlow.
-without_unit=(--ignore tests/unit)
+# Nothing in tests/src needs Docker, and reading it loads TensorFlow.
+without_src=(--ignore tests/src)
 
 run_tier() { # run_tier NAME COMMAND...: keep its result for `await`; success if the command succeeds
     local name=$1 log=$logs/${1// /-}.log begin=$SECONDS result=passed
@@ -59,7 +59,7 @@ host_lane() {
     run_tier slow "${pytest[@]}" "${in_parallel[@]}" -m 'slow and not image and not docker' || true
     local why
     if why=$(scripts/browser.sh 2>&1); then
-        run_tier browser "${pytest[@]}" "${without_unit[@]}" -m browser || true
+        run_tier browser "${pytest[@]}" "${without_src[@]}" -m browser || true
     else
         leave_out browser "$why"
     fi
@@ -81,9 +81,9 @@ docker_lane() {
     fi
     run_tier 'image build' scripts/build_image.sh || true
     await python || return 0
-    run_tier docker "${pytest[@]}" "${in_parallel[@]}" "${without_unit[@]}" -m docker || true
+    run_tier docker "${pytest[@]}" "${in_parallel[@]}" "${without_src[@]}" -m docker || true
     if await 'image build'; then
-        run_tier image "${pytest[@]}" "${in_parallel[@]}" "${without_unit[@]}" --ignore tests/registry -m image || true
+        run_tier image "${pytest[@]}" "${in_parallel[@]}" "${without_src[@]}" --ignore tests/registry -m image || true
     else
         leave_out image 'there is no image'
     fi

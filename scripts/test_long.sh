@@ -17,7 +17,7 @@ scripts/build_image.sh
 
 "${pytest[@]}" --numprocesses auto --dist worksteal -m 'long and not docker and not image' || failed=1
 "${pytest[@]}" -m 'long and (docker or image)' || failed=1
-PYTHONPATH=src:tests/unit:tests/image TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 \
-    .venv/bin/python tests/image/kill_matrix.py --output out/kill-matrix.json || failed=1
+PYTHONPATH=.:src TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 \
+    .venv/bin/python -m tests.helpers.kill_matrix --output out/kill-matrix.json || failed=1
 
 exit "$failed"

@@ -17,13 +17,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from observability.profiler import profiler
 from star_rating import logs, quiet_tensorflow
 from star_rating.contract import Contract
-from star_rating.failures import ExitCode, Failure, OtherHostError, StalledError, as_failure, write_failure
 from star_rating.distributed.cluster import Cluster
-from star_rating.hyperparameters import Hyperparameters
-from observability.profiler import profiler
+from star_rating.failures import ExitCode, Failure, OtherHostError, StalledError, as_failure, write_failure
 from star_rating.hardware import instruction_set, threads
+from star_rating.hyperparameters import Hyperparameters
 from star_rating.training.interruption import StopRequest
 from star_rating.training.watchdog import Watchdog
 
@@ -78,6 +78,7 @@ def train_and_evaluate(
     quiet_tensorflow.load()
     import tf_keras
 
+    from star_rating.autotune import acceleration
     from star_rating.checkpointing.checkpoints import open_checkpoints
     from star_rating.checkpointing.run_state import fingerprint, steps_per_epoch
     from star_rating.data.channel import require_several_classes
@@ -86,7 +87,6 @@ def train_and_evaluate(
     from star_rating.model import checkpoint, weights
     from star_rating.results import run_record
     from star_rating.results.export import require_space
-    from star_rating.autotune import acceleration
     from star_rating.training.fit import fit
 
     collectives.start(cluster)

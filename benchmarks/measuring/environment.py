@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 
-from star_rating.results import run_record
 from star_rating.hardware.instruction_set import LADDER, probe, processor_flags
+from star_rating.results import run_record
 
 if __name__ == "__main__":
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -38,8 +38,8 @@ from launcher.aws.session import (
 from launcher.aws.submission import create, way_back
 from launcher.aws.summary import summary
 from launcher.errors import JobFailedError, JobStoppedError, LauncherError, UsageError
-from local_sagemaker.state import job_key
 from launcher.request.fields import host_count
+from local_sagemaker.state import job_key
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 

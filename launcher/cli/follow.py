@@ -18,9 +18,9 @@ from launcher.aws.session import own_command
 from launcher.aws.summary import summary
 from launcher.aws.training_job import TrainingJob, raise_for_status
 from launcher.errors import ExitCode, JobFailedError, LauncherError
-from local_sagemaker.client import running_local
 from launcher.request.fields import host_count
 from launcher.terminal import Terminal
+from local_sagemaker.client import running_local
 
 LAST_LINES = 10
 """Log lines that a failure is shown with."""

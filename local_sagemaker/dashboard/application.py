@@ -28,9 +28,9 @@ from werkzeug.wsgi import FileWrapper
 
 from local_sagemaker.api.serializers.training import present
 from local_sagemaker.container_contract.s3_uri import split
+from local_sagemaker.dashboard import results, series, views
 from local_sagemaker.document import Job, Kind
 from local_sagemaker.jobs import JobError, Jobs, NoSuchJobError
-from local_sagemaker.dashboard import results, series, views
 from local_sagemaker.services import metrics
 from local_sagemaker.services.objects import NoSuchObjectError, Objects
 from local_sagemaker.state import name_and_region

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from local_sagemaker.container_contract.environment import Command
 from local_sagemaker.container_contract.paths import Bind
-from local_sagemaker.document import Job
 from local_sagemaker.docker_client.container import Container
 from local_sagemaker.docker_client.engine import Engine
 from local_sagemaker.docker_client.request import ContainerRequest, Image
+from local_sagemaker.document import Job
 
 if TYPE_CHECKING:
     from local_sagemaker.runner.world import World

@@ -20,17 +20,17 @@ from local_sagemaker.container_contract.environment import command, training_env
 from local_sagemaker.container_contract.hosts import hosts_of
 from local_sagemaker.container_contract.paths import CHECKPOINTS, END_MARKER, PROFILER, TENSORBOARD, TENSORS, Layout
 from local_sagemaker.container_contract.s3_uri import join
+from local_sagemaker.docker_client.container import Container
+from local_sagemaker.docker_client.machines import Machine, start_machines
+from local_sagemaker.docker_client.request import Image
+from local_sagemaker.runner.job_life import JobLife
+from local_sagemaker.runner.messages import Broken
 from local_sagemaker.volumes import tree
 from local_sagemaker.volumes.channels import Channels
 from local_sagemaker.volumes.pace import Pace
 from local_sagemaker.volumes.pipes import PipeFeeder
 from local_sagemaker.volumes.restore import restore
 from local_sagemaker.volumes.synchronization import Mirror, Synchronizer
-from local_sagemaker.docker_client.container import Container
-from local_sagemaker.docker_client.machines import Machine, start_machines
-from local_sagemaker.docker_client.request import Image
-from local_sagemaker.runner.job_life import JobLife
-from local_sagemaker.runner.messages import Broken
 
 _log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 from local_sagemaker.container_contract.outcome import MAX_WAIT, STOPPED, failed
-from local_sagemaker.volumes.pace import CancelledError
 from local_sagemaker.document import Outcome
 from local_sagemaker.runner.job_life import JobLife
+from local_sagemaker.volumes.pace import CancelledError
 
 
 class NoCapacityError(Exception):

@@ -11,13 +11,13 @@ from pathlib import Path
 from local_sagemaker.container_contract.config_files import profiler_config
 from local_sagemaker.container_contract.paths import END_MARKER
 from local_sagemaker.container_contract.s3_uri import join, split
-from local_sagemaker.volumes import tree
-from local_sagemaker.volumes.synchronization import Mirror
 from local_sagemaker.docker_client.request import Image
 from local_sagemaker.runner.attempt import Attempt
 from local_sagemaker.runner.job_life import JobLife
 from local_sagemaker.runner.rules import RuleEvaluation
 from local_sagemaker.runner.system_metrics import SystemMetrics
+from local_sagemaker.volumes import tree
+from local_sagemaker.volumes.synchronization import Mirror
 
 
 class Companions:

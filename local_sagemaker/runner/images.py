@@ -5,10 +5,10 @@ image = job_image(life, "distilbert-trainer:local")
 
 from __future__ import annotations
 
-from local_sagemaker.volumes.pace import CancelledError
 from local_sagemaker.docker_client.engine import PullCancelledError
 from local_sagemaker.docker_client.request import Image
 from local_sagemaker.runner.job_life import JobLife
+from local_sagemaker.volumes.pace import CancelledError
 
 
 def job_image(life: JobLife, name: str) -> Image:

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from local_sagemaker.container_contract.outcome import INTERNAL_ERROR, LONGEST_REASON, STOPPED, failed
-from local_sagemaker.volumes import tree
-from local_sagemaker.document import Job, Kind, Outcome
 from local_sagemaker.docker_client.container import ContainerGoneError, EngineGoneError
 from local_sagemaker.docker_client.engine import EngineError
+from local_sagemaker.document import Job, Kind, Outcome
 from local_sagemaker.files import FULL, StorageError, is_full, storage_error
 from local_sagemaker.runner.messages import Message, Shutdown, Stop
 from local_sagemaker.runner.world import World
 from local_sagemaker.services.logs import GROUPS, LogLine, LogStream
+from local_sagemaker.volumes import tree
 
 _DISK = "No space left on device"
 

@@ -17,22 +17,27 @@ from local_sagemaker.container_contract.channels import ChannelError, NoObjectsE
 from local_sagemaker.container_contract.environment import command, processing_environment
 from local_sagemaker.container_contract.hosts import Host
 from local_sagemaker.container_contract.paths import Layout, OutsideError
-from local_sagemaker.container_contract.processing import as_channel, default_local_path, processing_files, processing_hosts
+from local_sagemaker.container_contract.processing import (
+    as_channel,
+    default_local_path,
+    processing_files,
+    processing_hosts,
+)
 from local_sagemaker.container_contract.s3_uri import UnsafeKeyError
-from local_sagemaker.volumes import tree
-from local_sagemaker.volumes.channels import Store
-from local_sagemaker.volumes.download import Transfer
-from local_sagemaker.volumes.pace import CancelledError, DownloadFailedError, Pace
-from local_sagemaker.volumes.synchronization import Mirror, Synchronizer
-from local_sagemaker.document import Kind, Outcome
 from local_sagemaker.docker_client.container import CannotStartError, Container
 from local_sagemaker.docker_client.engine import ImageMissingError
 from local_sagemaker.docker_client.machines import Machine, start_machines
+from local_sagemaker.document import Kind, Outcome
 from local_sagemaker.runner.following import Following
 from local_sagemaker.runner.images import job_image
 from local_sagemaker.runner.job_life import JobLife, ShutdownError
 from local_sagemaker.runner.system_metrics import HostMetrics
 from local_sagemaker.runner.watch import Ending, Limits, watch
+from local_sagemaker.volumes import tree
+from local_sagemaker.volumes.channels import Store
+from local_sagemaker.volumes.download import Transfer
+from local_sagemaker.volumes.pace import CancelledError, DownloadFailedError, Pace
+from local_sagemaker.volumes.synchronization import Mirror, Synchronizer
 
 _DEFAULT_SECONDS = 24 * 3600
 

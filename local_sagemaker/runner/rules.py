@@ -24,14 +24,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from launcher.errors import LauncherError
 from local_sagemaker.container_contract.paths import Bind
 from local_sagemaker.container_contract.rules import Rule, rules_of
-from local_sagemaker.volumes import tree
-from local_sagemaker.volumes.synchronization import Mirror
-from local_sagemaker.document import RuleStatus, RuleVerdict
 from local_sagemaker.docker_client.container import CannotStartError, Container
 from local_sagemaker.docker_client.engine import EngineError
 from local_sagemaker.docker_client.request import ContainerRequest, Image
+from local_sagemaker.document import RuleStatus, RuleVerdict
 from local_sagemaker.jobs import JobEndedError
 from local_sagemaker.runner.job_life import JobLife
+from local_sagemaker.volumes import tree
+from local_sagemaker.volumes.synchronization import Mirror
 
 KIND = "rules"
 """In the labels: what a job's own end does not remove."""

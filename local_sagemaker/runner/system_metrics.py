@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from local_sagemaker.container_contract.system_metrics import file_name, metric_lines, utilization
-from local_sagemaker.volumes.synchronization import Mirror, Synchronizer
 from local_sagemaker.docker_client.container import Container
 from local_sagemaker.files import StorageError
 from local_sagemaker.runner.job_life import JobLife
 from local_sagemaker.services import metrics
+from local_sagemaker.volumes.synchronization import Mirror, Synchronizer
 
 _FIRST_INTERVAL, _INTERVAL = 1.0, 10.0
 """Seconds; SageMaker's is a minute, for which jobs here are too short."""

@@ -18,11 +18,10 @@ from local_sagemaker.container_contract import outcome as outcomes
 from local_sagemaker.container_contract.channels import ChannelError, NoObjectsError
 from local_sagemaker.container_contract.paths import OutsideError
 from local_sagemaker.container_contract.s3_uri import UnsafeKeyError, split
-from local_sagemaker.volumes.pace import CancelledError, DownloadFailedError, Pace
-from local_sagemaker.document import Job, Kind, Outcome
 from local_sagemaker.docker_client.container import CannotStartError
 from local_sagemaker.docker_client.engine import ImageMissingError
 from local_sagemaker.docker_client.request import Image
+from local_sagemaker.document import Job, Kind, Outcome
 from local_sagemaker.runner.attempt import Attempt
 from local_sagemaker.runner.capacity import NoCapacityError, WaitTooLongError, wait_for_capacity
 from local_sagemaker.runner.companions import Companions
@@ -35,6 +34,7 @@ from local_sagemaker.runner.upload import UploadError, upload
 from local_sagemaker.runner.watch import Ending, Limits, watch
 from local_sagemaker.runner.world import World
 from local_sagemaker.services.metrics import JobMetrics
+from local_sagemaker.volumes.pace import CancelledError, DownloadFailedError, Pace
 
 _DEFAULT_SECONDS = 24 * 3600
 """MaxRuntimeInSeconds of a request that names none."""

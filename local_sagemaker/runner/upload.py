@@ -10,11 +10,11 @@ from typing import Protocol
 
 from local_sagemaker.container_contract.paths import Layout
 from local_sagemaker.container_contract.s3_uri import join, split
-from local_sagemaker.volumes import tree
-from local_sagemaker.volumes.outputs import ClashError, merged, write_archive
 from local_sagemaker.files import FULL, StorageError, storage_error
 from local_sagemaker.runner.job_life import JobLife
 from local_sagemaker.services.objects import NoSuchObjectError
+from local_sagemaker.volumes import tree
+from local_sagemaker.volumes.outputs import ClashError, merged, write_archive
 
 
 class UploadError(Exception):

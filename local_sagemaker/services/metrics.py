@@ -18,12 +18,12 @@ from typing import Any
 
 from moto.cloudwatch.models import cloudwatch_backends
 
+from launcher.matcher import Matcher
 from local_sagemaker.document import Kind, MetricSummary
 from local_sagemaker.files import append, write
 from local_sagemaker.services.logs import LogLine
 from local_sagemaker.services.logs import read as read_log
 from local_sagemaker.state import ACCOUNT
-from launcher.matcher import Matcher
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+from launcher.request.shapes import service_model
 from local_sagemaker.api.paging import page_of
 from local_sagemaker.state import ACCOUNT, REGION
-from launcher.request.shapes import service_model
 
 INSTANCES = 20.0
 """Of each type, for each kind of job. A job here takes a container a host, however its type is called."""

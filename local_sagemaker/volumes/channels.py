@@ -28,10 +28,10 @@ from local_sagemaker.container_contract.config_files import group_names, input_m
 from local_sagemaker.container_contract.hosts import Host
 from local_sagemaker.container_contract.paths import ROOT, Layout
 from local_sagemaker.container_contract.record_io import LONGEST_RECORD, framed
+from local_sagemaker.services.objects import NoSuchObjectError, Objects
 from local_sagemaker.volumes.download import Transfer
 from local_sagemaker.volumes.pace import Pace
 from local_sagemaker.volumes.pipes import PipeFeeder, chunks
-from local_sagemaker.services.objects import NoSuchObjectError, Objects
 
 Channel = dict[str, Any]
 

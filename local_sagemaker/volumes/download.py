@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from local_sagemaker.container_contract.channels import ChannelError, Item
+from local_sagemaker.services.objects import NoSuchObjectError, Objects
 from local_sagemaker.volumes import tree
 from local_sagemaker.volumes.pace import Pace
-from local_sagemaker.services.objects import NoSuchObjectError, Objects
 
 _CHUNK = 1 << 18
 

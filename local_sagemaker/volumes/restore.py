@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from local_sagemaker.container_contract.channels import Item
 from local_sagemaker.container_contract.s3_uri import safe
+from local_sagemaker.services.objects import Objects
 from local_sagemaker.volumes.download import Transfer
 from local_sagemaker.volumes.pace import Pace
 from local_sagemaker.volumes.synchronization import Mirror
-from local_sagemaker.services.objects import Objects
 
 
 def restore(mirror: Mirror, objects: Objects, pace: Pace) -> None:

@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from local_sagemaker.container_contract.s3_uri import split
-from local_sagemaker.volumes import tree
 from local_sagemaker.files import StorageError
 from local_sagemaker.services.objects import NoSuchObjectError, Objects
+from local_sagemaker.volumes import tree
 
 INTERVAL = 1.0
 """Seconds between two looks."""

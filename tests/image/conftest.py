@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from containers import Containers, Job, docker
+
+from tests.helpers.containers import Containers, Job, docker
 
 
 @pytest.fixture(scope="session")

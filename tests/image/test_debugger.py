@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from containers import SOURCES, Containers
-from real_job import RealJob
-from tensor_files import read_collections, read_folder
+
+from tests.helpers.containers import SOURCES, Containers
+from tests.helpers.real_job import RealJob
+from tests.helpers.tensor_files import read_collections, read_folder
 
 pytestmark = pytest.mark.image
 
@@ -30,10 +31,10 @@ def test_five_collections_with_and_without_xla_and_amp_equal_what_was_recorded_b
     containers: Containers, tmp_path: Path, ways: list[tuple[str, str]]
 ) -> None:
     result = containers.run(
-        ["/tests/image/debugger_parity.py", "/jobs", *map(",".join, ways)],
+        ["/repository/tests/helpers/debugger_parity.py", "/jobs", *map(",".join, ways)],
         [
-            *("--entrypoint", "python", "--env", f"PYTHONPATH={SOURCES}:/tests/unit"),
-            *("--volume", f"{TESTS}:/tests:ro", "--volume", f"{tmp_path}:/jobs"),
+            *("--entrypoint", "python", "--env", f"PYTHONPATH={SOURCES}:/repository"),
+            *("--volume", f"{TESTS}:/repository/tests:ro", "--volume", f"{tmp_path}:/jobs"),
         ],
         timeout=550,
     )

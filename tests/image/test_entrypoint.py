@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from containers import LONGEST_WAIT, Containers, Job
-from terminal import CTRL_C, Terminal
+
+from tests.helpers.containers import LONGEST_WAIT, Containers, Job
+from tests.helpers.terminal import CTRL_C, Terminal
 
 pytestmark = pytest.mark.image
 

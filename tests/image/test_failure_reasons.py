@@ -7,8 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from containers import Containers, Job, Result
-from real_job import RealJob
+
+from tests.helpers.containers import Containers, Job, Result
+from tests.helpers.real_job import RealJob
 
 pytestmark = pytest.mark.image
 

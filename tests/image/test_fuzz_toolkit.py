@@ -1,6 +1,6 @@
 """Config files that are damaged, in the image: what the container accepts, sagemaker-training and train.py can read.
 
-The container reads them as in tests/unit/test_fuzz_config_files.py; here the toolkit's own code goes on from there, to
+The container reads them as in test_fuzz_config_files.py; here the toolkit's own code goes on from there, to
 the arguments and variables that it starts train.py with. Hypothesis comes from this machine.
 """
 
@@ -11,11 +11,12 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from containers import SOURCES, Containers
+
+from tests.helpers.containers import SOURCES, Containers
 
 pytestmark = pytest.mark.image
 
-UNIT_TESTS = Path(__file__).parents[1] / "unit"
+HELPERS = Path(__file__).parents[1] / "helpers"
 
 FEED = """
 import os, sys, tempfile
@@ -25,8 +26,8 @@ from sagemaker_training import environment
 from configuration import read_configuration
 from contract import toolkit_base
 from failure import ContainerError
-from config_files import SAGEMAKERS, damaged
-from fuzzing import feed
+from tests.helpers.config_files import SAGEMAKERS, damaged
+from tests.helpers.fuzzing import feed
 from star_rating.contract import Contract
 from star_rating.failures import HyperparameterError
 from star_rating.hyperparameters import Hyperparameters
@@ -69,8 +70,7 @@ def test_what_the_container_accepts_starts_the_program(containers: Containers, s
     number = scaled(3000)
     packages = Path(hypothesis.__file__).parents[1]
     files = [packages / name for name in ("hypothesis", "_hypothesis_globals.py", "sortedcontainers")]
-    files += [UNIT_TESTS / name for name in ("fuzzing.py", "config_files.py")]
-    mounts = [f"--volume={file}:/fuzz/{file.name}:ro" for file in files]
+    mounts = [f"--volume={file}:/fuzz/{file.name}:ro" for file in files] + [f"--volume={HELPERS}:/fuzz/tests/helpers:ro"]
     path = f"--env=PYTHONPATH=/fuzz:{SOURCES}:/opt/distilbert-trainer/container"
     result = containers.run(["-c", FEED, str(number)], ["--entrypoint", "python", path, *mounts], timeout=200)
     assert result.exit_code == 0, result.log

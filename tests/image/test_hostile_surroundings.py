@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from containers import Containers, Result, docker
-from real_job import RealJob
-from training_job import examples, write_records
+
+from tests.helpers.containers import Containers, Result, docker
+from tests.helpers.real_job import RealJob
+from tests.helpers.training_job import examples, write_records
 
 pytestmark = pytest.mark.image
 

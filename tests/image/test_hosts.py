@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from containers import Containers, docker
-from real_hosts import RealHosts
+
+from tests.helpers.containers import Containers, docker
+from tests.helpers.real_hosts import RealHosts
 
 pytestmark = pytest.mark.image
 

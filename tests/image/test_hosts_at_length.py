@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from containers import Containers, docker
-from real_hosts import RealHosts
+
+from tests.helpers.containers import Containers, docker
+from tests.helpers.real_hosts import RealHosts
 
 pytestmark = [pytest.mark.image, pytest.mark.long]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from containers import Containers, docker
+
+from tests.helpers.containers import Containers, docker
 
 pytestmark = pytest.mark.image
 

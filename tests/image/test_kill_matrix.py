@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from containers import Containers
-from kill_matrix import line, run_matrix, summary
-from kill_trial import Plan
+
+from tests.helpers.containers import Containers
+from tests.helpers.kill_matrix import line, run_matrix, summary
+from tests.helpers.kill_trial import Plan
 
 pytestmark = pytest.mark.image
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from containers import Containers
+
+from tests.helpers.containers import Containers
 
 pytestmark = pytest.mark.image
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from containers import Containers
-from real_job import RealJob
+
+from tests.helpers.containers import Containers
+from tests.helpers.real_job import RealJob
 
 pytestmark = pytest.mark.image
 

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from containers import Containers
-from real_job import RealJob
+
+from tests.helpers.containers import Containers
+from tests.helpers.real_job import RealJob
 
 pytestmark = pytest.mark.image
 

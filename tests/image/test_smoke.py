@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from containers import Containers, Result
 
 from scripts.image import hygiene
+from tests.helpers.containers import Containers, Result
 
 pytestmark = pytest.mark.image
 
-RECORDER = Path(__file__).with_name("import_recorder.py")
+RECORDER = Path(__file__).parents[1] / "helpers" / "import_recorder.py"
 LOCKED_DOWN = ["--read-only", "--tmpfs", "/tmp", "--user", "12345:0", "--cap-drop", "ALL"]
 
 

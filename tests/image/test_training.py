@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from containers import Containers
-from real_job import RealJob
+
+from tests.helpers.containers import Containers
+from tests.helpers.real_job import RealJob
 
 pytestmark = pytest.mark.image
 

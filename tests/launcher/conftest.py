@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,27 +9,21 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.retries.standard import ExponentialBackoff
 
+from tests.helpers.isolation import forget_aws, forget_docker
+
 if TYPE_CHECKING:
-    from sagemaker_stand_in import StandIn
+    from tests.helpers.sagemaker_stand_in import StandIn
 
 
 @pytest.fixture(autouse=True)
 def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither the developer's AWS account, nor their Docker engine, LAUNCHER_ variables or records reach a test."""
-    for name in list(os.environ):
-        if name.startswith(("AWS_", "LAUNCHER_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    # A port that nobody serves, not a socket file: docker-py leaves a socket open for which it found no engine.
-    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    forget_aws(monkeypatch, tmp_path / "state")
+    forget_docker(monkeypatch)
 
 
 @pytest.fixture(scope="session")
 def _stand_in() -> Iterator[StandIn]:
-    from sagemaker_stand_in import running
+    from tests.helpers.sagemaker_stand_in import running
 
     with running() as stand_in:
         yield stand_in
@@ -39,7 +32,7 @@ def _stand_in() -> Iterator[StandIn]:
 @pytest.fixture
 def aws(_stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """AWS on loopback, and this process's environment set to it; clients are kept from test to test."""
-    from sagemaker_stand_in import BUCKET
+    from tests.helpers.sagemaker_stand_in import BUCKET
 
     for name, value in {
         "AWS_ENDPOINT_URL": _stand_in.endpoint,

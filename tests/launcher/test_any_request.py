@@ -10,7 +10,6 @@ import pytest
 from botocore import loaders, model, validate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from job_files import write
 
 import launcher
 from launcher.data import hyperparameters
@@ -18,6 +17,7 @@ from launcher.errors import JobFileError
 from launcher.job_file import schema
 from launcher.job_file.section import Section
 from launcher.request.shapes import violations
+from tests.helpers.job_files import write
 
 SERVICE = model.ServiceModel(loaders.Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
 SHAPE = SERVICE.operation_model("CreateTrainingJob").input_shape

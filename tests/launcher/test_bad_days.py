@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from job_files import write
-from sagemaker_stand_in import ApiError, Fault, StandIn
 
 from launcher.cli.main import main
+from tests.helpers.job_files import write
+from tests.helpers.sagemaker_stand_in import ApiError, Fault, StandIn
 
 OF_A_JOB = ("status", "attach", "logs", "metrics", "rules", "experiment", "lineage", "download", "stop")
 

@@ -12,10 +12,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from job_files import REPOSITORY, write
-from sagemaker_stand_in import StandIn
 
 from launcher.cli.main import launcher, main
+from tests.helpers.job_files import REPOSITORY, write
+from tests.helpers.sagemaker_stand_in import StandIn
 
 COMMANDS = [
     "check",

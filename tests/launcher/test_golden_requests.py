@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_files import REPOSITORY
 
 import launcher
 from launcher.data import metric_definitions
+from tests.helpers.job_files import REPOSITORY
 
 GOLDEN = Path(__file__).with_name("golden")
 NOTEBOOK = REPOSITORY / "jobs" / "notebook.toml"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from job_files import REPOSITORY
+from tests.helpers.job_files import REPOSITORY
 
 SCRIPT = REPOSITORY / "scripts" / "image_contract.py"
 FILE = REPOSITORY / "launcher" / "data" / "image.json"

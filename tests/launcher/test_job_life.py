@@ -11,10 +11,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from job_files import REPOSITORY, write
-from sagemaker_stand_in import FAILURE, SCRIPTS, ApiError, Fault, StandIn
 
 from launcher.cli.main import main
+from tests.helpers.job_files import REPOSITORY, write
+from tests.helpers.sagemaker_stand_in import FAILURE, SCRIPTS, ApiError, Fault, StandIn
 
 FAST = ["--poll-interval", "0.05"]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_files import REPOSITORY, write
-from sagemaker_stand_in import ApiError, Fault, StandIn, write_log
 
 from launcher.aws.log_tail import LogTail
 from launcher.cli.main import main
+from tests.helpers.job_files import REPOSITORY, write
+from tests.helpers.sagemaker_stand_in import ApiError, Fault, StandIn, write_log
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 HOSTS = 4

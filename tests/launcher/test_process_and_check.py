@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_files import write
-from sagemaker_stand_in import BUCKET, SCRIPTS, ApiError, Fault, StandIn
 
 from launcher.checks.online import _principal
 from launcher.cli.main import main
+from tests.helpers.job_files import write
+from tests.helpers.sagemaker_stand_in import BUCKET, SCRIPTS, ApiError, Fault, StandIn
 
 CHANNELS = ("train", "validation", "test")
 

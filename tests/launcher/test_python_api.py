@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_files import write
-from sagemaker_stand_in import SCRIPTS, StandIn
 
 import launcher
 from launcher.aws.console import links
@@ -17,6 +15,8 @@ from launcher.aws.notebook import Table, job_html
 from launcher.aws.summary import summary
 from launcher.cli.main import main
 from launcher.errors import ExitCode, JobFailedError, JobStoppedError, WaitTimeoutError
+from tests.helpers.job_files import write
+from tests.helpers.sagemaker_stand_in import SCRIPTS, StandIn
 
 
 @pytest.fixture

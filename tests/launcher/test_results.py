@@ -9,11 +9,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from job_files import write
-from sagemaker_stand_in import BUCKET, EVALUATION, StandIn, archive_of
 
 from launcher.aws.artifacts import UnsafeArchiveError, unpack
 from launcher.cli.main import main
+from tests.helpers.job_files import write
+from tests.helpers.sagemaker_stand_in import BUCKET, EVALUATION, StandIn, archive_of
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_files import write
 
 import launcher
 from launcher.checks.image import ECR
 from launcher.cli.main import main
 from launcher.errors import JobFileError, UsageError
+from tests.helpers.job_files import write
 
 Request = dict[str, Any]
 

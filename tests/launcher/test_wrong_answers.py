@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_files import REPOSITORY, write
 
 from launcher import records
 from launcher.aws import session
 from launcher.checks.online import _trusts_sagemaker, _Unknown
 from launcher.cli.main import main
+from tests.helpers.job_files import REPOSITORY, write
 
 COMMANDS = {
     "check": ["check", "--file", "job.toml"],

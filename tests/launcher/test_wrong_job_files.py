@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from job_files import write
 
 from launcher.cli.main import main
+from tests.helpers.job_files import write
 
 Changes = dict[str, str | None]
 

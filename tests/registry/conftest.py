@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from pushing import REPOSITORY, CutOff, Images, Push, forget_registry
+
+from tests.helpers.pushing import REPOSITORY, CutOff, Images, Push, forget_registry
 
 if TYPE_CHECKING:
-    from ecr_stand_in import EcrStandIn
+    from tests.helpers.ecr_stand_in import EcrStandIn
 
 
 @pytest.fixture(scope="session")
 def _ecr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EcrStandIn]:
-    from ecr_stand_in import running
+    from tests.helpers.ecr_stand_in import running
 
     program = subprocess.run(
         [REPOSITORY / "scripts" / "docker_registry.sh"], stdout=subprocess.PIPE, text=True, check=True

@@ -12,12 +12,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pushing import Images, Push, inspect
 
 from scripts.image import hygiene
 from scripts.image.describe import describe
 from scripts.image.layers import Layer, final_files, layers_of
 from scripts.image.sbom import normalized
+from tests.helpers.pushing import Images, Push, inspect
 
 pytestmark = pytest.mark.image
 

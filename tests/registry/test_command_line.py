@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pushing import REPOSITORY, SCRIPT
 
 from scripts.image.errors import ExitCode
+from tests.helpers.pushing import REPOSITORY, SCRIPT
 
 
 def run(*arguments: str, script: Path = SCRIPT, **environment: str) -> subprocess.CompletedProcess[str]:

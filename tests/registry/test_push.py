@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ecr_stand_in import LOGIN, EcrStandIn
-from pushing import COMMIT, REPOSITORY, CutOff, Images, Push, Result, inspect
+
+from tests.helpers.ecr_stand_in import LOGIN, EcrStandIn
+from tests.helpers.pushing import COMMIT, REPOSITORY, CutOff, Images, Push, Result, inspect
 
 pytestmark = [pytest.mark.image, pytest.mark.usefixtures("cut_off")]
 

@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pushing import REPOSITORY
+
+from tests.helpers.pushing import REPOSITORY
 
 SCANNER = '#!/bin/bash\necho "$0 $*" > {folder}/told\n{work}\n'
 

@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.serializers.components import component, component_summary, metric_summary
 from local_sagemaker.api.errors import ApiError, invalid
 from local_sagemaker.api.handlers import experiments
 from local_sagemaker.api.handlers.tags import forget_tags
 from local_sagemaker.api.paging import page_of, within
+from local_sagemaker.api.serializers.components import component, component_summary, metric_summary
 from local_sagemaker.document import MetricSummary
 
 _KIND = "experiment-trial-component"

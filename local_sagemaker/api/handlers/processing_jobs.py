@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.serializers.processing import description
 from local_sagemaker.api.handlers.job_kinds import PROCESSING
+from local_sagemaker.api.serializers.processing import description
 from local_sagemaker.api.validators import processing as processing_rules
 
 list_processing_jobs = PROCESSING.list

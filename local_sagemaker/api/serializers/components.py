@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from local_sagemaker.api.serializers.training import present
 from local_sagemaker.api.names import component_arn, component_name, job_arn
+from local_sagemaker.api.serializers.training import present
 from local_sagemaker.document import Job, MetricSummary
 
 Answer = dict[str, Any]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from local_sagemaker.api.serializers.components import datasets, image, written
 from local_sagemaker.api.names import artifact_arn, component_arn, component_name
+from local_sagemaker.api.serializers.components import datasets, image, written
 from local_sagemaker.document import Job
 
 Answer = dict[str, Any]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from local_sagemaker.api.serializers.training import present
 from local_sagemaker.api.names import job_arn
+from local_sagemaker.api.serializers.training import present
 from local_sagemaker.document import Job
 
 Answer = dict[str, Any]

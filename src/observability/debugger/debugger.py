@@ -22,11 +22,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from star_rating.contract import Contract
 from observability.debugger import result
 from observability.debugger.settings import ON_SAGEMAKER, Settings, read_settings, tensorboard_config
 from observability.debugger.tensor_folder import count_steps, free_folder, names_saved
 from observability.debugger.unsupported import remarks
+from star_rating.contract import Contract
 from star_rating.failures import DebuggerError
 
 log = logging.getLogger(__name__)

@@ -21,12 +21,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from star_rating.contract import Contract, unused_folder
 from observability.profiler.files import Files
 from observability.profiler.layout import Layout
 from observability.profiler.recorder import Recorder
 from observability.profiler.settings import Settings, read_settings
 from observability.profiler.timeline import Timeline
+from star_rating.contract import Contract, unused_folder
 
 log = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from star_rating.failures import ConfigurationError, DataError, ExitCode, UsageError, as_failure, nearest_name
 from observability.rules.configuration import ConfiguredRule, every_rule, read_configurations
 from observability.rules.evaluation import Evaluation
 from observability.rules.table import table
 from observability.rules.trial import Trial
+from star_rating.failures import ConfigurationError, DataError, ExitCode, UsageError, as_failure, nearest_name
 
 POLL_SECONDS = 1.0
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from star_rating.failures import ConfigurationError, nearest_name, shown
 from observability.rules import registry
 from observability.rules.rule import Rule
+from star_rating.failures import ConfigurationError, nearest_name, shown
 
 SET_ASIDE = frozenset(
     {"rule_to_invoke", "action_json", "base_trial", "base_trial_path", "other_trials_s3_input_paths"}

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 
-from star_rating.failures import ConfigurationError, HyperparameterError, shown
 from observability.rules.configuration import ConfiguredRule, every_rule, make_rule
 from observability.rules.selection import listed
+from star_rating.failures import ConfigurationError, HyperparameterError, shown
 
 _RULE = re.compile(r"\s*(?P<name>\w+)\s*(?:\((?P<parameters>[^()]*)\))?\s*(?:,|$)")
 

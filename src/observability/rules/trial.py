@@ -20,8 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from star_rating.failures import DataError
 from observability.rules.rule import Array
+from star_rating.failures import DataError
 
 END_MARKER = "training_job_end.ts"
 """smdebug writes it at the end of a run; on SageMaker the platform does."""

@@ -22,9 +22,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from star_rating.hyperparameters import Switch
 from star_rating.autotune import budget
-from star_rating.hardware.instruction_set import InstructionSet
 from star_rating.autotune.measurement import (
     Measurement,
     fastest,
@@ -34,8 +32,10 @@ from star_rating.autotune.measurement import (
     unmeasured,
 )
 from star_rating.autotune.mode import BFLOAT16, FLOAT32, Mode
-from star_rating.hardware.threads import Threads
 from star_rating.autotune.trial import Trial
+from star_rating.hardware.instruction_set import InstructionSet
+from star_rating.hardware.threads import Threads
+from star_rating.hyperparameters import Switch
 
 log = logging.getLogger(__name__)
 

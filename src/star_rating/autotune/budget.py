@@ -13,13 +13,13 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from star_rating.data.channel import Channel
-from star_rating.data.pipeline import evaluation_batches
-from star_rating.hyperparameters import Hyperparameters
-from star_rating.model.config import DistilBertConfig
-from star_rating.hardware import cgroup
 from star_rating.autotune.mode import Mode
 from star_rating.autotune.trial import FIRST_STEPS, ROUNDS, Trial
+from star_rating.data.channel import Channel
+from star_rating.data.pipeline import evaluation_batches
+from star_rating.hardware import cgroup
+from star_rating.hyperparameters import Hyperparameters
+from star_rating.model.config import DistilBertConfig
 
 MOST_SECONDS = 180.0
 """Of a trial, however long the run."""

@@ -21,11 +21,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from star_rating.autotune.measurement import Measurement, summarize
+from star_rating.autotune.mode import Mode
 from star_rating.data.channel import Channel
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model.checkpoint import Checkpoint
-from star_rating.autotune.measurement import Measurement, summarize
-from star_rating.autotune.mode import Mode
 
 ROUNDS = 4
 """Steps of each mode after its first, in turns with the other modes."""

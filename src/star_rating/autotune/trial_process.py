@@ -24,6 +24,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from star_rating.autotune.mode import Mode
+from star_rating.autotune.trial import FIRST_STEPS, ROUNDS
 from star_rating.data.channel import Channel
 from star_rating.data.pipeline import training_batches
 from star_rating.data.tuning import untuned
@@ -32,8 +34,6 @@ from star_rating.model import checkpoint
 from star_rating.training.buckets import bucketed
 from star_rating.training.build import build_model
 from star_rating.training.compiled_step import CompiledStep
-from star_rating.autotune.mode import Mode
-from star_rating.autotune.trial import FIRST_STEPS, ROUNDS
 
 BATCHES = 12
 """Looked at, for some that have one shape: XLA compiles anew for each."""

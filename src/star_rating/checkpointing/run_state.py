@@ -18,12 +18,12 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
+from star_rating.autotune.measurement import Measurement
 from star_rating.data.channel import Channel
 from star_rating.data.pipeline import batches_in_a_pass
 from star_rating.failures import ConfigurationError, shown
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model.weights import Weights
-from star_rating.autotune.measurement import Measurement
 
 log = logging.getLogger(__name__)
 

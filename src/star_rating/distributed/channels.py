@@ -18,8 +18,8 @@ from typing import Any
 
 from star_rating.data.channel import Channel, files_missing, no_channel, require_listed, together
 from star_rating.data.manifest import Manifest
-from star_rating.failures import DataError
 from star_rating.distributed.cluster import Cluster
+from star_rating.failures import DataError
 
 log = logging.getLogger(__name__)
 

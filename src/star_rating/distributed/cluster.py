@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from star_rating.contract import Contract
-from star_rating.failures import ConfigurationError, Failure, as_failure, shown
 from star_rating.distributed.link import Link
+from star_rating.failures import ConfigurationError, Failure, as_failure, shown
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
     model = DistilBertClassifier(config, number_of_classes=5, seed=42)
     logits = model({"input_ids": ids, "input_mask": mask}, training=False)      # float32 [batch, classes]
 
-Two savings, both exact (loss and gradients are those of the padded model; tests/unit/test_distilbert.py):
+Two savings, both exact (loss and gradients are those of the padded model; test_distilbert.py):
 
 - Every dense layer, layer norm and dropout runs on one [tokens, dim] matrix of the batch's real tokens (tokens.py);
   only the attention product is laid out in grids, as wide as the longest review of a group (attention_grid.py).

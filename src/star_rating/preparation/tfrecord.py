@@ -8,7 +8,7 @@ Each record is the tf.train.Example that the notebook's training script reads: `
 
 Why not tf.train.Example itself: here a record costs 3 us of one core, there 19 us, and a review costs the tokenizer
 about 140 us of one core; a process that imports TensorFlow also starts five seconds later and 500 MB larger. The
-bytes are the same (tests/unit/test_prepare_tfrecord.py compares them).
+bytes are the same (tests/src/star_rating/preparation/test_prepare_tfrecord.py compares them).
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from observability.tensorboard.board import Board
 from star_rating.results import export, figures, predictions
 from star_rating.results.evaluation import Evaluation, Floats, Integers, evaluate
-from observability.tensorboard.board import Board
 from star_rating.training.fit import Fit
 from star_rating.training.interruption import Stopped
 from star_rating.training.supervision import Supervision

@@ -9,19 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from star_rating.checkpointing.checkpoints import Checkpointing, Checkpoints
-from star_rating.checkpointing.run_state import steps_per_epoch
-from star_rating.contract import Contract
-from star_rating.data.pipeline import batches_in_a_pass
 from observability.debugger.debugger import attach
-from star_rating.model import checkpoint
-from star_rating.model.distilbert import DistilBertClassifier
 from observability.rules.hyperparameter import read_rules
 from observability.rules.in_training import RuleWatch
 from observability.tensorboard.board import Board
 from observability.tensorboard.callback import TensorBoardCallback
 from observability.tensorboard.folder import tensorboard_folder
 from star_rating.autotune.acceleration import Acceleration
+from star_rating.checkpointing.checkpoints import Checkpointing, Checkpoints
+from star_rating.checkpointing.run_state import steps_per_epoch
+from star_rating.contract import Contract
+from star_rating.data.pipeline import batches_in_a_pass
+from star_rating.model import checkpoint
+from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.training.interruption import Stopped
 from star_rating.training.loop import Loop
 from star_rating.training.nonfinite import NonFiniteGuard

@@ -8,6 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from observability.profiler.profiler import NoProfiler, Profiler
+from star_rating.autotune.acceleration import Acceleration, Machine, decide
+from star_rating.autotune.trial import Trial
 from star_rating.checkpointing.checkpoints import Checkpointing
 from star_rating.checkpointing.run_state import Fingerprint
 from star_rating.data import pipeline
@@ -16,16 +19,13 @@ from star_rating.distributed.cluster import Cluster
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import checkpoint
 from star_rating.model.distilbert import DistilBertClassifier
-from observability.profiler.profiler import NoProfiler, Profiler
 from star_rating.results import predictions
 from star_rating.results.evaluation import Floats, Integers
-from star_rating.autotune.acceleration import Acceleration, Machine, decide
 from star_rating.training.buckets import bucketed
 from star_rating.training.build import build_model
 from star_rating.training.compiled_step import CompiledStep
 from star_rating.training.interruption import StopRequest
 from star_rating.training.supervision import Supervision
-from star_rating.autotune.trial import Trial
 from star_rating.training.watchdog import Watchdog
 
 

@@ -1,0 +1,86 @@
+"""`launcher local` and --local, as far as no container is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from launcher.cli.local import _bytes
+from launcher.cli.main import main
+from launcher.errors import UsageError
+from local_sagemaker.put import _key
+from local_sagemaker.rehearsal import moments
+from local_sagemaker.state import State, default_folder
+
+REPOSITORY = Path(__file__).parents[3]
+JOB = str(REPOSITORY / "jobs" / "local.toml")
+
+
+def test_a_dry_run_needs_no_server(capsys: pytest.CaptureFixture[str]) -> None:
+    before = dict(os.environ)
+    assert main(["train", "--local", "--dry-run", "--file", JOB, "--image", "mine:1", "--job-name", "dry"]) == 0
+    printed = capsys.readouterr()
+    request = json.loads(printed.out)
+    assert printed.err == ""  # what only AWS would mind is not said
+    assert request["AlgorithmSpecification"]["TrainingImage"] == "mine:1"
+    assert request["CheckpointConfig"]["S3Uri"] == "s3://star-rating/checkpoints/dry/"
+    assert State(default_folder()).running_server() is None
+    assert dict(os.environ) == before
+
+
+def test_a_server_that_starts_ends_and_keeps_what_it_was_given(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "reviews" / "a").mkdir(parents=True)
+    (tmp_path / "reviews" / "a" / "b.tsv").write_text("text")
+    assert main(["local", "start", "--jobs", "1"]) == 0
+    exported = capsys.readouterr().out.splitlines()
+    assert exported[0].startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:")
+    assert {"export AWS_DEFAULT_REGION=us-east-1", "export AWS_REGION=us-east-1"} <= set(exported)
+    assert main(["local", "put", str(tmp_path / "reviews"), "s3://bucket/raw"]) == 0
+    assert main(["local", "fault", "interrupt", "--after", "5..20", "--times", "3", "--job", "mine"]) == 0
+    assert main(["local", "stop"]) == 0
+    assert main(["local", "faults", "--output", "json"]) == 0
+    (fault,) = json.loads(capsys.readouterr().out)
+    assert (fault["kind"], fault["job"], fault["times"], fault["after"]) == ("interrupt", "mine", 3, [5.0, 20.0])
+    objects = list((default_folder() / "s3" / "bucket").glob("*.json"))
+    keys = [json.loads(path.read_text()).get("key") for path in objects]
+    assert "raw/a/b.tsv" in keys
+    assert main(["local", "stop"]) == 0
+    assert default_folder().stat().st_mode & 0o077 == 0  # requests hold environment values
+
+
+@pytest.mark.parametrize(("text", "expected"), [("20", (20.0, 20.0)), ("5..20", (5.0, 20.0)), ("0.5", (0.5, 0.5))])
+def test_moments(text: str, expected: tuple[float, float]) -> None:
+    assert moments(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "5..", "..5"])
+def test_what_is_no_moment(text: str) -> None:
+    with pytest.raises(UsageError, match="write seconds"):
+        moments(text)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("4g", 4 << 30), ("512M", 512 << 20), ("1.5k", 1536), ("1000", 1000)])
+def test_sizes(text: str, expected: int) -> None:
+    assert _bytes(text) == expected
+
+
+def test_keys_of_what_is_put(tmp_path: Path) -> None:
+    folder, file = tmp_path / "folder", tmp_path / "file.tsv"
+    (folder / "a").mkdir(parents=True)
+    file.touch()
+    assert _key(folder / "a" / "b", folder, "raw") == "raw/a/b"
+    assert _key(folder / "a" / "b", folder, "raw/") == "raw/a/b"
+    assert _key(folder / "b", folder, "") == "b"
+    assert _key(file, file, "raw/") == "raw/file.tsv"
+    assert _key(file, file, "raw/other.tsv") == "raw/other.tsv"
+    assert _key(file, file, "") == "file.tsv"
+
+
+def test_interrupt_after_is_for_local_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--file", JOB, "--interrupt-after", "5"]) == 2
+    assert "--interrupt-after needs --local" in capsys.readouterr().err

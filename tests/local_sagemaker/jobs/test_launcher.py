@@ -1,0 +1,95 @@
+"""The launcher's own commands against real jobs: each end has its exit code, as against AWS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher import records
+from launcher.cli.main import main
+from local_sagemaker.client import stop_server
+from local_sagemaker.state import State, default_folder
+from tests.helpers.emulator import IMAGE
+
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("_server_of_this_test")]
+
+JOB = f"""
+region = "us-east-1"
+account = "123456789012"
+role = "arn:aws:iam::{{account}}:role/Local"
+training_image = "{IMAGE}"
+bucket = "jobs"
+check_image_contract = false
+metric_definitions = {{ loss = "loss=([0-9.]+)" }}
+[networking]
+enable_network_isolation = true
+[stopping_condition]
+max_runtime_in_seconds = 900
+"""
+
+UNTIL_STOPPED = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+
+
+@pytest.fixture
+def _server_of_this_test(job_image: str, tmp_path: Path) -> Iterator[None]:  # noqa: ARG001 - jobs need the image
+    (tmp_path / "job.toml").write_text(JOB)
+    (tmp_path / "input").write_text("input")
+    assert main(["local", "put", str(tmp_path / "input"), "s3://jobs/input/"]) == 0
+    yield
+    stop_server(State(default_folder()))
+
+
+def train(folder: Path, name: str, script: str, *options: str) -> int:
+    file = ["--file", str(folder / "job.toml"), "--job-name", name, "--set", f"environment.SCRIPT={script}"]
+    return main(["train", "--local", *file, *options])
+
+
+def test_jobs_and_their_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path, "completes", "echo loss=0.5; echo weights > /opt/ml/model/weights", "--output", "json") == 0
+    printed = capsys.readouterr()
+    summary = json.loads(printed.out)
+    assert (summary["status"], summary["loss"]) == ("Completed", 0.5)
+    phases = [line.split()[2] for line in printed.err.splitlines() if line.startswith("--- ")]
+    assert phases[-3:] == ["Training", "Uploading", "Completed"]
+    assert main(["download", "--local", "latest", "--to", str(tmp_path / "out")]) == 0
+    assert records.latest_record() is None  # that is AWS's
+    assert (tmp_path / "out" / "model" / "weights").read_text() == "weights\n"
+
+    assert train(tmp_path, "fails", "echo 'No such column.' > /opt/ml/output/failure; exit 11") == 3
+    printed = capsys.readouterr()
+    assert "error: fails failed: AlgorithmError: No such column., exit code: 11" in printed.err
+    assert "next: launcher logs --local fails" in printed.err
+
+    assert train(tmp_path, "long", UNTIL_STOPPED, "--set", "stopping_condition.max_runtime_in_seconds=1") == 4
+    assert "long ran longer than stopping_condition.max_runtime_in_seconds" in capsys.readouterr().err
+
+    assert train(tmp_path, "stops", UNTIL_STOPPED, "--no-wait") == 0
+    assert main(["stop", "--local", "stops"]) == 0
+    assert "next: launcher attach --local stops" in capsys.readouterr().err  # without --local it would ask AWS
+    assert main(["attach", "--local", "stops"]) == 4
+    assert "error: stops was stopped" in capsys.readouterr().err
+
+    assert main(["list", "--local", "--output", "csv"]) == 0
+    rows = [line.split(",")[:2] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows == [["stops", "Stopped"], ["long", "Stopped"], ["fails", "Failed"], ["completes", "Completed"]]
+
+
+def test_what_is_in_the_way_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["local", "start"]) == 2
+    assert "a server runs on" in capsys.readouterr().err
+    assert train(tmp_path, "no-spot", "true", "--interrupt-after", "5") == 2
+    assert "--interrupt-after needs a spot job" in capsys.readouterr().err
+    assert train(tmp_path, "runs", "echo ready; while :; do sleep 0.05; done", "--no-wait") == 0
+    assert main(["local", "interrupt", "runs"]) == 1
+    assert "runs is no spot job" in capsys.readouterr().err
+    assert main(["local", "stop"]) == 1
+    assert "runs would fail; wait, stop them, or end the server with --force" in capsys.readouterr().err
+    assert main(["local", "status", "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["running"] == "runs"
+    assert main(["local", "stop", "--force"]) == 0
+    assert main(["local", "stop"]) == 0
+    assert main(["status", "--local", "runs", "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "Failed"
