@@ -70,7 +70,8 @@ def test_what_the_container_accepts_starts_the_program(containers: Containers, s
     number = scaled(3000)
     packages = Path(hypothesis.__file__).parents[1]
     files = [packages / name for name in ("hypothesis", "_hypothesis_globals.py", "sortedcontainers")]
-    mounts = [f"--volume={file}:/fuzz/{file.name}:ro" for file in files] + [f"--volume={HELPERS}:/fuzz/tests/helpers:ro"]
+    mounts = [f"--volume={file}:/fuzz/{file.name}:ro" for file in files]
+    mounts.append(f"--volume={HELPERS}:/fuzz/tests/helpers:ro")
     path = f"--env=PYTHONPATH=/fuzz:{SOURCES}:/opt/distilbert-trainer/container"
     result = containers.run(["-c", FEED, str(number)], ["--entrypoint", "python", path, *mounts], timeout=200)
     assert result.exit_code == 0, result.log
