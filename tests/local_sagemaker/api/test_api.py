@@ -17,7 +17,7 @@ from local_sagemaker.store import JobStore
 from tests.helpers.local_server import BUCKET, PROCESSING, TRAINING, ApiServer, call, changed, serving
 from tests.helpers.made_up_jobs import BEGAN, complete, fail, train
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "launcher" / "golden"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 
 

@@ -171,7 +171,7 @@ def test_the_kernels_names_of_the_processors_features_are_read(tmp_path: Path) -
 
 def test_choosing_imports_no_tensorflow() -> None:
     program = (
-        "import os, sys; from star_rating.training import instruction_set; instruction_set.choose(os.environ); "
+        "import os, sys; from star_rating.hardware import instruction_set; instruction_set.choose(os.environ); "
         "sys.exit('tensorflow' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(instruction_set.__file__).parents[2])}
