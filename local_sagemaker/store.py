@@ -38,7 +38,7 @@ class JobStore:
         self._root = state / "jobs"
         self._files = files or StateFiles()
         self._lock = threading.RLock()
-        self._unwritten: set[Key] = set()
+        self._unwritten: dict[Key, Job] = {}
         self._retrying: threading.Thread | None = None
         self._closed = threading.Event()
         self._folders: dict[Key, Path] = {}
@@ -108,18 +108,18 @@ class JobStore:
     def delete(self, kind: Kind, name: str, region: str = REGION) -> None:
         """Forget a job and its files."""
         with self._lock:
-            del self._jobs[kind, name, region]
             folder = self.folder(kind, name, region)
-            self._folders.pop((kind, name, region), None)
-            self._unwritten.discard((kind, name, region))
             (folder / _DOCUMENT).unlink(missing_ok=True)
+            del self._jobs[kind, name, region]
+            self._folders.pop((kind, name, region), None)
+            self._unwritten.pop((kind, name, region), None)
             shutil.rmtree(folder, ignore_errors=True)
 
     def _keep(self, job: Job) -> None:
-        key = _key(job)
-        self._jobs[key] = job
-        self._unwritten.add(key)
+        """Write a job, then show it: what a client has seen outlives a server that is killed at that moment."""
+        self._unwritten[_key(job)] = job
         self._write_again()
+        self._jobs[_key(job)] = job
         if self._unwritten and self._retrying is None and not self._closed.is_set():
             self._retrying = threading.Thread(target=self._retry, name="unwritten jobs", daemon=True)
             self._retrying.start()
@@ -129,14 +129,14 @@ class JobStore:
 
     def _write_again(self) -> None:
         """Write every job whose newest document is in memory alone, as far as the disk takes it."""
-        for key in list(self._unwritten):
+        for key, job in list(self._unwritten.items()):
             try:
-                self._write(self._jobs[key])
+                self._write(job)
             except StorageError as error:
                 if self._retrying is None:
-                    _log.error("%s; the job %s goes on, and is written as soon as there is room", error, key[1])
+                    _log.error("%s; the job %s goes on, and is written as soon as there is room", error, job.name)
                 return
-            self._unwritten.discard(key)
+            del self._unwritten[key]
 
     def _retry(self) -> None:
         while not self._closed.wait(_RETRY_SECONDS):

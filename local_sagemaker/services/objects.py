@@ -94,7 +94,6 @@ class Objects:
         self._files = files or StateFiles()
         self._lock = threading.RLock()
         self._records: dict[str, dict[str, StoredObject]] = {}
-        self._hand_over()
         for path in sorted(folder.glob("*/")):
             self._load(path)
 
@@ -104,8 +103,12 @@ class Objects:
 
     @property
     def _backend(self) -> S3Backend:
-        """Return moto's S3; another one after each of its resets."""
-        return s3_backends[ACCOUNT]["aws"]
+        """Return moto's S3. After a reset of moto it is an empty one, which has to take its bytes from here as well."""
+        backend = s3_backends[ACCOUNT]["aws"]
+        if "put_object" not in vars(backend):
+            with self._lock:
+                _hand_over(backend)
+        return backend
 
     def make_bucket(self, bucket: str, region: str = REGION) -> None:
         """Make a bucket, if it is not there; raise StorageError."""
@@ -288,26 +291,6 @@ class Objects:
             for key in {*self._records.get(bucket, {}), *known.keys}:
                 self.keep(bucket, key)
 
-    def _hand_over(self) -> None:
-        """Let moto take the bytes of `changing` instead of a request's body, wherever it makes an object or a part."""
-        backend: Any = self._backend
-        make, make_part, copy_object = backend.put_object, backend.upload_part, backend.copy_object
-
-        def put_object(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - moto's
-            return _take(make(*arguments, **named), is_part=False)
-
-        def upload_part(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - moto's
-            return _take(make_part(*arguments, **named), is_part=True)
-
-        def upload_part_copy(bucket: str, upload: str, number: int, **_: Any) -> Any:  # noqa: ANN401 - moto's
-            return upload_part(bucket, upload, number, b"")
-
-        def copy(source: Any, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - moto's
-            return copy_object(_without_content(source), *arguments, **named)
-
-        backend.put_object, backend.upload_part = put_object, upload_part
-        backend.upload_part_copy, backend.copy_object = upload_part_copy, copy
-
     def require(self, bucket: str) -> None:
         """Raise NoSuchObjectError if there is no such bucket."""
         if not self.has_bucket(bucket):
@@ -447,6 +430,26 @@ def _writing(path: Path) -> Iterator[None]:
 def _etag(content: Path) -> str:
     with content.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _hand_over(backend: Any) -> None:  # noqa: ANN401 - moto's
+    """Let moto take the bytes of `changing` instead of a request's body, wherever it makes an object or a part."""
+    make, make_part, copy_object = backend.put_object, backend.upload_part, backend.copy_object
+
+    def put_object(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - moto's
+        return _take(make(*arguments, **named), is_part=False)
+
+    def upload_part(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - moto's
+        return _take(make_part(*arguments, **named), is_part=True)
+
+    def upload_part_copy(bucket: str, upload: str, number: int, **_: Any) -> Any:  # noqa: ANN401 - moto's
+        return upload_part(bucket, upload, number, b"")
+
+    def copy(source: Any, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - moto's
+        return copy_object(_without_content(source), *arguments, **named)
+
+    backend.put_object, backend.upload_part = put_object, upload_part
+    backend.upload_part_copy, backend.copy_object = upload_part_copy, copy
 
 
 def _take(s3_object: Any, *, is_part: bool) -> Any:  # noqa: ANN401 - moto's

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import os
 import stat
 import urllib.request
@@ -13,6 +14,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from moto.moto_api._internal.models import moto_api_backend
 
 from launcher.errors import LauncherError
 from local_sagemaker.server import LocalServer
@@ -108,6 +110,17 @@ def test_what_was_put_is_there_for_jobs_and_after_a_restart(tmp_path: Path, put:
         fetch(gone, "DELETE")
     with LocalServer(state) as server:
         assert list(server.objects.list("models", "")) == []
+
+
+def test_bytes_come_through_a_reset_of_moto(tmp_path: Path) -> None:
+    """Another server's end in the same process resets moto: no upload of nothing may follow from it."""
+    with LocalServer(State(tmp_path)) as server:
+        moto_api_backend.reset()
+        server.objects.make_bucket("models")
+        server.objects.put_file("models", "job", io.BytesIO(b"content"))
+        _put_parts(client(server, "s3v4"))
+        found = {entry.key: server.objects.path("models", entry.key) for entry in server.objects.list("models", "")}
+        assert {key: path.read_bytes() for key, path in found.items()} == {"job": b"content", "new": b"content"}
 
 
 def test_the_state_folder_is_its_owners_alone(tmp_path: Path) -> None:

@@ -19,8 +19,10 @@ from botocore.exceptions import ClientError
 
 from local_sagemaker import client
 from local_sagemaker.client import control, start_server, stop_server
+from local_sagemaker.document import Job
 from local_sagemaker.files import StateFiles, StorageError, append, write
 from local_sagemaker.state import Server, State
+from local_sagemaker.store import JobStore
 from tests.helpers.emulator import BUCKET, LocalSageMaker
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -226,6 +228,24 @@ def on_small_disk(small_disk: Path, job_image: str) -> Iterator[State]:  # noqa:
 
 
 @pytest.mark.docker
+def test_what_a_client_has_seen_of_a_job_is_on_the_disk(tmp_path: Path) -> None:
+    store = JobStore(tmp_path)
+    store.add(Job(kind="training", name="job", region="us-east-1", request={}, creation_time=0.0))
+
+    def change() -> None:
+        for number in range(1, 101):
+            store.change("training", "job", lambda job, number=number: job.changed(attempt=number))
+
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(change)
+        while not changing.done():
+            seen = store.get("training", "job")
+            kept = json.loads((store.folder("training", "job") / "job.json").read_bytes())["attempt"]
+            assert seen is not None
+            assert kept >= seen.attempt
+        changing.result()
+
+
 def test_no_server_starts_on_a_full_disk(small_disk: Path) -> None:
     filled = fill(small_disk)
     with pytest.raises(StorageError, match="No space left on device: the disk of"):
