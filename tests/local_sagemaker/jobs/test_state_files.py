@@ -233,8 +233,8 @@ def test_what_a_client_has_seen_of_a_job_is_on_the_disk(tmp_path: Path) -> None:
     store.add(Job(kind="training", name="job", region="us-east-1", request={}, creation_time=0.0))
 
     def change() -> None:
-        for number in range(1, 101):
-            store.change("training", "job", lambda job, number=number: job.changed(attempt=number))
+        for _ in range(100):
+            store.change("training", "job", lambda job: job.changed(attempt=job.attempt + 1))
 
     with ThreadPoolExecutor(1) as pool:
         changing = pool.submit(change)
