@@ -5,6 +5,7 @@
 It stands in `code/` of model.tar.gz, where TensorFlow Serving's container looks for it, and takes everything that it
 needs (length, class names, tokenizer) from the exports beside it. Needs `tokenizers`; the command needs TensorFlow too.
 Request, as JSON: {"instances": ["a review", ...]}; answer: {"predictions": [{"stars": 5, "probabilities": {...}}]}.
+The image's own `serve` and `predict` read a model's folder through the same class.
 """
 
 from __future__ import annotations
@@ -14,45 +15,74 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
-MODEL_FOLDER = Path(__file__).resolve().parent.parent
-FINE_TUNED = MODEL_FOLDER / "transformers" / "fine-tuned"
+
+class Encoding(NamedTuple):
+    """A review's tokens."""
+
+    ids: list[int]
+    """[CLS] and [SEP] included, cut as in training, not padded."""
+    truncated: bool
+    """Whether the review was longer."""
+
+
+class ModelFolder:
+    """What a model's folder says of how reviews become tokens, and probabilities stars."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.fine_tuned = folder / "transformers" / "fine-tuned"
+        self.saved_model = folder / "tensorflow" / "saved_model" / "0"
+
+    def encode(self, reviews: list[str]) -> list[Encoding]:
+        """Tokenise reviews; runs outside the interpreter lock."""
+        return [Encoding(one.ids, bool(one.overflowing)) for one in self._tokenizer.encode_batch(reviews)]
+
+    def pad(self, rows: list[list[int]]) -> dict[str, list[list[int]]]:
+        """Return `input_ids` and `input_mask`, padded to the longest row."""
+        width = max(map(len, rows), default=0)
+        pad_id = self._read("config.json")["pad_token_id"]
+        return {
+            "input_ids": [row + [pad_id] * (width - len(row)) for row in rows],
+            "input_mask": [[1] * len(row) + [0] * (width - len(row)) for row in rows],
+        }
+
+    def describe(self, probabilities: list[float]) -> dict[str, Any]:
+        """Return the most likely stars and every class's probability."""
+        names = self._read("config.json")["id2label"]
+        best = max(range(len(probabilities)), key=probabilities.__getitem__)
+        return {
+            "stars": int(names[str(best)]),
+            "probabilities": {names[str(index)]: value for index, value in enumerate(probabilities)},
+        }
+
+    def _read(self, name: str) -> dict[str, Any]:
+        return _read(self.fine_tuned / name)
+
+    @functools.cached_property
+    def _tokenizer(self) -> Tokenizer:
+        tokenizer = Tokenizer.from_file(str(self.fine_tuned / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self._read("tokenizer_config.json")["model_max_length"])
+        return tokenizer
 
 
 @functools.cache
-def _read(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((FINE_TUNED / name).read_text(encoding="utf-8"))
+def _read(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return document
 
 
-@functools.cache
-def _tokenizer() -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(FINE_TUNED / "tokenizer.json"))
-    tokenizer.enable_truncation(_read("tokenizer_config.json")["model_max_length"])
-    tokenizer.enable_padding(pad_id=_read("config.json")["pad_token_id"])
-    return tokenizer
+MODEL = ModelFolder(Path(__file__).resolve().parent.parent)
+"""The model in whose `code/` this file stands."""
 
 
 def tokenize(reviews: list[str]) -> dict[str, list[list[int]]]:
     """Return `input_ids` and `input_mask`, padded to the longest review."""
-    encodings = _tokenizer().encode_batch(reviews)
-    return {
-        "input_ids": [encoding.ids for encoding in encodings],
-        "input_mask": [encoding.attention_mask for encoding in encodings],
-    }
-
-
-def describe(probabilities: list[float]) -> dict[str, Any]:
-    """Return the most likely stars and every class's probability."""
-    names = _read("config.json")["id2label"]
-    best = max(range(len(probabilities)), key=probabilities.__getitem__)
-    return {
-        "stars": int(names[str(best)]),
-        "probabilities": {names[str(index)]: value for index, value in enumerate(probabilities)},
-    }
+    return MODEL.pad([encoding.ids for encoding in MODEL.encode(reviews)])
 
 
 def predict(reviews: list[str]) -> list[dict[str, Any]]:
@@ -61,14 +91,14 @@ def predict(reviews: list[str]) -> list[dict[str, Any]]:
     import tensorflow as tf  # TensorFlow Serving's Python has none
 
     inputs = {name: tf.constant(rows, tf.int32) for name, rows in tokenize(reviews).items()}
-    return [describe(row) for row in serve(**inputs)["probabilities"].numpy().tolist()]
+    return [MODEL.describe(row) for row in serve(**inputs)["probabilities"].numpy().tolist()]
 
 
 @functools.cache
 def _saved_model() -> Any:  # noqa: ANN401 - TensorFlow is untyped
     import tensorflow as tf
 
-    return tf.saved_model.load(str(MODEL_FOLDER / "tensorflow" / "saved_model" / "0"))
+    return tf.saved_model.load(str(MODEL.saved_model))
 
 
 def input_handler(data: Any, context: Any) -> str:  # noqa: ANN401 - TensorFlow Serving's container defines these
@@ -85,7 +115,7 @@ def output_handler(response: Any, context: Any) -> tuple[bytes, str]:  # noqa: A
     if response.status_code != 200:
         raise ValueError(response.content.decode("utf-8"))
     rows = json.loads(response.content.decode("utf-8"))["outputs"]["probabilities"]
-    return json.dumps({"predictions": [describe(row) for row in rows]}).encode(), context.accept_header
+    return json.dumps({"predictions": [MODEL.describe(row) for row in rows]}).encode(), context.accept_header
 
 
 if __name__ == "__main__":
