@@ -34,7 +34,7 @@ _after = click.option(
 
 @click.group(short_help="SageMaker on this machine's Docker engine.")
 def local() -> None:
-    r"""SageMaker on this machine: the same requests, the same image, the same API, jobs as Docker containers.
+    """SageMaker on this machine: the same requests, the same image, the same API, jobs as Docker containers.
 
     \b
     launcher local put data/reviews.tsv s3://my-bucket/reviews/
@@ -43,7 +43,7 @@ def local() -> None:
 
     Every other command takes --local as well. boto3, the AWS CLI and AWS's SDK need AWS_ENDPOINT_URL and an access
     key, which `launcher local start` prints to be exported.
-    """
+    """  # noqa: D301 - click wants the character itself
 
 
 @local.command()

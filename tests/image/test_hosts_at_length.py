@@ -1,6 +1,6 @@
 """Several hosts at length, in containers of the image: as one host, on uneven shards, and killed at random moments.
 
-What CI shows once or with processes (test_hosts.py, ../unit/test_hosts.py), here ten times and with containers.
+What CI shows once (test_hosts.py) or with processes (tests/src/.../test_hosts.py), here ten times and in containers.
 """
 
 from __future__ import annotations

@@ -90,12 +90,16 @@ class Watchdog:
         finally:
             self.beat(*before)
 
+    def look(self, clock: StallClock, now: float, cpu: float) -> StalledError | None:
+        """Take the time and the processor time of this process, in seconds; return the stall, if it is one."""
+        idle = clock.look(now, cpu, self._beats)
+        return self._failure(idle) if idle > self.timeout_seconds * self._patience else None
+
     def _watch(self) -> None:
         clock = StallClock(time.monotonic(), time.process_time())
         while not self._ended.wait(min(TICK_SECONDS, self.timeout_seconds / 4)):
-            idle = clock.look(time.monotonic(), time.process_time(), self._beats)
-            if idle > self.timeout_seconds * self._patience:
-                self.on_stall(self._failure(idle))
+            if stall := self.look(clock, time.monotonic(), time.process_time()):
+                self.on_stall(stall)
                 return
 
     def _failure(self, idle: float) -> StalledError:

@@ -63,7 +63,7 @@ def test_its_rules_have_evaluated_the_job(capsys: pytest.CaptureFixture[str]) ->
     assert {verdict["status"] for verdict in verdicts.values()} <= {"NoIssuesFound", "IssuesFound"}, verdicts
 
 
-@pytest.mark.long  # tests/image/test_kill_matrix.py resumes this image, test_local_spot.py interrupts
+@pytest.mark.long  # tests/image/test_kill_matrix.py resumes this image, test_spot.py interrupts
 @pytest.mark.usefixtures("_undisturbed")
 def test_an_interrupted_job_has_the_weights_of_one_that_was_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

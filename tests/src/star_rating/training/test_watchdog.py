@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -15,29 +14,51 @@ import pytest
 from star_rating.failures import ExitCode, StalledError
 from star_rating.training.watchdog import FIRST_STEP_PATIENCE, TICK_SECONDS, StallClock, Watchdog
 
-TIMEOUT = 0.2
+TIMEOUT = 60.0
 LONGEST_WAIT = 300.0
 """Seconds, on however busy a machine; here it is one."""
 
 
-class Stalls:
-    def __init__(self) -> None:
-        self.found: list[StalledError] = []
-        self.event = threading.Event()
+class Watched:
+    """A watchdog that looks at a time of the test's own, once a second: no thread, and no waiting."""
 
-    def __call__(self, stall: StalledError) -> None:
-        self.found.append(stall)
-        self.event.set()
+    def __init__(self) -> None:
+        self.dog = Watchdog(TIMEOUT, lambda _: None)
+        self._now = 1000.0
+        self._clock = StallClock(self._now, 0.0)
+        self.dog.look(self._clock, self._now, 0.0)
+
+    def stall_within(self, seconds: float) -> StalledError | None:
+        """Let this time pass without a beat; return the stall that is found in it, if one is."""
+        for _ in range(int(seconds)):
+            self._now += 1.0
+            if stall := self.dog.look(self._clock, self._now, 0.0):
+                return stall
+        return None
+
+
+def test_a_thread_calls_on_stall_once_when_no_beat_comes() -> None:
+    found: list[StalledError] = []
+    stalled = threading.Event()
+
+    def on_stall(stall: StalledError) -> None:
+        found.append(stall)
+        stalled.set()
+
+    with Watchdog(0.04, on_stall):
+        assert stalled.wait(LONGEST_WAIT)
+    assert [stall.exit_code for stall in found] == [ExitCode.STALLED]
 
 
 def test_no_beat_for_too_long_is_a_stall_and_says_in_what() -> None:
-    stalls = Stalls()
-    with Watchdog(TIMEOUT, stalls) as watchdog:
-        watchdog.beat("validation")
-        assert stalls.event.wait(LONGEST_WAIT)
-    assert stalls.found[0].exit_code == ExitCode.STALLED
-    assert ", in validation." in str(stalls.found[0])
-    assert "stall_timeout_minutes" in str(stalls.found[0])
+    watched = Watched()
+    watched.dog.beat("validation")
+    assert watched.stall_within(TIMEOUT) is None
+    stall = watched.stall_within(2)
+    assert stall is not None
+    assert stall.exit_code == ExitCode.STALLED
+    assert ", in validation." in str(stall)
+    assert "stall_timeout_minutes" in str(stall)
 
 
 def looks(*steps: tuple[float, float, int]) -> float:
@@ -68,35 +89,30 @@ def test_time_in_which_the_process_did_not_run_does_not_count() -> None:
 
 
 def test_the_first_step_has_longer_as_it_traces_and_compiles() -> None:
-    stalls = Stalls()
-    started = time.monotonic()
-    with Watchdog(TIMEOUT, stalls) as watchdog:
-        watchdog.beat("the first step", patience=FIRST_STEP_PATIENCE)
-        assert stalls.event.wait(LONGEST_WAIT)
-    assert time.monotonic() - started > TIMEOUT * FIRST_STEP_PATIENCE
-    assert "in the first step" in str(stalls.found[0])
+    watched = Watched()
+    watched.dog.beat("the first step", patience=FIRST_STEP_PATIENCE)
+    assert watched.stall_within(TIMEOUT * FIRST_STEP_PATIENCE) is None
+    assert "in the first step" in str(watched.stall_within(2))
 
 
 def test_what_comes_after_it_has_not() -> None:
-    stalls = Stalls()
-    with Watchdog(TIMEOUT, stalls) as watchdog:
-        watchdog.beat("the first step", patience=1000)
-        watchdog.beat("training")
-        assert stalls.event.wait(LONGEST_WAIT)
+    watched = Watched()
+    watched.dog.beat("the first step", patience=1000)
+    watched.dog.beat("training")
+    assert "in training" in str(watched.stall_within(TIMEOUT + 2))
 
 
 def test_what_has_a_limit_of_its_own_is_not_watched() -> None:
-    stalls = Stalls()
-    with Watchdog(TIMEOUT, stalls) as watchdog:
-        watchdog.beat("reading the channels")
-        with watchdog.paused():
-            assert not stalls.event.wait(10 * TIMEOUT)
-        assert stalls.event.wait(LONGEST_WAIT)
-    assert "in reading the channels" in str(stalls.found[0])
+    watched = Watched()
+    watched.dog.beat("reading the channels")
+    with watched.dog.paused():
+        assert watched.stall_within(100 * TIMEOUT) is None
+    assert watched.stall_within(TIMEOUT - 2) is None
+    assert "in reading the channels" in str(watched.stall_within(4))
 
 
 def test_zero_watches_nothing() -> None:
-    with Watchdog(0, Stalls()):
+    with Watchdog(0, lambda _: None):
         assert "watchdog" not in [thread.name for thread in threading.enumerate()]
 
 
