@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from launcher.request.processing import build_processing_request
     from local_sagemaker.client import use_local
 
+    __version__: str
+
 __all__ = ["ProcessingJob", "TrainingJob", "build_processing_request", "build_request", "load_job", "use_local"]
 
 _HOME = {
@@ -39,6 +41,21 @@ def __getattr__(name: str) -> object:
     """Import a name when it is first used: `launcher --help` needs none of them."""
     import importlib  # noqa: PLC0415
 
+    if name == "__version__":
+        return _version()
     if name not in _HOME:
         raise AttributeError(f"module 'launcher' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def _version() -> str:
+    """Return the installed version; in a checkout that is not installed, that of pyproject.toml."""
+    import importlib.metadata  # noqa: PLC0415
+    import tomllib  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    try:
+        return importlib.metadata.version("distilbert-trainer")
+    except importlib.metadata.PackageNotFoundError:
+        text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+        return str(tomllib.loads(text)["project"]["version"])

@@ -2,7 +2,8 @@
 
 scheduler = Scheduler(world, jobs_at_once=2)
 scheduler.recover()         # what a server that was killed has left
-scheduler.start("training", "star-rating-1"); scheduler.send("training", "star-rating-1", Interrupt())
+scheduler.start("training", "star-rating-1", "us-east-1")
+scheduler.send("training", "star-rating-1", "us-east-1", Interrupt())
 scheduler.close()           # running jobs fail, saying why
 """
 

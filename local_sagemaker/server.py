@@ -1,6 +1,6 @@
 """The server: one port on loopback, the training API in front of moto, and the jobs behind it.
 
-    with LocalServer(State(folder), port=0) as server:
+    with LocalServer(State(folder), Settings(port=0)) as server:
         server.address              # AWS_ENDPOINT_URL for every service
         server.token                # AWS_ACCESS_KEY_ID
         server.wait()

@@ -2,7 +2,7 @@
 
     state = State(default_folder())
     with state.owned():                 # one server a folder
-        state.announce(port)
+        state.announce(port, token)
     state.running_server()              # what a client connects to, or None
 
 It is the caller's, readable by nobody else: it holds the server's token, and requests hold environment values.

@@ -18,6 +18,7 @@ import sys
 
 import click
 
+import launcher as package
 from launcher.cli import explain, local, submit, watch
 from launcher.errors import ExitCode, LauncherError, of_the_system
 from launcher.terminal import Terminal
@@ -44,10 +45,19 @@ class _Commands(click.Group):
         return list(self.commands)
 
 
+def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - click's signature
+    """Print the version, which is only looked up if it is asked for."""
+    if asked:
+        click.echo(f"launcher, version {package.__version__}")
+        ctx.exit()
+
+
 @click.group(
     cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
-@click.version_option(package_name="distilbert-trainer", prog_name="launcher")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
+)
 def launcher() -> None:
     """From a job file to a finished, explained SageMaker training job."""
 

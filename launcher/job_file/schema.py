@@ -67,7 +67,7 @@ class Compute(Section):
     instance_type: str | None = None
     """ml.c5.9xlarge, unless instance_groups or instance_preferences say otherwise."""
     instance_count: Annotated[int, Field(ge=1)] | None = None
-    """Hosts; with instance_groups each group has its own. The image trains on one."""
+    """Hosts; with instance_groups each group has its own."""
     volume_size_in_gb: Annotated[int, Field(ge=1)] = 30
     """Disk of each host, for channels, checkpoints and the model."""
     volume_kms_key_id: str | None = None

@@ -1,7 +1,7 @@
 """Which objects of a channel each host gets, and under which names. Pure: the listing comes in.
 
     chosen = objects_of(channel, store)             # (Item("s3://b/train/a.tfrecord", "a.tfrecord"), ...)
-    share(chosen, number=0, of=2)                   # what the first of two hosts gets under ShardedByS3Key
+    share(chosen, hosts[0], hosts)                  # what the first host gets under ShardedByS3Key
 
 A manifest's own text has to be read to know them, so what lists and reads is a small protocol.
 """

@@ -1,6 +1,6 @@
 """What SageMaker starts a container with: command and environment.
 
-command(request["AlgorithmSpecification"])      # Command(entrypoint=None, arguments=["train"])
+command(request["AlgorithmSpecification"], default=["train"])      # Command(entrypoint=None, arguments=["train"])
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How a job ends: exit codes and events as SageMaker's statuses and FailureReason.
 
-of_exit("algo-1", 11, "The train channel is empty.", was_out_of_memory=False).failure_reason
+of_exit(11, "The train channel is empty.", was_out_of_memory=False).failure_reason
 # AlgorithmError: The train channel is empty., exit code: 11
 """
 

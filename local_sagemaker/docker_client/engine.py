@@ -1,9 +1,9 @@
 """The Docker engine: images, networks, containers, and what of them is ours.
 
     engine = Engine(state.identity)
-    image = engine.image("distilbert-trainer:local")
+    image = engine.image("distilbert-trainer:local", cancelled=threading.Event())
     container = engine.create(ContainerRequest(...)); container.start()
-    engine.remove_leftovers(job="star-rating-1")
+    engine.remove_job("training", "star-rating-1")
 
 Everything carries the label `distilbert-trainer=local`, by which scripts/clean.sh finds it, and the state folder's
 identity, by which a server finds its own.

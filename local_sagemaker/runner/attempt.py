@@ -1,8 +1,8 @@
 """One attempt at a training job: its hosts, from empty disks to ended containers.
 
-attempt = Attempt(life)
-attempt.prepare()       # disks, channels, config files, checkpoints
-attempt.start()         # containers; or attempt.adopt(): those that a killed server has left
+attempt = Attempt(life, observed)
+attempt.prepare(pace)   # disks, channels, config files, checkpoints
+attempt.start(image)    # containers; or attempt.adopt(): those that a killed server has left
 attempt.finish()        # last look at what is kept in step with S3
 """
 

@@ -1,7 +1,7 @@
 """What runs beside a training job's containers: the profiler's system metrics, and the rules.
 
 companions = Companions(life)
-companions.training_begins(attempt, image); companions.attempt_ends(); companions.training_ends(); companions.wait()
+companions.training_begins(attempt); companions.attempt_ends(); companions.training_ends(); companions.wait()
 """
 
 from __future__ import annotations

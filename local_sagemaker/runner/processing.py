@@ -1,6 +1,6 @@
 """A Processing job from its creation to its end: inputs down, containers, outputs up.
 
-    ProcessingLife(world, "star-rating-prepare-1").run()
+    ProcessingLife(world, "star-rating-prepare-1", "us-east-1").run()
 
 Its contract is not the training job's: inputs and outputs where the request says, config files in /opt/ml/config, and
 what stands in /opt/ml/output/message becomes ExitMessage.

@@ -1,6 +1,6 @@
 """A training job from its creation to its end, as SageMaker's platform lives it.
 
-    TrainingLife(world, "star-rating-1").run()
+    TrainingLife(world, "star-rating-1", "us-east-1").run()
 
 Starting -> Downloading -> Training -> Uploading -> Completed | Failed | Stopped. An interrupted spot job and one that
 RetryStrategy starts again begin anew, with empty disks and their checkpoints. A server that was killed finds the life

@@ -1,6 +1,6 @@
 """While containers run: wait for whatever comes first, and see to it that all of them end.
 
-ending = watch(containers, inbox, Limits(stop_seconds=120, run_until=..., wait_until=...))
+ending = watch(containers, inbox, Limits(stop_seconds=120, run_seconds=3600))
 ending.reason           # "exited", "stopped", "max-runtime", "max-wait", "interrupted", "lost"
 """
 

@@ -2,7 +2,7 @@
 
 channels = Channels(request, hosts, objects, pace)
 channels.fill(host, layout)         # raises ChannelError, DownloadFailedError, CancelledError
-feeders = channels.pipes(host, layout)
+feeders = channels.pipes(host, layout, failed)
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Folders kept in step with S3 while a job runs: checkpoints both ways of a change, tensors and TensorBoard files one.
 
     mirror = Mirror(layout.place("/opt/ml/checkpoints"), "s3://bucket/checkpoints/", objects, deletes=True)
-    mirror.restored(items)              # what came from S3 is known, and not sent back
+    mirror.restored()                   # what came from S3 is known, and not sent back
     mirror.synchronize()                # as often as one likes
 
 A host deletes in S3 only what it knew: several hosts share a prefix.

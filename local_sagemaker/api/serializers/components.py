@@ -1,6 +1,6 @@
 """The trial component that SageMaker makes of each job: parameters, artifacts and metrics for Experiments. Pure.
 
-component(job, parents)     # DescribeTrialComponent's answer; Search adds `Parents` and tags
+component(job)     # DescribeTrialComponent's answer; Search adds `Parents` and tags
 """
 
 from __future__ import annotations

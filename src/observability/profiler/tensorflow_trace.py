@@ -1,7 +1,8 @@
 """A trace of some steps by TensorFlow's own profiler: what each thread ran, for TensorBoard's Profile page.
 
 trace = TensorFlowTrace(layout, settings.trace)
-trace.turn(step)        # before each step: begins and ends the trace
+trace.prepare(step)     # between two steps: begins the trace if the next step is its first
+trace.step(step)        # before each step: begins and ends the trace
 trace.stop()
 
 tensorboard --logdir <profiler>/framework/tensorflow/detailed_profiling/<hour>

@@ -1,6 +1,6 @@
 """Rules on labels beside predictions: class imbalance, a poor confusion matrix.
 
-This image's hook saves neither; a job whose own collections do (`include_regex` of labels and predictions) gets them.
+They need the labels and predictions of the collection `outputs`, which a DebugHookConfig has to ask for.
 """
 
 from __future__ import annotations

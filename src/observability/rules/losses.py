@@ -1,7 +1,7 @@
 """A run's losses as rules compare them: each mode's apart, each the mean of the batches since the one before.
 
     history = LossHistory(spacing=10)
-    history.add(step)
+    history.add(step, names=["loss"])
     history.of("TRAIN")                # {"loss": [Loss(step=0, value=1.61), Loss(step=10, value=1.58), ...]}
 
 What Keras gives the hook is the mean since the epoch began: smooth late in an epoch, one noisy batch at its start. With

@@ -1,7 +1,8 @@
 """Measure ways to compute the training step on this machine, with the run's own weights and batches, within a budget.
 
     trial = Trial(hyperparameters, pretrained, channel, steps)
-    measured = trial.measure([PLAIN, Mode(xla=False, compute_dtype="bfloat16")], seconds=60)
+    modes = [Mode(xla=False, compute_dtype="float32"), Mode(xla=False, compute_dtype="bfloat16")]
+    measured = trial.measure(modes, seconds=60, share=0.05)
 
 The steps run in a child process (trial_process.py): the memory that they took is given back, no random number of the
 run is drawn, and a mode that ends its process (an instruction that traps, memory that runs out) is one that is not

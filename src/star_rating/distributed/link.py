@@ -1,6 +1,6 @@
 """The line between a job's hosts: they meet, tell one another what all must know, and notice who is gone.
 
-    link = Link(("algo-1", "algo-2"), rank=0, job="star-rating", on_loss=end_the_process)
+    link = Link(("algo-1", "algo-2"), rank=0, job="star-rating", port=8890, on_loss=end_the_process)
     addresses = link.meet(seconds=600)          # returns when all have come
     link.gather({"records": 120})               # [{"records": 120}, {"records": 97}], the same on every host
     link.leave()

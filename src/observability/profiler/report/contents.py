@@ -1,6 +1,6 @@
 """What the report says, as numbers and sentences; page.py and charts.py turn it into HTML.
 
-contents = gather(profile, title="my-job")
+contents = gather(profile, title="my-job", verdicts=[])
 """
 
 from __future__ import annotations
