@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from launcher.errors import LauncherError
+from local_sagemaker.errors import EmulatorError
 from local_sagemaker.runner.world import HostLimits
 from local_sagemaker.server import LocalServer, Settings
 from local_sagemaker.state import State
@@ -31,9 +31,9 @@ def main(arguments: list[str]) -> int:
                 signal.signal(number, lambda *_: server.end())
             logging.getLogger("local_sagemaker").info("serving %s at %s", options.state, server.address)
             server.wait()
-    except LauncherError as error:
+    except EmulatorError as error:
         sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
+        return 1
     return 0
 
 

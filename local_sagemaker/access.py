@@ -20,14 +20,14 @@ from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from launcher.errors import LauncherError
+from local_sagemaker.errors import EmulatorError
 
 _TOKEN = "token"  # noqa: S105 - a file's name
 _ISSUED = "issued-access-keys"
 _SHORTEST = 5
 
 
-class TokenError(LauncherError):
+class TokenError(EmulatorError):
     """The state folder's token cannot be read."""
 
 

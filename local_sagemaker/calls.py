@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
-from local_sagemaker.api.errors import ApiError
+from local_sagemaker.errors import ApiError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIEnvironment

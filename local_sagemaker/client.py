@@ -26,8 +26,8 @@ from typing import Any
 import launcher
 from launcher import records
 from launcher.aws import session
-from launcher.errors import LauncherError
 from launcher.terminal import Terminal
+from local_sagemaker.errors import EmulatorError
 from local_sagemaker.files import refuse_full_disk
 from local_sagemaker.state import REGION, Server, State, default_folder
 
@@ -45,7 +45,7 @@ _for_good = ExitStack()
 _LOOPBACK = "127.0.0.1,localhost"
 
 
-class ServerError(LauncherError):
+class ServerError(EmulatorError):
     """The local SageMaker does not start, or does not do what it was asked for."""
 
 

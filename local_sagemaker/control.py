@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from launcher.errors import LauncherError
-from local_sagemaker.api.errors import ApiError
 from local_sagemaker.api.wire import write
+from local_sagemaker.errors import ApiError, EmulatorError
 from local_sagemaker.faults import Fault, Faults
 from local_sagemaker.files import StateFiles
 from local_sagemaker.jobs import Jobs
@@ -35,7 +34,7 @@ PREFIX = "/_local/"
 Document = dict[str, Any]
 
 
-class RefusedError(LauncherError):
+class RefusedError(EmulatorError):
     """What was asked for cannot be."""
 
 
@@ -70,7 +69,7 @@ class Control:
         except ValidationError as error:
             first = error.errors()[0]
             status, content = "400 Bad Request", {"error": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}
-        except (LauncherError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        except (EmulatorError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             status, content = "400 Bad Request", {"error": str(error)}
         start_response(status, [("Content-Type", "application/json")])
         return [json.dumps(content).encode()]

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from launcher.errors import LauncherError
+from local_sagemaker.errors import EmulatorError
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What parsers raise at content that is not theirs."""
 
 
-class StorageError(LauncherError):
+class StorageError(EmulatorError):
     """The disk does not take what has to be kept."""
 
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from launcher.errors import LauncherError
 from local_sagemaker.document import Job, Kind
+from local_sagemaker.errors import EmulatorError
 from local_sagemaker.state import REGION
 from local_sagemaker.store import JobStore
 
@@ -28,7 +28,7 @@ NAME_FIELDS: dict[Kind, str] = {"training": "TrainingJobName", "processing": "Pr
 _REMEMBERED_CHANGES = 1000
 
 
-class JobError(LauncherError):
+class JobError(EmulatorError):
     """A job does not allow what was asked."""
 
 

@@ -16,8 +16,8 @@ from collections.abc import Set as AbstractSet
 
 from docker.errors import DockerException
 
-from launcher.errors import LauncherError
 from local_sagemaker.document import Job, Kind
+from local_sagemaker.errors import EmulatorError
 from local_sagemaker.jobs import NoSuchJobError
 from local_sagemaker.runner.job_life import JobLife
 from local_sagemaker.runner.messages import Message, Shutdown, Stop, Updated
@@ -67,7 +67,7 @@ class Scheduler:
         """Remove what no job on the engine belongs to; an engine that does not answer is asked again until it does."""
         try:
             self._remove_leftovers(also)
-        except (LauncherError, DockerException, OSError) as error:
+        except (EmulatorError, DockerException, OSError) as error:
             _log.warning("what earlier jobs have left on the engine stays until it answers: %s", error)
             with self._lock:
                 if self._sweeper is None and not self._closed.is_set():
@@ -78,7 +78,7 @@ class Scheduler:
         while not self._closed.wait(_SWEEP_SECONDS):
             try:
                 self._remove_leftovers(frozenset())
-            except (LauncherError, DockerException, OSError):
+            except (EmulatorError, DockerException, OSError):
                 continue
             with self._lock:
                 self._sweeper = None

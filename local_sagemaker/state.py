@@ -22,8 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-from launcher.errors import LauncherError
-from launcher.records import state_home
+from local_sagemaker.errors import EmulatorError
 from local_sagemaker.files import write
 
 ACCOUNT = "123456789012"
@@ -48,11 +47,15 @@ _LOCK_SECONDS = 1.0
 """For how long the lock may be in use before there is another server: who looks for one holds it for a moment."""
 
 
-class StateInUseError(LauncherError):
+class StateInUseError(EmulatorError):
     """Another server owns the folder."""
 
 
-class ForeignStateError(LauncherError):
+class NoHomeError(EmulatorError):
+    """No folder of the user's is known."""
+
+
+class ForeignStateError(EmulatorError):
     """The folder is another user's, or no folder."""
 
 
@@ -85,11 +88,14 @@ class Server:
 
 
 def default_folder() -> Path:
-    """Return $LOCAL_SAGEMAKER_STATE, else a folder beside the launcher's records."""
-    named = os.environ.get("LOCAL_SAGEMAKER_STATE")
-    if named:
-        return Path(named)
-    return state_home() / "distilbert-launcher" / "local"
+    """Return $LOCAL_SAGEMAKER_STATE, else a folder of $XDG_STATE_HOME, by default ~/.local/state; raise NoHomeError."""
+    named, home = os.environ.get("LOCAL_SAGEMAKER_STATE"), os.environ.get("XDG_STATE_HOME")
+    try:
+        return (
+            Path(named) if named else Path(home or Path.home() / ".local" / "state") / "distilbert-launcher" / "local"
+        )
+    except RuntimeError:  # a user id without a name and without HOME, as in many a container
+        raise NoHomeError("there is no home folder for a state folder; set LOCAL_SAGEMAKER_STATE or HOME") from None
 
 
 class State:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,9 +127,23 @@ def ui(folder: Path | None) -> None:
 @_state
 def put(source: Path, target: str, folder: Path | None) -> None:
     """Put a file, or a folder with all that is in it, into the local S3; the bucket is made if it is not there."""
-    from local_sagemaker.put import put as put_files
+    from launcher.aws.session import client, explained
+    from local_sagemaker.client import using_local
+    from local_sagemaker.container_contract.s3_uri import split
+    from local_sagemaker.state import REGION
 
-    count, size = put_files(source, target, _state_of(folder))
+    try:
+        bucket, prefix = split(target)
+    except ValueError:
+        raise UsageError(f"{target} is no S3 URI: write s3://bucket/folder/") from None
+    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    with using_local(_state_of(folder)), explained(f"put {source}"):
+        s3 = client("s3", REGION)
+        if bucket not in {entry["Name"] for entry in s3.list_buckets()["Buckets"]}:
+            s3.create_bucket(Bucket=bucket)
+        for path in files:
+            s3.upload_file(str(path), bucket, _key(path, source, prefix))
+    count, size = len(files), sum(path.stat().st_size for path in files)
     Terminal().say(f"{target}: {count} file{'s' * (count != 1)}, {size:,} bytes")
 
 
@@ -166,11 +181,10 @@ def lose_host(job: str, host: str, after: str, folder: Path | None) -> None:
 def fault(kind: str, after: str | None, folder: Path | None, **fields: object) -> None:
     """Let something go wrong: a spot storm is `fault interrupt --after 5..20 --times 4`."""
     from local_sagemaker.client import control, ensure_server
-    from local_sagemaker.rehearsal import moments
 
     body = {"kind": kind} | {name: value for name, value in fields.items() if value is not None}
     if after is not None:
-        body["after"] = moments(after)
+        body["after"] = seconds_range(after)
     control(ensure_server(_state_of(folder)), "POST", "faults", body)
 
 
@@ -228,9 +242,37 @@ def _remove_leftovers(state: State) -> None:
 def _moment(text: str) -> float:
     import random
 
-    from local_sagemaker.rehearsal import moments
+    return random.uniform(*seconds_range(text))  # noqa: S311 - no secret
 
-    return random.uniform(*moments(text))  # noqa: S311 - no secret
+
+def interrupt_later(request: Mapping[str, Any], after: str) -> None:
+    """Have the spot hosts of a job reclaimed once, so many seconds after training has begun."""
+    from local_sagemaker.client import control, running_local
+
+    server = running_local()
+    if server is None:
+        raise UsageError("--interrupt-after needs --local: SageMaker itself interrupts when it likes")
+    if not request.get("EnableManagedSpotTraining"):
+        raise UsageError("--interrupt-after needs a spot job: --set compute.enable_managed_spot_training=true")
+    fault = {"kind": "interrupt", "job": request["TrainingJobName"], "after": seconds_range(after)}
+    control(server, "POST", "faults", fault)
+
+
+def seconds_range(text: str) -> tuple[float, float]:
+    """Return the two ends of `5..20`, or of `20`; raise UsageError."""
+    first, dots, last = text.partition("..")
+    try:
+        return float(first), float(last if dots else first)
+    except ValueError:
+        raise UsageError(f"{text!r} is no time: write seconds, 20, or two, 5..20") from None
+
+
+def _key(path: Path, source: Path, prefix: str) -> str:
+    """Return the key that `put` gives a file."""
+    if source.is_dir():
+        folder = f"{prefix.rstrip('/')}/" if prefix else ""
+        return f"{folder}{path.relative_to(source).as_posix()}"
+    return f"{prefix}{path.name}" if not prefix or prefix.endswith("/") else prefix
 
 
 def _bytes(text: str) -> int:

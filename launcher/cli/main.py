@@ -100,6 +100,9 @@ def _known(error: Exception) -> LauncherError | None:
         return error
     if isinstance(error, OSError):
         return LauncherError(of_the_system(error))
+    emulator = sys.modules.get("local_sagemaker.errors")
+    if emulator is not None and isinstance(error, emulator.EmulatorError):
+        return LauncherError(str(error))
     if "botocore" not in sys.modules:
         return None
     from launcher.aws.session import as_sentence

@@ -83,7 +83,7 @@ def train(  # noqa: PLR0913 - one an option
     from launcher.cli.follow import follow, submit
 
     if interrupt_after is not None:
-        from local_sagemaker.rehearsal import interrupt_later
+        from launcher.cli.local import interrupt_later
 
         interrupt_later(request, interrupt_after)
     training_job = submit(request, job.region, terminal)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from local_sagemaker.api.errors import ApiError, not_found
 from local_sagemaker.api.names import arn
 from local_sagemaker.api.records import Records
 from local_sagemaker.document import Job, Kind
+from local_sagemaker.errors import ApiError, not_found
 from local_sagemaker.jobs import Jobs, NoSuchJobError
 from local_sagemaker.services.objects import Objects
 

@@ -18,7 +18,6 @@ from botocore import xform_name
 from launcher.request.shapes import service_model
 from local_sagemaker.api.account import Account, Document
 from local_sagemaker.api.constraints import only_known_fields, refuse_wrong_fields
-from local_sagemaker.api.errors import ApiError
 from local_sagemaker.api.handlers import (
     components,
     data_planes,
@@ -33,6 +32,7 @@ from local_sagemaker.api.handlers import (
 from local_sagemaker.api.records import Records
 from local_sagemaker.api.wire import is_sagemaker, operation_of, read_call, write
 from local_sagemaker.dashboard.application import Page
+from local_sagemaker.errors import ApiError
 from local_sagemaker.files import StateFiles, StorageError
 from local_sagemaker.jobs import Jobs
 from local_sagemaker.services import log_queries, metric_queries

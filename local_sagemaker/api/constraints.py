@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from launcher.request.shapes import Path, Shape, Violation, service_model, shape_violations
-from local_sagemaker.api.errors import ApiError
+from local_sagemaker.errors import ApiError
 
 _LONGEST_VALUE = 1000
 """Characters of a value that are shown; a request may have megabytes."""

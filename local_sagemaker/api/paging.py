@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from local_sagemaker.api.errors import invalid
+from local_sagemaker.errors import invalid
 
 Row = dict[str, Any]
 Key = Callable[[Row], Any]

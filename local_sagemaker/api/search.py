@@ -12,7 +12,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
-from local_sagemaker.api.errors import invalid
+from local_sagemaker.errors import invalid
 
 Document = dict[str, Any]
 

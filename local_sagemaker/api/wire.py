@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from local_sagemaker.api.constraints import without_nulls
-from local_sagemaker.api.errors import ApiError
+from local_sagemaker.errors import ApiError
 from local_sagemaker.state import REGION
 
 if TYPE_CHECKING:

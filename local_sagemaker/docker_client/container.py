@@ -18,8 +18,8 @@ from docker.errors import APIError, DockerException, NotFound
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
-from launcher.errors import LauncherError
 from local_sagemaker.docker_client.log_frames import frames, lines
+from local_sagemaker.errors import EmulatorError
 from local_sagemaker.services.logs import LogLine
 
 PATIENCE = 60.0
@@ -30,15 +30,15 @@ BETWEEN_CALLS = 0.5
 _Answer = TypeVar("_Answer")
 
 
-class CannotStartError(LauncherError):
+class CannotStartError(EmulatorError):
     """The engine cannot start the container: its command is not there, say."""
 
 
-class ContainerGoneError(LauncherError):
+class ContainerGoneError(EmulatorError):
     """Somebody has removed the container."""
 
 
-class EngineGoneError(LauncherError):
+class EngineGoneError(EmulatorError):
     """The engine does not answer any more."""
 
 

@@ -22,7 +22,7 @@ import docker
 from docker.auth import AuthConfig, resolve_repository_name
 from docker.errors import DockerException
 
-from launcher.errors import LauncherError
+from local_sagemaker.errors import EmulatorError
 
 _CREDENTIAL_KEYS = ("auths", "credsStore", "credHelpers")
 
@@ -38,7 +38,7 @@ class Client(docker.APIClient):
         return settings | {"verify": self.verify}
 
 
-class ContextError(LauncherError):
+class ContextError(EmulatorError):
     """The current context names no engine that can be used here."""
 
 

@@ -23,10 +23,10 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests import exceptions
 from urllib3.exceptions import HTTPError
 
-from launcher.errors import LauncherError
 from local_sagemaker.docker_client.container import BETWEEN_CALLS, PATIENCE, Container, EngineGoneError
 from local_sagemaker.docker_client.docker_config import Client, ContextError, credentials, current_endpoint
 from local_sagemaker.docker_client.request import ContainerRequest, Image, host_config
+from local_sagemaker.errors import EmulatorError
 from local_sagemaker.state import ACCOUNT
 
 LABEL = "distilbert-trainer"
@@ -51,7 +51,7 @@ _CONNECTIONS = 200
 """Most open at once: a follower of the log and a call for each container."""
 
 
-class EngineError(LauncherError):
+class EngineError(EmulatorError):
     """The engine does not answer, or refuses."""
 
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 
-from launcher.errors import LauncherError
 from local_sagemaker.docker_client.container import PATIENCE, Container, ContainerGoneError, EngineGoneError
+from local_sagemaker.errors import EmulatorError
 from local_sagemaker.runner.job_life import JobLife
 from local_sagemaker.runner.messages import Broken, HostEnded
 from local_sagemaker.services.logs import GROUPS, Kept, LogLine, LogStream
@@ -170,7 +170,7 @@ class Following:
 
     def _break(self, error: Exception) -> None:
         """End the job whose log cannot be kept: a full disk, say. What still comes is thrown away."""
-        if isinstance(error, LauncherError):
+        if isinstance(error, EmulatorError):
             reason = str(error)
         else:
             _log.exception("the log of %s", self._life.name)

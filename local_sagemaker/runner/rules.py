@@ -21,13 +21,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from launcher.errors import LauncherError
 from local_sagemaker.container_contract.paths import Bind
 from local_sagemaker.container_contract.rules import Rule, rules_of
 from local_sagemaker.docker_client.container import CannotStartError, Container
 from local_sagemaker.docker_client.engine import EngineError
 from local_sagemaker.docker_client.request import ContainerRequest, Image
 from local_sagemaker.document import RuleStatus, RuleVerdict
+from local_sagemaker.errors import EmulatorError
 from local_sagemaker.jobs import JobEndedError
 from local_sagemaker.runner.job_life import JobLife
 from local_sagemaker.volumes import tree
@@ -132,7 +132,7 @@ class RuleEvaluation:
         try:
             self._watch(container)
         except Exception as error:  # noqa: BLE001 - ends the evaluation
-            if not isinstance(error, LauncherError):
+            if not isinstance(error, EmulatorError):
                 _log.exception("the rules of %s", self._life.name)
             self._say({name: ("Error", str(error)[:1024]) for name in self._in_progress()})
 

@@ -27,8 +27,8 @@ from moto.core.serialize import SerializationContext, get_serializer_class
 from werkzeug.exceptions import NotFound
 
 from local_sagemaker.api.constraints import refuse_what_breaks
-from local_sagemaker.api.errors import ApiError
 from local_sagemaker.calls import Call, call_of, content_length, form_of, refuse
+from local_sagemaker.errors import ApiError
 from local_sagemaker.files import StorageError
 from local_sagemaker.state import REGION
 

@@ -15,9 +15,9 @@ from typing import Any
 from moto.ecr.models import ecr_backends
 
 from local_sagemaker.access import Access
-from local_sagemaker.api.errors import ApiError
 from local_sagemaker.api.paging import page_of
 from local_sagemaker.docker_client.engine import Engine, EngineError
+from local_sagemaker.errors import ApiError
 from local_sagemaker.state import ACCOUNT
 
 CONFIG_PATH = "/_local/image-config/"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from moto.logs.models import LogEvent, LogGroup, LogStream, logs_backends
 
 from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.errors import ApiError
+from local_sagemaker.errors import ApiError
 from local_sagemaker.state import ACCOUNT
 
 _MOST = 10_000

@@ -14,7 +14,7 @@ from typing import Any
 from moto.cloudwatch.models import MetricAggregatedDatum, cloudwatch_backends
 
 from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.errors import ApiError
+from local_sagemaker.errors import ApiError
 from local_sagemaker.state import ACCOUNT
 
 _MOST = 100_800

@@ -34,7 +34,7 @@ from typing import Any, BinaryIO
 from moto.s3.exceptions import EntityTooSmall, InvalidPart, InvalidPartOrder, MalformedXML, S3ClientError
 from moto.s3.models import FakeKey, S3Backend, s3_backends
 
-from launcher.errors import LauncherError
+from local_sagemaker.errors import EmulatorError
 from local_sagemaker.files import DAMAGED, StateFiles, StorageError, make_folder, storage_error, sync, write
 from local_sagemaker.state import ACCOUNT, REGION
 
@@ -55,7 +55,7 @@ def is_bucket_name(bucket: str) -> bool:
     return _NAME.fullmatch(bucket) is not None
 
 
-class NoSuchObjectError(LauncherError):
+class NoSuchObjectError(EmulatorError):
     """S3 has no such bucket or key."""
 
 

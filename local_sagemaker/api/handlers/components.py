@@ -6,12 +6,12 @@ import time
 from typing import Any
 
 from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.errors import ApiError, invalid
 from local_sagemaker.api.handlers import experiments
 from local_sagemaker.api.handlers.tags import forget_tags
 from local_sagemaker.api.paging import page_of, within
 from local_sagemaker.api.serializers.components import component, component_summary, metric_summary
 from local_sagemaker.document import MetricSummary
+from local_sagemaker.errors import ApiError, invalid
 
 _KIND = "experiment-trial-component"
 _GIVEN = ("DisplayName", "Status", "StartTime", "EndTime", "Parameters", "InputArtifacts", "OutputArtifacts")

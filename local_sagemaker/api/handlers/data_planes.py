@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.errors import ApiError
 from local_sagemaker.api.handlers.components import component_named
 from local_sagemaker.api.names import component_arn, job_arn
 from local_sagemaker.document import MetricSummary
+from local_sagemaker.errors import ApiError
 from local_sagemaker.services import metrics
 from local_sagemaker.state import ACCOUNT
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 
 from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.errors import ApiError, invalid
 from local_sagemaker.api.handlers.tags import forget_tags
 from local_sagemaker.api.names import component_name
 from local_sagemaker.api.paging import page_of, within
 from local_sagemaker.document import Job
+from local_sagemaker.errors import ApiError, invalid
 
 _SUMMARY_LEFT_OUT = ("Description", "Tags", "CreatedBy", "LastModifiedBy", "ExperimentName")
 

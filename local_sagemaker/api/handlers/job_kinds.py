@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.errors import ApiError, invalid
 from local_sagemaker.api.handlers import experiments
 from local_sagemaker.api.handlers.tags import forget_tags
 from local_sagemaker.api.names import component_arn, job_arn
 from local_sagemaker.api.paging import page_of, within
 from local_sagemaker.api.serializers import processing, training
 from local_sagemaker.document import Job, Kind
+from local_sagemaker.errors import ApiError, invalid
 from local_sagemaker.jobs import NAME_FIELDS, JobEndedError, JobNotEndedError, NameTakenError
 
 

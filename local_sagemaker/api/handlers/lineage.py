@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 
 from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.errors import ApiError, invalid
 from local_sagemaker.api.handlers.components import every_component
 from local_sagemaker.api.handlers.resources import Resource
 from local_sagemaker.api.paging import page_of, within
 from local_sagemaker.api.serializers import lineage
+from local_sagemaker.errors import ApiError, invalid
 
 ARTIFACT = Resource(
     "artifact",

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.errors import ApiError, invalid
 from local_sagemaker.api.handlers.tags import forget_tags
 from local_sagemaker.api.paging import page_of, within
+from local_sagemaker.errors import ApiError, invalid
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.errors import invalid
 from local_sagemaker.api.handlers.components import every_component
 from local_sagemaker.api.handlers.experiments import parents_of
 from local_sagemaker.api.handlers.tags import tags_of, tags_of_job
 from local_sagemaker.api.paging import page_of
 from local_sagemaker.api.search import matches, refuse_incomplete, sort_value
 from local_sagemaker.api.serializers import training
+from local_sagemaker.errors import invalid
 
 _DEFAULT_SORT = "LastModifiedTime"
 

@@ -6,10 +6,10 @@ A job's tags are those of its request until somebody changes them; then they are
 from __future__ import annotations
 
 from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.errors import invalid, not_found
 from local_sagemaker.api.names import component_arn, job_arn
 from local_sagemaker.api.paging import page_of
 from local_sagemaker.document import Job
+from local_sagemaker.errors import invalid, not_found
 
 Tag = dict[str, str]
 

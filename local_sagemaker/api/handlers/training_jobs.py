@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.errors import invalid
 from local_sagemaker.api.handlers.job_kinds import TRAINING
 from local_sagemaker.api.names import job_arn
 from local_sagemaker.api.serializers.training import description
 from local_sagemaker.api.validators import training as training_rules
 from local_sagemaker.api.validators.data import refuse_empty_channels
+from local_sagemaker.errors import invalid
 
 list_training_jobs = TRAINING.list
 stop_training_job = TRAINING.stop

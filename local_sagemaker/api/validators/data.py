@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from local_sagemaker.api.errors import invalid
+from local_sagemaker.errors import invalid
 from local_sagemaker.services.objects import NoSuchObjectError, Objects
 
 

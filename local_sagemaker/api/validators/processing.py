@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from local_sagemaker.api.errors import invalid
 from local_sagemaker.api.validators.channels import wrong_s3_uri
 from local_sagemaker.api.validators.training import repeated
+from local_sagemaker.errors import invalid
 
 Request = dict[str, Any]
 

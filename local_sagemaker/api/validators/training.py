@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from local_sagemaker.api.constraints import one_constraint
-from local_sagemaker.api.errors import invalid
 from local_sagemaker.api.validators.channels import CHANNEL_RULES
+from local_sagemaker.errors import invalid
 
 Request = dict[str, Any]
 Rule = Callable[[Request], Iterator[str]]

@@ -16,8 +16,8 @@ from launcher.request.shapes import service_model
 from local_sagemaker.api import application
 from local_sagemaker.api.account import Account
 from local_sagemaker.api.application import answer
-from local_sagemaker.api.errors import ApiError
 from local_sagemaker.api.records import Records
+from local_sagemaker.errors import ApiError
 from tests.helpers.local_server import BUCKET, PROCESSING, TRAINING, ApiServer, changed, serving
 from tests.helpers.made_up_jobs import complete, fail, train
 

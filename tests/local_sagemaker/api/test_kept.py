@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.moto_api._internal.models import moto_api_backend
 
-from launcher.errors import LauncherError
+from local_sagemaker.access import TokenError
 from local_sagemaker.server import LocalServer
 from local_sagemaker.state import ForeignStateError, Server, State
 
@@ -210,7 +210,7 @@ def test_a_folder_that_is_no_state_folder_yet_keeps_what_is_in_it(tmp_path: Path
 
 def test_a_token_file_without_a_token_is_named(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("")
-    with pytest.raises(LauncherError, match="token holds no token"), LocalServer(State(tmp_path)):
+    with pytest.raises(TokenError, match="token holds no token"), LocalServer(State(tmp_path)):
         pass
 
 

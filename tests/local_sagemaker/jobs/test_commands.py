@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.local import _bytes
+from launcher.cli.local import _bytes, _key, seconds_range
 from launcher.cli.main import main
 from launcher.errors import UsageError
-from local_sagemaker.put import _key
-from local_sagemaker.rehearsal import moments
 from local_sagemaker.state import State, default_folder
 
 REPOSITORY = Path(__file__).parents[3]
@@ -54,14 +52,14 @@ def test_a_server_that_starts_ends_and_keeps_what_it_was_given(
 
 
 @pytest.mark.parametrize(("text", "expected"), [("20", (20.0, 20.0)), ("5..20", (5.0, 20.0)), ("0.5", (0.5, 0.5))])
-def test_moments(text: str, expected: tuple[float, float]) -> None:
-    assert moments(text) == expected
+def test_seconds_range(text: str, expected: tuple[float, float]) -> None:
+    assert seconds_range(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "soon", "5..", "..5"])
 def test_what_is_no_moment(text: str) -> None:
     with pytest.raises(UsageError, match="write seconds"):
-        moments(text)
+        seconds_range(text)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("4g", 4 << 30), ("512M", 512 << 20), ("1.5k", 1536), ("1000", 1000)])

@@ -1,12 +1,16 @@
-"""An answer that is an error, as SageMaker's JSON protocol has it.
+"""The emulator's own errors, and SageMaker's as its JSON protocol has them.
 
-raise ApiError("ResourceInUse", "Training job names must be unique ...")
+Whoever starts the emulator tells an EmulatorError as a sentence; an ApiError is an answer of the API.
 """
 
 from __future__ import annotations
 
 MODELED = frozenset({"ConflictException", "ResourceInUse", "ResourceLimitExceeded", "ResourceNotFound"})
 """Errors that the service's model has; their text is in `Message`, that of the protocol's own errors in `message`."""
+
+
+class EmulatorError(Exception):
+    """The emulator could not do what was asked; the text is for its user."""
 
 
 class ApiError(Exception):
