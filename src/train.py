@@ -29,7 +29,7 @@ from star_rating.training.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from star_rating.data.channel import Channel
-    from star_rating.model.checkpoint import Checkpoint
+    from star_rating.model.pretrained_weights import PretrainedWeights
     from star_rating.model.weights import Weights
 
 log = logging.getLogger("star_rating.train")
@@ -79,12 +79,12 @@ def train_and_evaluate(
     import tf_keras
 
     from star_rating.autotune import acceleration
-    from star_rating.checkpointing.checkpoints import open_checkpoints
+    from star_rating.checkpointing.checkpoints import load_latest
     from star_rating.checkpointing.run_state import fingerprint, steps_per_epoch
     from star_rating.data.channel import require_several_classes
     from star_rating.distributed import collectives
     from star_rating.distributed.part import work_of
-    from star_rating.model import checkpoint, weights
+    from star_rating.model import pretrained_weights, weights
     from star_rating.results import run_record
     from star_rating.results.export import require_space
     from star_rating.training.fit import fit
@@ -92,7 +92,7 @@ def train_and_evaluate(
     collectives.start(cluster)
     # Weights and data: what can be wrong with them is said before the first step.
     source = weights.resolve(hyperparameters.model, contract.channels, os.environ)
-    pretrained = checkpoint.load(source.folder)
+    pretrained = pretrained_weights.load(source.folder)
     cluster.require_same({**hyperparameters.as_dict(), "weights": source.sha256, **run_record.versions()})
     data = open_channels(hyperparameters, contract, cluster, pretrained, source, watchdog)
     require_several_classes(data["train"])
@@ -104,7 +104,7 @@ def train_and_evaluate(
 
     work = work_of(hyperparameters, data, cluster)
     print_of_run = fingerprint(hyperparameters, source, data["train"])
-    checkpointing = work.checkpointing(lambda: open_checkpoints(hyperparameters, contract, print_of_run), print_of_run)
+    checkpointing = work.checkpointing(lambda: load_latest(hyperparameters, contract, print_of_run), print_of_run)
     machine = acceleration.Machine(instructions, thread_pools, gpu=acceleration.has_gpu())
     # It may measure, in a child process that ends in time by itself.
     with watchdog.paused():
@@ -164,13 +164,13 @@ def open_channels(
     hyperparameters: Hyperparameters,
     contract: Contract,
     cluster: Cluster,
-    pretrained: Checkpoint,
+    pretrained: PretrainedWeights,
     source: Weights,
     watchdog: Watchdog,
 ) -> dict[str, Channel]:
     """Check the channels that this job reads, those of several hosts also against each other."""
-    from star_rating.data.between import check_between
     from star_rating.data.channel import open_channel
+    from star_rating.data.leakage import check_leakage
     from star_rating.data.records import Limits
     from star_rating.distributed.channels import share
 
@@ -191,7 +191,7 @@ def open_channels(
     }
     if cluster.size > 1:
         data = {name: share(cluster, channel, contract.channels.get(name)) for name, channel in data.items()}
-    check_between(data, Limits(hyperparameters.max_seq_length, pretrained.config.vocab_size), beat)
+    check_leakage(data, Limits(hyperparameters.max_seq_length, pretrained.config.vocab_size), beat)
     return data
 
 

@@ -17,7 +17,7 @@ from benchmarks.measuring.channels import SEED, open_case
 from benchmarks.measuring.plan import WARM_UP_STEPS
 from star_rating.data.pipeline import batches_in_a_pass, training_batches
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.training.optimizer import build_optimizer
 
@@ -55,9 +55,9 @@ def read_alone(batches: Iterator[Any], count: int) -> tuple[float, float]:
 
 def compiled_model(options: Any) -> tf_keras.Model:  # noqa: ANN401 - argparse's
     """Return the model that the trainer would train, in float32."""
-    pretrained = checkpoint.load(options.weights)
+    pretrained = pretrained_weights.load(options.weights)
     model = DistilBertClassifier(pretrained.config, seed=0)
-    checkpoint.load_into(model, pretrained)
+    pretrained_weights.load_into(model, pretrained)
     model.compile(
         optimizer=build_optimizer(Hyperparameters(learning_rate=options.learning_rate), options.steps),
         loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -23,7 +23,7 @@ from benchmarks.measuring.summary import measure_child, summarise, table
 from benchmarks.measuring.useful_work import useful_flops
 from benchmarks.measuring.weights import write_weights
 from benchmarks.training import CONTESTANTS, choose_cases
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.config import DistilBertConfig
 from star_rating.model.distilbert import DistilBertClassifier
 from tests.helpers.prepare_fixtures import make_weights, write_tsv
@@ -125,9 +125,9 @@ class TestWeights:
             vocab_size=50, max_position_embeddings=16, n_layers=2, n_heads=2, dim=8, hidden_dim=16
         )
         write_weights(tmp_path / "written", config, make_weights(tmp_path / "tokenizer"))
-        written = checkpoint.load(tmp_path / "written")
+        written = pretrained_weights.load(tmp_path / "written")
         model = DistilBertClassifier(written.config, seed=0)
-        assert checkpoint.load_into(model, written), "the head comes from the file too"
+        assert pretrained_weights.load_into(model, written), "the head comes from the file too"
         assert written.tensors["distilbert.transformer.layer.1.ffn.lin1.weight"].std() > 0.01
         load_reference(tmp_path / "written")
 

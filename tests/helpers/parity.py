@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
-from star_rating.model.tokens import MOST_GROUPS, number_of_groups
-from star_rating.training.buckets import worked_on
+from star_rating.model.packing import MOST_GROUPS, number_of_groups
+from star_rating.training.buckets import active_positions
 from tests.helpers.transformers_reference import load_reference
 
 TOLERANCE = 1e-5
@@ -52,18 +52,18 @@ def in_groups(batch: Batch) -> Batch:
 def in_bucket(batch: Batch) -> Batch:
     """Ask for the real positions and as much padding as the batch's bucket has room for."""
     mask = batch["input_mask"]
-    chosen = worked_on(mask, batch_size=mask.shape[0])
+    chosen = active_positions(mask, batch_size=mask.shape[0])
     assert int(tf.reduce_sum(mask)) < len(chosen) < mask.shape.num_elements()
-    return batch | {"worked_on": chosen}
+    return batch | {"active_positions": chosen}
 
 
 def padded(batch: Batch) -> Batch:
     """Ask for all positions to be worked on, as the padded model does."""
-    return batch | {"worked_on": tf.range(tf.size(batch["input_mask"]))}
+    return batch | {"active_positions": tf.range(tf.size(batch["input_mask"]))}
 
 
 def variables_by_name(model: DistilBertClassifier) -> dict[str, tf.Variable]:
-    return {name: variable for name, variable, _ in checkpoint._named_variables(model)}
+    return {name: variable for name, variable, _ in pretrained_weights._named_variables(model)}
 
 
 def loss_of(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -89,7 +89,7 @@ def transformers_own(
     model: DistilBertClassifier, tokenizer_folder: Path, folder: Path, batch: Batch, labels: tf.Tensor
 ) -> Computed:
     """Save our model to a new folder, load it into TFDistilBertForSequenceClassification, and compute with that."""
-    checkpoint.save(model, folder, tokenizer_folder)
+    pretrained_weights.save(model, folder, tokenizer_folder)
     reference = load_reference(folder)
     with tf.GradientTape() as tape:
         logits = reference(input_ids=batch["input_ids"], attention_mask=batch["input_mask"], training=False).logits

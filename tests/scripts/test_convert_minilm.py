@@ -14,9 +14,9 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, BertConfig, TFBertModel
 
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
-from star_rating.model.tokens import Tokens
+from star_rating.model.packing import PackedTokens
 from tests.helpers.tiny_model import tiny_weights
 from tests.helpers.transformers_reference import quietly
 
@@ -94,12 +94,12 @@ def converted(source: Path, tmp_path: Path) -> Path:
 
 
 def test_our_encoder_on_converted_weights_computes_what_bert_does(bert: Any, converted: Path) -> None:
-    loaded = checkpoint.load(converted)
+    loaded = pretrained_weights.load(converted)
     model = DistilBertClassifier(loaded.config)
-    checkpoint.load_into(model, loaded)
+    pretrained_weights.load_into(model, loaded)
     mask = np.arange(12) < np.array([[12], [3], [7]])
     ids = np.random.default_rng(1).integers(5, 97, mask.shape) * mask
-    ours = model.distilbert(Tokens.of(tf.constant(ids), tf.constant(mask, tf.int64)), None)
+    ours = model.distilbert(PackedTokens.of(tf.constant(ids), tf.constant(mask, tf.int64)), None)
     theirs = bert(input_ids=ids, attention_mask=mask.astype(np.int64)).last_hidden_state[:, 0]
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 

@@ -26,7 +26,7 @@ from star_rating.autotune.measurement import Measurement, summarize
 from star_rating.autotune.mode import Mode
 from star_rating.data.channel import Channel
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.model.checkpoint import Checkpoint
+from star_rating.model.pretrained_weights import PretrainedWeights
 
 ROUNDS = 4
 """Steps of each mode after its first, in turns with the other modes."""
@@ -41,7 +41,7 @@ class Trial:
     """What a trial trains: the run that it stands for."""
 
     hyperparameters: Hyperparameters
-    pretrained: Checkpoint
+    pretrained: PretrainedWeights
     channel: Channel
     steps: int
     """Of the whole run."""

@@ -28,9 +28,9 @@ from star_rating.autotune.mode import Mode
 from star_rating.autotune.trial import FIRST_STEPS, ROUNDS
 from star_rating.data.channel import Channel
 from star_rating.data.pipeline import training_batches
-from star_rating.data.tuning import untuned
+from star_rating.data.records import without_autotune
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.training.buckets import bucketed
 from star_rating.training.build import build_model
 from star_rating.training.compiled_step import CompiledStep
@@ -63,7 +63,7 @@ def main() -> None:
     modes = [Mode(**mode) for mode in request["modes"]]
     files = tuple(Path(path) for path in request["channel"].pop("files"))
     hyperparameters = Hyperparameters(**request["hyperparameters"])
-    pretrained = checkpoint.load(Path(request["weights"]))
+    pretrained = pretrained_weights.load(Path(request["weights"]))
     channel = Channel(files=files, **request["channel"])
 
     def start(mode: Mode) -> Step:
@@ -154,7 +154,11 @@ def _timed(index: int, step: Step) -> dict[str, Any]:
 
 
 def start_training(
-    mode: Mode, hyperparameters: Hyperparameters, pretrained: checkpoint.Checkpoint, channel: Channel, steps: int
+    mode: Mode,
+    hyperparameters: Hyperparameters,
+    pretrained: pretrained_weights.PretrainedWeights,
+    channel: Channel,
+    steps: int,
 ) -> Step:
     """Make the model as `fit` makes it, and return what trains it on the trial's batches."""
     tf_keras.utils.set_random_seed(hyperparameters.seed)
@@ -176,7 +180,7 @@ def trial_batches(mode: Mode, hyperparameters: Hyperparameters, channel: Channel
     source = for_xla if mode.xla else plain
     chosen = [batch for batch, shape in zip(source.take(BATCHES), shapes, strict=True) if shape == commonest]
     endless = tf.data.Dataset.from_generator(lambda: itertools.cycle(chosen), output_signature=source.element_spec)
-    return untuned(endless)
+    return without_autotune(endless)
 
 
 if __name__ == "__main__":

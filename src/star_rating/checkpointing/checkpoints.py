@@ -1,8 +1,8 @@
 """A run's checkpoints: where it goes on from, and what it leaves to go on from.
 
-    checkpointing = open_checkpoints(hyperparameters, contract, fingerprint)
+    checkpointing = load_latest(hyperparameters, contract, fingerprint)
     checkpointing.state                                     # the RunState to go on from, or None
-    checkpoints = Checkpoints(checkpointing, ...)
+    checkpoints = CheckpointCallback(checkpointing, ...)
     checkpoints.resume(model)
     model.fit(..., callbacks=[..., checkpoints])
 
@@ -31,7 +31,7 @@ from star_rating.checkpointing import model_state
 from star_rating.checkpointing.path import checkpoint_path
 from star_rating.checkpointing.run_state import Fingerprint, RunState
 from star_rating.checkpointing.schedule import Schedule
-from star_rating.checkpointing.store import CheckpointStore, Saved
+from star_rating.checkpointing.store import CheckpointStore, LoadedCheckpoint
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError, DiskFullError
 from star_rating.hyperparameters import Hyperparameters
@@ -45,12 +45,12 @@ ASSUMED_BYTES_A_SECOND = 200e6
 
 
 @dataclass(frozen=True)
-class Checkpointing:
+class CheckpointManager:
     """A job's checkpoint folder, and the run that it goes on with; None where there is none."""
 
     fingerprint: Fingerprint
     store: CheckpointStore | None
-    saved: Saved | None = None
+    saved: LoadedCheckpoint | None = None
     state: RunState | None = None
     shards: Sequence[int] | None = None
     """As in RunState, of this job."""
@@ -60,29 +60,29 @@ class Checkpointing:
         return self.store.last() if self.store else None
 
 
-def open_checkpoints(hyperparameters: Hyperparameters, contract: Contract, fingerprint: Fingerprint) -> Checkpointing:
+def load_latest(hyperparameters: Hyperparameters, contract: Contract, fingerprint: Fingerprint) -> CheckpointManager:
     """Find the newest intact checkpoint; raise ConfigurationError if it is of another run, or if all are damaged."""
     folder = checkpoint_path(contract, hyperparameters.enable_checkpointing)
     if folder is None:
-        return Checkpointing(fingerprint, None)
+        return CheckpointManager(fingerprint, None)
     store = CheckpointStore(folder, hyperparameters.checkpoints_kept)
     saved = store.newest()
     if saved is None:
         log.info("checkpoints: none in %s yet, training starts from the pretrained weights", folder)
-        return Checkpointing(fingerprint, store)
+        return CheckpointManager(fingerprint, store)
     state = RunState.read(saved.state, saved.folder)
     state.refuse_another_run(fingerprint, hyperparameters, saved.folder)
     log.info("resumed from %s: step %d, %d epoch(s) ended", saved.folder, state.step, state.epochs_ended)
     state.log_changes(hyperparameters)
-    return Checkpointing(fingerprint, store, saved, state)
+    return CheckpointManager(fingerprint, store, saved, state)
 
 
-class Checkpoints(tf_keras.callbacks.Callback):
+class CheckpointCallback(tf_keras.callbacks.Callback):
     """Goes on from a checkpoint and writes others during fit; without a store it does neither."""
 
     def __init__(
         self,
-        checkpointing: Checkpointing,
+        checkpointing: CheckpointManager,
         hyperparameters: Hyperparameters,
         acceleration: Mapping[str, Any],
         progress: ProgressLog,

@@ -16,7 +16,6 @@ few deletions, and a manifest without which a folder is a checkpoint that was no
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import logging
 import math
@@ -32,6 +31,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from star_rating.data.files import file_sha256
 from star_rating.failures import ConfigurationError, shown
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 """Of the folders and of what the state holds."""
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
-ASIDE = ".writing"
+STAGING_FOLDER = ".writing"
 LARGEST_JSON = 2**28
 """Bytes: the state of a run that logged a line a step for a million steps has half of it."""
 
@@ -55,7 +55,7 @@ class DamagedError(Exception):
 
 
 @dataclass(frozen=True)
-class Saved:
+class LoadedCheckpoint:
     """An intact checkpoint."""
 
     folder: Path
@@ -81,7 +81,7 @@ class CheckpointStore:
         self.kept = kept
         self._intact: list[Path] = []
 
-    def newest(self) -> Saved | None:
+    def newest(self) -> LoadedCheckpoint | None:
         """Return the newest intact checkpoint, None if there is none to lose; the log says what was passed over.
 
         Raises ConfigurationError if there are checkpoints, and each is damaged or unfinished.
@@ -99,7 +99,7 @@ class CheckpointStore:
             else:
                 # Older ones were intact when this one was written. Newer ones are of no use, and go at the next write.
                 self._intact = folders[position:][::-1]
-                return Saved(folder, state)
+                return LoadedCheckpoint(folder, state)
         if damaged:
             raise ConfigurationError(
                 f"No checkpoint in {self.folder} is intact ({'; '.join(damaged)}). Restore an intact copy, or give the "
@@ -109,7 +109,7 @@ class CheckpointStore:
 
     def write(self, name: str, tensors: Tensors, state: Mapping[str, Any]) -> Path:
         """Write a checkpoint and remove those that are not kept any more; raises OSError with nothing changed."""
-        aside, final = self.folder / ASIDE, self.folder / name
+        aside, final = self.folder / STAGING_FOLDER, self.folder / name
         try:
             _write_files(aside, tensors, state)
             _remove(final)  # left there damaged: an intact one of this name would be this state
@@ -158,7 +158,7 @@ def read(folder: Path) -> Mapping[str, Any]:
     if not known:
         raise DamagedError(f"{MANIFEST} is of format {shown(manifest['format'])}, this image reads {FORMAT}")
     for name, expected in hashes.items():
-        if _sha256(folder / name) != expected:
+        if file_sha256(folder / name) != expected:
             raise DamagedError(f"{name} is not what was written (its hash differs)")
     return _read_json(folder / STATE)
 
@@ -190,7 +190,7 @@ def _write_files(folder: Path, tensors: Tensors, state: Mapping[str, Any]) -> No
     _sync(folder / TENSORS)
     _sync(folder / STATE)
     _verify(folder / TENSORS, tensors)
-    hashes = {name: _sha256(folder / name) for name in (TENSORS, STATE)}
+    hashes = {name: file_sha256(folder / name) for name in (TENSORS, STATE)}
     (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "sha256": hashes}, indent=2), encoding="utf-8")
     _sync(folder / MANIFEST)
     _sync(folder)
@@ -217,11 +217,6 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _validation_loss(folder: Path) -> float:

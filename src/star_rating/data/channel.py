@@ -4,7 +4,7 @@
 
 A file that `prepare` made is checked against its manifest's hash. A channel without manifests, of TFRecords made
 elsewhere, is parsed record by record: what is wrong is said with its file and record before a step is paid for.
-between.py then checks the channels of a job against each other.
+leakage.py then checks the channels of a job against each other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from star_rating.data.files import printable, visible_files, walk
 from star_rating.data.fingerprint import SUFFIX, Fingerprint, read_fingerprint
 from star_rating.data.manifest import PATTERN, KnownTokenizer, Manifest, read_manifests
 from star_rating.data.records import (
-    NUMBER_OF_CLASSES,
     ODD,
     Hashes,
     Labels,
@@ -34,6 +33,7 @@ from star_rating.data.records import (
     is_tfrecord,
     scan,
 )
+from star_rating.data.schema import NUMBER_OF_CLASSES, STARS
 from star_rating.failures import DataError
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Channel:
     @property
     def stars(self) -> dict[str, int]:
         """Return records per star rating, as run.json and the log show them."""
-        return {str(stars): count for stars, count in enumerate(self.label_histogram, start=1)}
+        return dict(zip(STARS, self.label_histogram, strict=True))
 
 
 def open_channel(
@@ -95,7 +95,7 @@ def open_channel(
     """
     if folder is None or not folder.is_dir():
         if shared:
-            return Channel(name, (), 0, (0,) * NUMBER_OF_CLASSES, together([]))
+            return Channel(name, (), 0, (0,) * NUMBER_OF_CLASSES, combined_digest([]))
         raise no_channel(name)
     tree = walk(folder, HIDDEN)
     visible = set(tree.files)
@@ -134,7 +134,7 @@ def open_channel(
         files,
         records,
         tuple(int(count) for count in checked.histogram),
-        together(digests),
+        combined_digest(digests),
         digests,
         tuple(sorted(not_here)),
         tuple(manifests),
@@ -255,7 +255,7 @@ def _require_promised_frames(path: Path, scanned: Scanned, records: int) -> None
         )
 
 
-def together(digests: Iterable[str]) -> str:
+def combined_digest(digests: Iterable[str]) -> str:
     """Return one sha256 for those of files in order."""
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
@@ -334,6 +334,6 @@ def _promised_labels(manifests: Sequence[Manifest], digests: list[str]) -> tuple
     for manifest in manifests:
         hashes = {file.sha256 for file in manifest.files}
         if all(copies[digest] == listed[digest] == 1 for digest in hashes):
-            histogram += [manifest.label_histogram[str(stars)] for stars in range(1, NUMBER_OF_CLASSES + 1)]
+            histogram += [manifest.label_histogram[stars] for stars in STARS]
             vouched_for |= hashes
     return histogram, vouched_for

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,12 @@ def status(path: Path) -> os.stat_result:
                 ) from None
             case _:
                 raise DataError(f"{shown} cannot be looked at: {error.strerror}. Copy it again.") from None
+
+
+def file_sha256(path: Path) -> str:
+    """Return a file's SHA-256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def printable(path: Path | str) -> str:

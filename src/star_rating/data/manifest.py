@@ -20,12 +20,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from star_rating.data.files import visible_files
 from star_rating.data.fingerprint import MOST_SAMPLED_BITS, SUFFIX, TextsFile
+from star_rating.data.schema import STARS
 from star_rating.failures import DataError
 
 FORMAT_VERSION = 1
 PATTERN = "manifest-*.json"
 LINES = ("kept_lines", "empty_lines", "broken_lines", "other_lines")
-STARS = ("1", "2", "3", "4", "5")
 _TEXTS_NAME = re.compile(rf"texts-[!-.0-~]{{1,200}}{re.escape(SUFFIX)}")
 """A name beside the manifest, which is opened."""
 LARGEST_NUMBER = 2**63 - 1

@@ -14,7 +14,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from star_rating.data.channel import Channel
-from star_rating.data.tuning import untuned
+from star_rating.data.records import without_autotune
+from star_rating.data.schema import INPUT_FEATURES, LABEL_FEATURE
 
 SHUFFLE_BUFFER = 100_000
 """Records; about 40 MB at 64 tokens. A channel up to this size is shuffled perfectly, a larger one also by files."""
@@ -89,21 +90,18 @@ def batches_in_a_pass(channel: Channel, batch_size: int) -> int:
 
 def parser(max_seq_length: int) -> Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]:
     """Return what makes features and labels of serialized examples, string[batch]."""
-    specification = {
-        "input_ids": tf.io.FixedLenFeature([max_seq_length], tf.int64),
-        "input_mask": tf.io.FixedLenFeature([max_seq_length], tf.int64),
-        "label_ids": tf.io.FixedLenFeature([], tf.int64),
-    }
+    specification = {name: tf.io.FixedLenFeature([max_seq_length], tf.int64) for name in INPUT_FEATURES}
+    specification[LABEL_FEATURE] = tf.io.FixedLenFeature([], tf.int64)
 
     def parse(serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         features = {
             name: tf.cast(value, tf.int32) for name, value in tf.io.parse_example(serialized, specification).items()
         }
-        labels = features.pop("label_ids")
+        labels = features.pop(LABEL_FEATURE)
         return features, labels
 
     return parse
 
 
 def _parsed(batches: tf.data.Dataset, max_seq_length: int) -> tf.data.Dataset:
-    return untuned(batches.map(parser(max_seq_length), num_parallel_calls=2, deterministic=True).prefetch(4))
+    return without_autotune(batches.map(parser(max_seq_length), num_parallel_calls=2, deterministic=True).prefetch(4))

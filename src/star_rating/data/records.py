@@ -11,23 +11,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from star_rating.data.fingerprint import Fingerprint
-from star_rating.data.tuning import untuned
+from star_rating.data.schema import (
+    FOOTER,
+    HEADER,
+    INPUT_FEATURES,
+    LABEL_FEATURE,
+    NUMBER_OF_CLASSES,
+    SEQUENCE_FEATURES,
+    masked_checksum,
+)
 from star_rating.failures import DataError
-
-NUMBER_OF_CLASSES = 5
-SEQUENCE_FEATURES = ("input_ids", "input_mask", "segment_ids")
 
 LONGEST_RECORD = 2**20
 """Bytes: 512 tokens take 15 KB at most; the rest is room for features of somebody else's."""
@@ -38,10 +41,6 @@ LARGEST_FINGERPRINT = 2_000_000
 """Hashes of a channel, of 8 bytes each; a larger channel is sampled."""
 
 _BYTES_A_READ = 2**23
-_HEADER = struct.Struct("<QI")
-"""A record's length and its checksum; the record and its own checksum follow."""
-_FOOTER_BYTES = 4
-_CRC_MASK_DELTA = 0xA282EAD8  # tensorflow/core/lib/hash/crc32c.h
 
 UNPARSABLE = (tf.errors.InvalidArgumentError, UnicodeDecodeError)
 """TensorFlow's error quotes the record: where its bytes are not UTF-8, Python cannot even make the message."""
@@ -112,16 +111,16 @@ def scan(path: Path) -> Scanned:
                 )
             data, base = carried + chunk, position - len(carried)
             position += len(chunk)
-            while next_header + _HEADER.size <= position:
-                length, checksum = _HEADER.unpack_from(data, next_header - base)
+            while next_header + HEADER.size <= position:
+                length, checksum = HEADER.unpack_from(data, next_header - base)
                 if length > LONGEST_RECORD:
                     _refuse_length(path, records, length, checksum)
                     next_header = 2**63  # not a header: TensorFlow says which checksum is wrong before it comes here
                     break
                 longest = max(longest, length)
-                next_header += _HEADER.size + length + _FOOTER_BYTES
+                next_header += HEADER.size + length + FOOTER.size
                 records += 1
-            carried = data[max(next_header - base, 0) :][-_HEADER.size :] if next_header < position else b""
+            carried = data[max(next_header - base, 0) :][-HEADER.size :] if next_header < position else b""
         require_unchanged(path, before)
     return Scanned(digest.hexdigest(), records, longest, whole=next_header == position)
 
@@ -153,10 +152,10 @@ def is_tfrecord(path: Path) -> bool:
         if not path.is_file():
             return False
         with path.open("rb") as file:
-            header = file.read(_HEADER.size)
+            header = file.read(HEADER.size)
     except OSError:
         return False
-    return len(header) == _HEADER.size and _HEADER.unpack(header)[1] == _masked_checksum(header[:8])
+    return len(header) == HEADER.size and HEADER.unpack(header)[1] == masked_checksum(header[:8])
 
 
 def check_records(path: Path, scanned: Scanned, limits: Limits) -> Iterator[CheckedRecords]:
@@ -165,12 +164,10 @@ def check_records(path: Path, scanned: Scanned, limits: Limits) -> Iterator[Chec
     for parsed in _parsed_chunks(path, scanned):
         for feature in SEQUENCE_FEATURES:
             _check_lengths(path, first, feature, parsed[feature], limits.max_seq_length)
-        _check_lengths(path, first, "label_ids", parsed["label_ids"], 1)
-        labels = parsed["label_ids"].values.numpy()
-        _check_range(path, first, "label_ids", labels, NUMBER_OF_CLASSES, "star_rating - 1, from 0 to 4")
-        ids, mask = (
-            parsed[feature].values.numpy().reshape(-1, limits.max_seq_length) for feature in SEQUENCE_FEATURES[:2]
-        )
+        _check_lengths(path, first, LABEL_FEATURE, parsed[LABEL_FEATURE], 1)
+        labels = parsed[LABEL_FEATURE].values.numpy()
+        _check_range(path, first, LABEL_FEATURE, labels, NUMBER_OF_CLASSES, "star_rating - 1, from 0 to 4")
+        ids, mask = (parsed[feature].values.numpy().reshape(-1, limits.max_seq_length) for feature in INPUT_FEATURES)
         allowed = "the weights' vocabulary; was another one used?"
         _check_range(path, first, "input_ids", ids, limits.vocabulary_size, allowed)
         _check_range(path, first, "input_mask", mask, 2, "0, 1")
@@ -192,22 +189,17 @@ def record_hashes(ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Ha
 
 
 def _refuse_length(path: Path, record: int, length: int, checksum: int) -> None:
-    if checksum == _masked_checksum(struct.pack("<Q", length)):
+    if checksum == masked_checksum(length.to_bytes(8, "little")):
         raise DataError(
             f"{path}, record {record}: it claims to be {length:,} bytes long; up to {LONGEST_RECORD:,} are read, and a "
             "review of 512 tokens takes 15,000. Write the file again, or run `prepare` again."
         )
 
 
-def _masked_checksum(data: bytes) -> int:
-    crc: int = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + _CRC_MASK_DELTA) & 0xFFFFFFFF
-
-
 def _parsed_chunks(path: Path, scanned: Scanned) -> Iterator[dict[str, tf.RaggedTensor]]:
-    specification = {name: tf.io.RaggedFeature(tf.int64) for name in (*SEQUENCE_FEATURES, "label_ids")}
+    specification = {name: tf.io.RaggedFeature(tf.int64) for name in (*SEQUENCE_FEATURES, LABEL_FEATURE)}
     records_at_once = max(min(RECORDS_A_CHECK, BYTES_A_CHECK // max(scanned.longest, 1)), 1)
-    chunks = iter(untuned(tf.data.TFRecordDataset(str(path)).batch(records_at_once)))
+    chunks = iter(without_autotune(tf.data.TFRecordDataset(str(path)).batch(records_at_once)))
     read = 0
     while True:
         try:
@@ -256,7 +248,7 @@ def _check_lengths(path: Path, first: int, feature: str, values: tf.RaggedTensor
         raise DataError(
             f"{where}: feature {feature} is missing. Training needs input_ids, input_mask, segment_ids, label_ids."
         )
-    if feature == "label_ids":
+    if feature == LABEL_FEATURE:
         raise DataError(f"{where}: label_ids holds {lengths[wrong[0]]} values, one is needed (star_rating - 1).")
     raise DataError(
         f"{where}: {feature} holds {lengths[wrong[0]]} values, max_seq_length is {expected}. "
@@ -312,3 +304,16 @@ def _thinned(kept: Fingerprint, pending: Sequence[Hashes], most: int) -> Fingerp
     while len(hashes.hashes) > most:
         hashes = hashes.sampled(hashes.sampled_bits + 1)
     return hashes
+
+
+def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return the dataset with autotuning off, and so what is made of it; for each that is iterated more than a moment.
+
+    Autotuning has a thread per iterator, which sleeps for up to a minute between two looks, and an iterator's end waits
+    for it. TensorFlow 2.21 wakes it before it marks the iterator as cancelled, so that a quick thread sees nothing new
+    and sleeps on: one of twelve iterators took 34 s to end, and now and then fit did. Nothing is lost without it: what
+    it could choose, these pipelines say themselves.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

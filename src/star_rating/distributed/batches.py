@@ -20,7 +20,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from star_rating.data import pipeline
-from star_rating.data.tuning import untuned
+from star_rating.data.records import without_autotune
 from star_rating.distributed import shares
 from star_rating.distributed.channels import SharedChannel
 
@@ -56,7 +56,7 @@ def training_batches(
         padded = {name: tf.pad(values, [[0, fill], [0, 0]]) for name, values in features.items()}
         return padded, tf.pad(labels, [[0, fill]]), weights
 
-    return untuned(parts.map(weighted, num_parallel_calls=2, deterministic=True).prefetch(4))
+    return without_autotune(parts.map(weighted, num_parallel_calls=2, deterministic=True).prefetch(4))
 
 
 def records_of_batch(channel: SharedChannel, batch_size: int, *, seed: int, batch: int) -> list[tuple[Path, int]]:
@@ -81,7 +81,7 @@ def evaluation_batches(
     start, end = shares.part_in_order(channel.shards, channel.rank, channel.size, records)
     paths = tf.constant([str(path) for path in channel.files], tf.string)
     own = tf.data.TFRecordDataset(paths).skip(start).take(end - start)
-    return untuned(own.batch(-(-batch_size // channel.size)).map(pipeline.parser(max_seq_length)).prefetch(2))
+    return without_autotune(own.batch(-(-batch_size // channel.size)).map(pipeline.parser(max_seq_length)).prefetch(2))
 
 
 def most_rows(channel: SharedChannel, batch_size: int) -> int:

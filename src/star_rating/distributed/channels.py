@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star_rating.data.channel import Channel, files_missing, no_channel, require_listed, together
+from star_rating.data.channel import Channel, combined_digest, files_missing, no_channel, require_listed
 from star_rating.data.manifest import Manifest
 from star_rating.distributed.cluster import Cluster
 from star_rating.failures import DataError
@@ -50,7 +50,7 @@ class SharedChannel(Channel):
 
 
 def share(cluster: Cluster, channel: Channel, folder: Path | None) -> SharedChannel:
-    """Return the channel over all hosts; raises DataError where the hosts' parts are no channel together."""
+    """Return the channel over all hosts; raises DataError where the hosts' parts do not make one channel."""
     every = cluster.gather(_description(channel, folder))
     files = [tuple(map(tuple, own["files"])) for own in every]
     replicated = len(set(files)) == 1
@@ -77,7 +77,7 @@ def share(cluster: Cluster, channel: Channel, folder: Path | None) -> SharedChan
         records=sum(records),
         label_histogram=tuple(map(sum, zip(*(own["labels"] for own in counted), strict=True))),
         # As one host would see them, which goes by their paths.
-        sha256=together(merged[name] for name in sorted(merged)),
+        sha256=combined_digest(merged[name] for name in sorted(merged)),
         digests=channel.digests,
         manifests=manifests,
         texts=channel.texts,

@@ -1,6 +1,6 @@
 """One checkpoint for all hosts: the first host reads and writes it, the others get what it has read over the network.
 
-    checkpointing = share(cluster, lambda: open_checkpoints(...), fingerprint, shards)
+    checkpointing = share(cluster, lambda: load_latest(...), fingerprint, shards)
 
 Only the first host's folder counts. Nothing in a checkpoint says how many hosts have written it: it goes on on any
 number of them.
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from star_rating.checkpointing.checkpoints import Checkpointing
+from star_rating.checkpointing.checkpoints import CheckpointManager
 from star_rating.checkpointing.run_state import STEPS_PER_EPOCH, Fingerprint, RunState
-from star_rating.checkpointing.store import Saved, Tensors
+from star_rating.checkpointing.store import LoadedCheckpoint, Tensors
 from star_rating.distributed.cluster import Cluster
 from star_rating.distributed.collectives import Collectives
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class SharedSaved(Saved):
+class SharedCheckpoint(LoadedCheckpoint):
     """An intact checkpoint of the first host."""
 
     cluster: Cluster
@@ -44,22 +44,22 @@ class SharedSaved(Saved):
 
 def share(
     cluster: Cluster,
-    open_own: Callable[[], Checkpointing],
+    open_own: Callable[[], CheckpointManager],
     fingerprint: Fingerprint,
     shards: Sequence[int] | None,
-) -> Checkpointing:
+) -> CheckpointManager:
     """Return the first host's checkpoints on all hosts; the others' have no store to write to.
 
     `shards` are the train channel's, None where all hosts have all of it.
     """
-    own = open_own() if cluster.is_first else Checkpointing(fingerprint, None)
+    own = open_own() if cluster.is_first else CheckpointManager(fingerprint, None)
     document = cluster.from_first(own.state.as_json() if own.state else None)
     if document is None:
         return dataclasses.replace(own, shards=shards)
     state = RunState.from_json(document)
     _warn_of_other_shards(state, shards, int(fingerprint[STEPS_PER_EPOCH]))
     folder = own.saved.folder if own.saved else Path()
-    return Checkpointing(fingerprint, own.store, SharedSaved(folder, document, cluster), state, shards)
+    return CheckpointManager(fingerprint, own.store, SharedCheckpoint(folder, document, cluster), state, shards)
 
 
 def _warn_of_other_shards(state: RunState, shards: Sequence[int] | None, steps_per_epoch: int) -> None:

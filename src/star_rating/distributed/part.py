@@ -17,7 +17,7 @@ import tensorflow as tf
 from observability.profiler.profiler import NoProfiler, Profiler
 from star_rating.autotune.acceleration import Acceleration, Machine, adopt, decide
 from star_rating.autotune.trial import Trial
-from star_rating.checkpointing.checkpoints import Checkpointing
+from star_rating.checkpointing.checkpoints import CheckpointManager
 from star_rating.checkpointing.run_state import Fingerprint
 from star_rating.distributed import batches as parts
 from star_rating.distributed import prediction
@@ -27,7 +27,7 @@ from star_rating.distributed.classifier import SharedClassifier
 from star_rating.distributed.cluster import Cluster
 from star_rating.distributed.supervision import SharedSupervision
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.results.evaluation import Floats, Integers
 from star_rating.training.buckets import bucketed
@@ -56,12 +56,16 @@ class Part(Work):
         self.most_rows = parts.most_rows(data["train"], hyperparameters.train_batch_size)
         """Reviews that this host may have of one batch."""
 
-    def checkpointing(self, open_own: Callable[[], Checkpointing], fingerprint: Fingerprint) -> Checkpointing:
+    def checkpointing(self, open_own: Callable[[], CheckpointManager], fingerprint: Fingerprint) -> CheckpointManager:
         """Return the first host's checkpoints."""
         return share(self.cluster, open_own, fingerprint, self.data["train"].shards)
 
     def acceleration(
-        self, pretrained: checkpoint.Checkpoint, steps: int, machine: Machine, earlier: Mapping[str, Any] | None
+        self,
+        pretrained: pretrained_weights.PretrainedWeights,
+        steps: int,
+        machine: Machine,
+        earlier: Mapping[str, Any] | None,
     ) -> Acceleration:
         """Decide on the first host, from what it has of each batch; the others do the same."""
         decided = None
@@ -75,7 +79,9 @@ class Part(Work):
         """Return what carries out a stop after the same step on all hosts."""
         return SharedSupervision(stop, watchdog, profile)
 
-    def model(self, pretrained: checkpoint.Checkpoint, total_steps: int, stop: StopRequest) -> DistilBertClassifier:
+    def model(
+        self, pretrained: pretrained_weights.PretrainedWeights, total_steps: int, stop: StopRequest
+    ) -> DistilBertClassifier:
         """Return this host's copy of the model."""
         model = build_model(self.hyperparameters, pretrained, total_steps, SharedClassifier)
         most_rows = parts.most_rows_of_any(self.data["train"], self.hyperparameters.train_batch_size)

@@ -5,8 +5,8 @@
 
 Two savings, both exact (loss and gradients are those of the padded model; test_distilbert.py):
 
-- Every dense layer, layer norm and dropout runs on one [tokens, dim] matrix of the batch's real tokens (tokens.py);
-  only the attention product is laid out in grids, as wide as the longest review of a group (attention_grid.py).
+- Every dense layer, layer norm and dropout runs on one [tokens, dim] matrix of the batch's real tokens; only
+  attention works on padded blocks, as wide as the longest review of a group (packing.py).
 - The classifier reads [CLS] alone, so the last layer computes queries, output projection and feed-forward for it
   alone (keys and values for all tokens).
 """
@@ -20,27 +20,27 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from star_rating.model.attention_grid import AttentionGrid
+from star_rating.data.schema import NUMBER_OF_CLASSES
 from star_rating.model.config import DistilBertConfig
 from star_rating.model.operations import drop, gelu, layer_norm
-from star_rating.model.tokens import MOST_GROUPS, Group, Tokens
+from star_rating.model.packing import MOST_GROUPS, AttentionBlocks, LengthGroup, PackedTokens
 
 LAYER_NORM_EPSILON = 1e-12
 
 
 @dataclass(frozen=True)
-class Grids:
+class BlockLayouts:
     """The layouts that a batch needs, made once for all layers."""
 
-    projections: AttentionGrid
+    projections: AttentionBlocks
     """Of queries, keys and values."""
-    keys_and_values: AttentionGrid
-    contexts: AttentionGrid
+    keys_and_values: AttentionBlocks
+    contexts: AttentionBlocks
 
     @classmethod
-    def of(cls, tokens: Tokens, heads: int) -> Grids:
+    def of(cls, tokens: PackedTokens, heads: int) -> BlockLayouts:
         """Make them for a batch."""
-        return cls(*(AttentionGrid.of(tokens, heads, parts) for parts in (3, 2, 1)))
+        return cls(*(AttentionBlocks.of(tokens, heads, num_splits) for num_splits in (3, 2, 1)))
 
 
 class Dropout:
@@ -92,10 +92,10 @@ class SelfAttention(tf_keras.layers.Layer):
         super().__init__(name=name)
         self.heads = config.n_heads
         self.head_dim = config.dim // config.n_heads
-        self.q_lin = _body_dense(config.dim, "q_lin")
-        self.k_lin = _body_dense(config.dim, "k_lin")
-        self.v_lin = _body_dense(config.dim, "v_lin")
-        self.out_lin = _body_dense(config.dim, "out_lin")
+        self.q_lin = _encoder_dense(config.dim, "q_lin")
+        self.k_lin = _encoder_dense(config.dim, "k_lin")
+        self.v_lin = _encoder_dense(config.dim, "v_lin")
+        self.out_lin = _encoder_dense(config.dim, "out_lin")
         self.dropouts = [Dropout(config.attention_dropout, seeds) for _ in range(MOST_GROUPS)]
 
     def build(self, input_shape: tf.TensorShape) -> None:
@@ -105,13 +105,15 @@ class SelfAttention(tf_keras.layers.Layer):
                 layer.build(input_shape)
         super().build(input_shape)
 
-    def call(self, vectors: tf.Tensor, tokens: Tokens, grids: Grids, step: tf.Tensor | None) -> tf.Tensor:
+    def call(
+        self, vectors: tf.Tensor, tokens: PackedTokens, layouts: BlockLayouts, step: tf.Tensor | None
+    ) -> tf.Tensor:
         """Return [tokens, dim]."""
-        groups = grids.projections.scatter(_project(vectors, self.q_lin, self.k_lin, self.v_lin))
-        return self.out_lin(grids.contexts.gather(self.attend(groups, tokens.groups, step)))
+        groups = layouts.projections.pack(_project(vectors, self.q_lin, self.k_lin, self.v_lin))
+        return self.out_lin(layouts.contexts.unpack(self.attend(groups, tokens.groups, step)))
 
     def attend(
-        self, projections: Sequence[Sequence[tf.Tensor]], groups: Sequence[Group], step: tf.Tensor | None
+        self, projections: Sequence[Sequence[tf.Tensor]], groups: Sequence[LengthGroup], step: tf.Tensor | None
     ) -> list[tf.Tensor]:
         """For each group, query, key and value [reviews, heads, ., head_dim] -> context, of the query's shape."""
         contexts = []
@@ -125,15 +127,17 @@ class SelfAttention(tf_keras.layers.Layer):
 class ClsAttention(SelfAttention):
     """The same, of the [CLS] tokens alone."""
 
-    def call(self, vectors: tf.Tensor, tokens: Tokens, grids: Grids, step: tf.Tensor | None) -> tf.Tensor:
+    def call(
+        self, vectors: tf.Tensor, tokens: PackedTokens, layouts: BlockLayouts, step: tf.Tensor | None
+    ) -> tf.Tensor:
         """Return [reviews, dim]."""
         queries = self.q_lin(tf.gather(vectors, tokens.first))
-        shapes = [[shape[0], self.heads, 1, self.head_dim] for shape in grids.contexts.shapes]
+        shapes = [[shape[0], self.heads, 1, self.head_dim] for shape in layouts.contexts.shapes]
         blocks = tf.split(queries, [reviews for reviews, *_ in shapes], num=len(shapes))
         groups = [
             [tf.reshape(block, shape), *keys_and_values]
             for block, shape, keys_and_values in zip(
-                blocks, shapes, grids.keys_and_values.scatter(_project(vectors, self.k_lin, self.v_lin)), strict=True
+                blocks, shapes, layouts.keys_and_values.pack(_project(vectors, self.k_lin, self.v_lin)), strict=True
             )
         ]
         contexts = [tf.reshape(block, [-1, queries.shape[-1]]) for block in self.attend(groups, tokens.groups, step)]
@@ -148,21 +152,23 @@ class TransformerBlock(tf_keras.layers.Layer):
         self.cls_only = cls_only
         self.attention = (ClsAttention if cls_only else SelfAttention)(config, seeds, "attention")
         self.sa_layer_norm = LayerNorm("sa_layer_norm")
-        self.lin1 = _body_dense(config.hidden_dim, "lin1")
-        self.lin2 = _body_dense(config.dim, "lin2")
+        self.lin1 = _encoder_dense(config.hidden_dim, "lin1")
+        self.lin2 = _encoder_dense(config.dim, "lin2")
         self.dropout = Dropout(config.dropout, seeds)
         self.output_layer_norm = LayerNorm("output_layer_norm")
 
-    def call(self, vectors: tf.Tensor, tokens: Tokens, grids: Grids, step: tf.Tensor | None) -> tf.Tensor:
+    def call(
+        self, vectors: tf.Tensor, tokens: PackedTokens, layouts: BlockLayouts, step: tf.Tensor | None
+    ) -> tf.Tensor:
         """[tokens, dim] -> [tokens, dim], or [reviews, dim] of the [CLS] tokens with `cls_only`."""
         inputs = tf.gather(vectors, tokens.first) if self.cls_only else vectors
-        attended = self.sa_layer_norm(inputs + self.attention(vectors, tokens, grids, step))
+        attended = self.sa_layer_norm(inputs + self.attention(vectors, tokens, layouts, step))
         expanded = gelu(self.lin1(attended))
         return self.output_layer_norm(attended + self.dropout(self.lin2(expanded), step))
 
 
 class DistilBert(tf_keras.layers.Layer):
-    """The body: a batch's tokens in, one vector a review out. Its weights are zero until a checkpoint is loaded."""
+    """The encoder: a batch's tokens in, one vector a review out. Its weights are zero until a checkpoint is loaded."""
 
     def __init__(self, config: DistilBertConfig, seeds: np.random.Generator, name: str) -> None:
         super().__init__(name=name)
@@ -173,12 +179,12 @@ class DistilBert(tf_keras.layers.Layer):
             for index in range(config.n_layers)
         ]
 
-    def call(self, tokens: Tokens, step: tf.Tensor | None) -> tf.Tensor:
+    def call(self, tokens: PackedTokens, step: tf.Tensor | None) -> tf.Tensor:
         """Return the last layer's [CLS] vectors, [batch, dim]."""
-        grids = Grids.of(tokens, self.heads)
+        layouts = BlockLayouts.of(tokens, self.heads)
         vectors = self.embeddings(tokens.ids, tokens.positions, step)
         for block in self.blocks:
-            vectors = block(vectors, tokens, grids, step)
+            vectors = block(vectors, tokens, layouts, step)
         return tf.gather(vectors, tokens.review_of_row)
 
 
@@ -191,10 +197,12 @@ class DistilBertClassifier(tf_keras.Model):
     Inputs are {"input_ids", "input_mask"}, int32 or int64 [batch, length], any batch and any length up to
     max_position_embeddings. The first position of each row is its [CLS]: it counts as a token whatever the mask says,
     so that a row of padding alone gives finite logits. With `jit_compile=True`, where shapes must not depend on the
-    mask, "worked_on" says which positions to work on (training/buckets.py).
+    mask, "active_positions" says which positions to work on (training/buckets.py).
     """
 
-    def __init__(self, config: DistilBertConfig, number_of_classes: int = 5, *, seed: int | None = None) -> None:
+    def __init__(
+        self, config: DistilBertConfig, number_of_classes: int = NUMBER_OF_CLASSES, *, seed: int | None = None
+    ) -> None:
         super().__init__(name="distilbert_classifier")
         seeds = np.random.default_rng(_draw_seed() if seed is None else seed)
         self.config = config
@@ -219,8 +227,8 @@ class DistilBertClassifier(tf_keras.Model):
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool | None = None) -> tf.Tensor:  # noqa: FBT001 (Keras's)
         """Return float32 logits, [batch, number_of_classes]."""
         step = self.next_dropout_step() if training else None
-        # A frozen body is a fixed feature extractor: dropout would add noise that its weights can no longer learn from.
-        tokens = Tokens.of(inputs["input_ids"], inputs["input_mask"], inputs.get("worked_on"))
+        # A frozen encoder is a fixed feature extractor: dropout would add noise that its weights cannot learn from.
+        tokens = PackedTokens.of(inputs["input_ids"], inputs["input_mask"], inputs.get("active_positions"))
         vectors = self.distilbert(tokens, step if self.distilbert.trainable else None)
         return self.classifier(self.dropout(self.pre_classifier(vectors), step))
 
@@ -255,7 +263,7 @@ def _head_dense(
     return tf_keras.layers.Dense(units, name=name, kernel_initializer=normal, **options)
 
 
-def _body_dense(units: int, name: str) -> tf_keras.layers.Dense:
+def _encoder_dense(units: int, name: str) -> tf_keras.layers.Dense:
     return tf_keras.layers.Dense(units, name=name, kernel_initializer="zeros")
 
 

@@ -65,7 +65,7 @@ def drop(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
 
 
 @tf.custom_gradient
-def gather_once(rows: tf.Tensor, index: tf.Tensor, inverse: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
+def permute_rows(rows: tf.Tensor, index: tf.Tensor, inverse: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
     """Return rows[index], where no row is taken twice; an index behind the last row gives some finite values.
 
     `inverse` is for each row its place in the result, or a place behind the result's end if it is not taken.

@@ -23,9 +23,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from star_rating.data.files import file_sha256
 from star_rating.data.manifest import KnownTokenizer
 from star_rating.failures import WeightsError
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.tokenizer import TOKENIZER_FILES, check_tokenizer
 
 AUTO = "auto"
@@ -41,7 +42,7 @@ HUB_ID = re.compile(r"(?P<repository>[\w-][\w.-]*(/[\w.-]+)?)(@(?P<revision>[\w.
 HUB_TIMEOUT_SECONDS = 10
 LONGEST_NAME = 200
 """Characters of a name in weights.json."""
-HUB_FILES = (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE, *TOKENIZER_FILES)
+HUB_FILES = (pretrained_weights.CONFIG_FILE, pretrained_weights.WEIGHTS_FILE, *TOKENIZER_FILES)
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def resolve(model: str, channels: Mapping[str, Path], environ: Mapping[str, str]
         folder=folder,
         name=name or _own_name(folder),
         source=source,
-        sha256=checkpoint.file_sha256(folder / checkpoint.WEIGHTS_FILE),
+        sha256=file_sha256(folder / pretrained_weights.WEIGHTS_FILE),
         tokenizer=known_tokenizer,
     )
     logger.info(
@@ -113,8 +114,8 @@ def _check(folder: Path, source: str) -> KnownTokenizer:
             f"The '{CHANNEL}' channel holds model.tar.gz. Unpack it, and give the channel the prefix of the folder "
             "with config.json (transformers/fine-tuned/ in an archive of this image)."
         )
-    config = checkpoint.read_config(folder)
-    checkpoint.find_weights(folder)
+    config = pretrained_weights.read_config(folder)
+    pretrained_weights.find_weights(folder)
     return check_tokenizer(folder, config.vocab_size)
 
 

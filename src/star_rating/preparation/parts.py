@@ -22,10 +22,11 @@ import numpy.typing as npt
 from star_rating.data.files import printable
 from star_rating.data.fingerprint import TextHashes
 from star_rating.data.manifest import PartFile
+from star_rating.data.schema import NUMBER_OF_CLASSES
 from star_rating.failures import DataError
 from star_rating.preparation.reviews import ReviewFile
 from star_rating.preparation.sources import Source
-from star_rating.preparation.split import CLASSES, LEFT_OUT, Assignment
+from star_rating.preparation.split import LEFT_OUT, Assignment
 from star_rating.preparation.survey import Survey
 from star_rating.preparation.tfrecord import ExampleSerializer, frame
 from star_rating.preparation.throughput import Throughput
@@ -41,7 +42,7 @@ class SplitTally:
     """What was written of one split."""
 
     files: list[PartFile] = field(default_factory=list)
-    histogram: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(CLASSES, dtype=np.int64))
+    histogram: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(NUMBER_OF_CLASSES, dtype=np.int64))
     truncated: int = 0
     texts: TextHashes = field(default_factory=TextHashes)
 
@@ -91,7 +92,7 @@ def write_parts(
                 parts[split].write(framed)
                 tallies[split].texts.add(texts[split])
                 in_split = batch.splits == split
-                tallies[split].histogram += np.bincount(batch.labels[in_split], minlength=CLASSES)
+                tallies[split].histogram += np.bincount(batch.labels[in_split], minlength=NUMBER_OF_CLASSES)
                 tallies[split].truncated += int(np.asarray(tokenized.truncated)[in_split].sum())
             throughput.add(len(batch.texts))
     finally:

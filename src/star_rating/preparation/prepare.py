@@ -20,8 +20,9 @@ from typing import TypeVar
 import numpy as np
 
 from star_rating.data.fingerprint import SUFFIX
-from star_rating.data.manifest import PATTERN, STARS, Manifest, Scalar, TokenizerIdentity
+from star_rating.data.manifest import PATTERN, Manifest, Scalar, TokenizerIdentity
 from star_rating.data.manifest import Source as SourceCounts
+from star_rating.data.schema import STARS
 from star_rating.failures import UsageError
 from star_rating.preparation.parts import SplitTally, write_parts
 from star_rating.preparation.reviews import Columns, HasToken, ReviewFile

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from star_rating.data.files import printable
+from star_rating.data.schema import STARS
 from star_rating.failures import DataError, nearest_name
 from star_rating.preparation.delimited import LONGEST_ROW, NULL, Table, inspect_table
 from star_rating.preparation.text_files import UNREADABLE, TextFile, inspect_text, open_unpacked, unreadable
@@ -40,7 +41,7 @@ PARQUET_BATCH_ROWS = 4096
 NAMES_SHOWN = 20
 LONGEST_NAME = 40
 """Of a column, in characters, in messages."""
-_STARS: dict[Any, int] = {str(stars): stars for stars in range(1, 6)}
+_STARS: dict[Any, int] = {stars: int(stars) for stars in STARS}
 _NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 _ANY_NUMBER = re.compile(r"(?:.*\W)?\d.*")
 """In a line that may be a whole review."""

@@ -17,12 +17,12 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from star_rating.data.schema import NUMBER_OF_CLASSES
 from star_rating.failures import DataError
 
 SPLITS = ("train", "validation", "test")
 LEFT_OUT = len(SPLITS)
 """The assignment of a review that balancing dropped."""
-CLASSES = 5
 BUCKET_BITS = 16
 
 Labels = npt.NDArray[np.uint8]
@@ -36,7 +36,7 @@ def assign_splits(labels: Labels, text_hashes: Hashes, group_hashes: Hashes, sha
 
     Raise DataError when there is nothing to learn (one class) or too little to give each split a review.
     """
-    present = np.flatnonzero(np.bincount(labels, minlength=CLASSES))
+    present = np.flatnonzero(np.bincount(labels, minlength=NUMBER_OF_CLASSES))
     if present.size == 0:
         raise DataError("The input holds no usable review. Check the files, and the names of their columns.")
     if present.size == 1:
@@ -46,7 +46,9 @@ def assign_splits(labels: Labels, text_hashes: Hashes, group_hashes: Hashes, sha
         )
     groups = merge_groups_that_share_a_text(group_hashes, text_hashes)
     buckets = (groups >> np.uint64(64 - BUCKET_BITS)).astype(np.intp)
-    histogram = np.bincount(buckets * CLASSES + labels, minlength=CLASSES << BUCKET_BITS).reshape(-1, CLASSES)
+    histogram = np.bincount(buckets * NUMBER_OF_CLASSES + labels, minlength=NUMBER_OF_CLASSES << BUCKET_BITS).reshape(
+        -1, NUMBER_OF_CLASSES
+    )
     return deal_buckets(histogram, shares)[buckets]
 
 
@@ -123,10 +125,10 @@ def balance(assignment: Assignment, labels: Labels, text_hashes: Hashes) -> Assi
     Classes that the whole input lacks do not count. Raise DataError when a split lacks a class that others have.
     """
     balanced = assignment.copy()
-    present = np.flatnonzero(np.bincount(labels, minlength=CLASSES))
+    present = np.flatnonzero(np.bincount(labels, minlength=NUMBER_OF_CLASSES))
     for split in np.unique(assignment):
         in_split = assignment == split
-        counts = np.bincount(labels[in_split], minlength=CLASSES)[present]
+        counts = np.bincount(labels[in_split], minlength=NUMBER_OF_CLASSES)[present]
         smallest = int(counts.min())
         if smallest == 0:
             raise DataError(

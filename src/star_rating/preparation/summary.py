@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from star_rating.data.manifest import STARS, Manifest
+from star_rating.data.manifest import Manifest
+from star_rating.data.schema import STARS
 
 
 def summary(manifests: Sequence[Manifest]) -> str:

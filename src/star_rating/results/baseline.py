@@ -15,7 +15,8 @@ import tensorflow as tf
 from scipy import optimize, sparse
 
 from star_rating.data.files import visible_files
-from star_rating.data.tuning import untuned
+from star_rating.data.pipeline import parser
+from star_rating.data.records import without_autotune
 from star_rating.results.evaluation import Evaluation, Floats, Integers, evaluate
 
 Matrix: TypeAlias = Any  # scipy.sparse.csr_matrix; scipy is untyped
@@ -24,15 +25,10 @@ Matrix: TypeAlias = Any  # scipy.sparse.csr_matrix; scipy is untyped
 def read_channel(folder: Path, max_seq_length: int) -> tuple[npt.NDArray[np.int64], Integers]:
     """Return a channel's ids [records, max_seq_length], 0 where there is padding, and its labels [records]."""
     files = [str(path) for path in visible_files(folder, "*.tfrecord")]
-    specification = {
-        "input_ids": tf.io.FixedLenFeature([max_seq_length], tf.int64),
-        "input_mask": tf.io.FixedLenFeature([max_seq_length], tf.int64),
-        "label_ids": tf.io.FixedLenFeature([], tf.int64),
-    }
-    records = untuned(tf.data.TFRecordDataset(files).batch(4096))
-    batches = [tf.io.parse_example(batch, specification) for batch in records]
-    ids = np.concatenate([(batch["input_ids"] * batch["input_mask"]).numpy() for batch in batches])
-    return ids, np.concatenate([batch["label_ids"].numpy() for batch in batches])
+    records = without_autotune(tf.data.TFRecordDataset(files).batch(4096).map(parser(max_seq_length)))
+    batches = [(features["input_ids"] * features["input_mask"], labels) for features, labels in records]
+    ids, labels = (np.concatenate([arrays[part].numpy() for arrays in batches]).astype(np.int64) for part in (0, 1))
+    return ids, labels
 
 
 def largest_class(train_labels: Integers, test_labels: Integers, classes: int) -> Evaluation:

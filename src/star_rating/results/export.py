@@ -19,9 +19,9 @@ import tensorflow as tf
 import tf_keras
 
 from star_rating.failures import DiskFullError, ExportError
-from star_rating.model import checkpoint
-from star_rating.model.checkpoint import Checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.model.pretrained_weights import PretrainedWeights
 from star_rating.results import inference
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def serving_module(classifier: DistilBertClassifier) -> tf.Module:
     return module
 
 
-def require_space(model_dir: Path, weights: Checkpoint) -> None:
+def require_space(model_dir: Path, weights: PretrainedWeights) -> None:
     """Raise DiskFullError now if the exports of these weights will not fit later, after hours of training."""
     model_dir.mkdir(parents=True, exist_ok=True)
     needed = NUMBER_OF_EXPORTS * sum(tensor.nbytes for tensor in weights.tensors.values())
@@ -78,7 +78,7 @@ def export_model(model: DistilBertClassifier, weights_folder: Path, model_dir: P
 
 
 def _save_transformers(model: DistilBertClassifier, weights_folder: Path, folder: Path, max_seq_length: int) -> None:
-    checkpoint.save(model, folder, weights_folder)
+    pretrained_weights.save(model, folder, weights_folder)
     # Whoever loads this tokenizer should truncate where training did.
     config_file = folder / "tokenizer_config.json"
     config = json.loads(config_file.read_text(encoding="utf-8")) if config_file.exists() else {}
@@ -98,7 +98,7 @@ def _float32_copy(model: DistilBertClassifier, folder: Path) -> DistilBertClassi
     tf_keras.mixed_precision.set_global_policy("float32")
     try:
         copy = DistilBertClassifier(model.config, model.number_of_classes)
-        checkpoint.load_into(copy, checkpoint.load(folder))
+        pretrained_weights.load_into(copy, pretrained_weights.load(folder))
     finally:
         tf_keras.mixed_precision.set_global_policy(policy)
     return copy
@@ -110,7 +110,7 @@ def verify_exports(model: DistilBertClassifier, model_dir: Path, max_seq_length:
     copy = _float32_copy(model, model_dir / FINE_TUNED)
     expected = copy(batch, training=False).numpy()
     # The same sums in another order: where they differ more, the model has diverged, and no reader can agree better.
-    padded = batch | {"worked_on": tf.range(tf.size(batch["input_mask"]))}
+    padded = batch | {"active_positions": tf.range(tf.size(batch["input_mask"]))}
     allowed = max(LARGEST_DIFFERENCE, 10 * float(np.abs(copy(padded, training=False).numpy() - expected).max()))
     if model.compute_dtype == "float32":
         _compare("the trained weights", np.asarray(model(batch, training=False)), expected, allowed)

@@ -7,10 +7,10 @@ import logging
 import tf_keras
 
 from star_rating.checkpointing import model_state
-from star_rating.data.records import NUMBER_OF_CLASSES
+from star_rating.data.schema import NUMBER_OF_CLASSES
 from star_rating.failures import HyperparameterError
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.training.optimizer import build_optimizer
 from star_rating.training.progress import Examples
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def build_model(
     hyperparameters: Hyperparameters,
-    pretrained: checkpoint.Checkpoint,
+    pretrained: pretrained_weights.PretrainedWeights,
     total_steps: int,
     classifier: type[DistilBertClassifier] | None = None,
 ) -> DistilBertClassifier:
@@ -35,7 +35,7 @@ def build_model(
     if classifier is None:
         classifier = SkippingClassifier if hyperparameters.skip_nonfinite_steps else DistilBertClassifier
     model = classifier(pretrained.config, NUMBER_OF_CLASSES)
-    if checkpoint.load_into(model, pretrained):
+    if pretrained_weights.load_into(model, pretrained):
         log.info("the classification head comes from the weights")
     if hyperparameters.freeze_bert_layer:
         model.freeze_body()

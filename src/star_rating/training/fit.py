@@ -16,11 +16,11 @@ from observability.tensorboard.board import Board
 from observability.tensorboard.callback import TensorBoardCallback
 from observability.tensorboard.folder import tensorboard_folder
 from star_rating.autotune.acceleration import Acceleration
-from star_rating.checkpointing.checkpoints import Checkpointing, Checkpoints
+from star_rating.checkpointing.checkpoints import CheckpointCallback, CheckpointManager
 from star_rating.checkpointing.run_state import steps_per_epoch
 from star_rating.contract import Contract
 from star_rating.data.pipeline import batches_in_a_pass
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.training.interruption import Stopped
 from star_rating.training.loop import Loop
@@ -55,10 +55,10 @@ class Fit:
 def fit(
     work: Work,
     contract: Contract,
-    pretrained: checkpoint.Checkpoint,
+    pretrained: pretrained_weights.PretrainedWeights,
     acceleration: Acceleration,
     *,
-    checkpointing: Checkpointing,
+    checkpointing: CheckpointManager,
     supervision: Supervision,
 ) -> Fit:
     """Train `pretrained`, or go on from a checkpoint; evaluate the validation channel, if given, after each epoch.
@@ -75,7 +75,7 @@ def fit(
 
     progress = ProgressLog(History(), hyperparameters.epochs, steps, hyperparameters.log_every_steps)
     guard = NonFiniteGuard(progress, hyperparameters.skip_nonfinite_steps, work.records_of_batch, checkpointing.last)
-    checkpoints = Checkpoints(
+    checkpoints = CheckpointCallback(
         checkpointing, hyperparameters, acceleration.record(), progress, guard, work.cluster.undisturbed
     )
     if checkpoints.resume(model):

@@ -11,13 +11,13 @@ import tensorflow as tf
 from observability.profiler.profiler import NoProfiler, Profiler
 from star_rating.autotune.acceleration import Acceleration, Machine, decide
 from star_rating.autotune.trial import Trial
-from star_rating.checkpointing.checkpoints import Checkpointing
+from star_rating.checkpointing.checkpoints import CheckpointManager
 from star_rating.checkpointing.run_state import Fingerprint
 from star_rating.data import pipeline
 from star_rating.data.channel import Channel
 from star_rating.distributed.cluster import Cluster
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.results import predictions
 from star_rating.results.evaluation import Floats, Integers
@@ -37,13 +37,17 @@ class Work:
         self.data = data
         self.cluster = cluster
 
-    def checkpointing(self, open_own: Callable[[], Checkpointing], fingerprint: Fingerprint) -> Checkpointing:
+    def checkpointing(self, open_own: Callable[[], CheckpointManager], fingerprint: Fingerprint) -> CheckpointManager:
         """Return the checkpoints that the run goes on with."""
         del fingerprint
         return open_own()
 
     def acceleration(
-        self, pretrained: checkpoint.Checkpoint, steps: int, machine: Machine, earlier: Mapping[str, Any] | None
+        self,
+        pretrained: pretrained_weights.PretrainedWeights,
+        steps: int,
+        machine: Machine,
+        earlier: Mapping[str, Any] | None,
     ) -> Acceleration:
         """Decide how to compute a run of `steps` steps; `earlier` as in acceleration.decide."""
         return decide(Trial(self.hyperparameters, pretrained, self.data["train"], steps), machine, earlier)
@@ -52,7 +56,9 @@ class Work:
         """Return what carries out a stop between two batches."""
         return Supervision(stop, watchdog, profile)
 
-    def model(self, pretrained: checkpoint.Checkpoint, total_steps: int, stop: StopRequest) -> DistilBertClassifier:
+    def model(
+        self, pretrained: pretrained_weights.PretrainedWeights, total_steps: int, stop: StopRequest
+    ) -> DistilBertClassifier:
         """Return the model that fit trains."""
         del stop
         return build_model(self.hyperparameters, pretrained, total_steps)

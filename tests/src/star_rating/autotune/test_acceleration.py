@@ -22,7 +22,7 @@ from star_rating.data.channel import open_channel
 from star_rating.hardware.instruction_set import InstructionSet
 from star_rating.hardware.threads import Threads
 from star_rating.hyperparameters import Hyperparameters, Switch
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.training.build import build_model
 from tests.helpers.tiny_model import tiny_weights
 from tests.helpers.training_job import LENGTH, TrainingJob
@@ -52,7 +52,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> TrainingJob:
 
 def trial(job: TrainingJob, use_xla: Switch, use_amp: Switch, *, steps: int = 10**9) -> Trial:
     """Return the trial of a run that is, by default, long enough for any measurement."""
-    pretrained = checkpoint.load(job.weights)
+    pretrained = pretrained_weights.load(job.weights)
     channel = open_channel("train", job.channel("train"), max_seq_length=LENGTH, vocabulary_size=200)
     return KnownTrial(
         Hyperparameters(use_xla=use_xla, use_amp=use_amp, max_seq_length=LENGTH), pretrained, channel, steps
@@ -216,7 +216,9 @@ def keras_settings() -> Iterator[None]:
 
 def built(mode: Mode, folder: Path) -> tf_keras.Model:
     acceleration.Acceleration(mode, "", (), MACHINE).apply()
-    return build_model(Hyperparameters(max_seq_length=LENGTH), checkpoint.load(tiny_weights(folder)), total_steps=9)
+    return build_model(
+        Hyperparameters(max_seq_length=LENGTH), pretrained_weights.load(tiny_weights(folder)), total_steps=9
+    )
 
 
 @pytest.mark.usefixtures("keras_settings")

@@ -14,7 +14,7 @@ from star_rating.autotune.trial import Trial
 from star_rating.data.channel import open_channel
 from star_rating.hardware import cgroup
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.config import DistilBertConfig
 from tests.helpers.training_job import LENGTH, TrainingJob
 
@@ -25,7 +25,7 @@ BASE = DistilBertConfig()
 @pytest.fixture
 def trial(tmp_path: Path) -> Trial:
     job = TrainingJob(tmp_path)
-    pretrained = replace(checkpoint.load(job.weights), config=BASE)
+    pretrained = replace(pretrained_weights.load(job.weights), config=BASE)
     channel = open_channel("train", job.channel("train"), max_seq_length=LENGTH, vocabulary_size=BASE.vocab_size)
     return Trial(Hyperparameters(max_seq_length=LENGTH), pretrained, channel, steps=100_000)
 

@@ -19,7 +19,7 @@ from star_rating.autotune.trial import ROUNDS, Trial
 from star_rating.autotune.trial_process import ENOUGH_ROUNDS, run, start_training
 from star_rating.data.channel import open_channel
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from tests.helpers.training_job import LENGTH, TrainingJob
 
 FLOAT32, BFLOAT16 = Mode(xla=False, compute_dtype="float32"), Mode(xla=False, compute_dtype="bfloat16")
@@ -29,7 +29,7 @@ COMPILED, COMPILED_BFLOAT16 = Mode(xla=True, compute_dtype="float32"), Mode(xla=
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
     job = TrainingJob(tmp_path_factory.mktemp("job"))
-    pretrained = checkpoint.load(job.weights)
+    pretrained = pretrained_weights.load(job.weights)
     channel = open_channel(
         "train", job.channel("train"), max_seq_length=LENGTH, vocabulary_size=pretrained.config.vocab_size
     )

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from star_rating.checkpointing import store as module
-from star_rating.checkpointing.store import ASIDE, MANIFEST, STATE, TENSORS, CheckpointStore, Tensors
+from star_rating.checkpointing.store import MANIFEST, STAGING_FOLDER, STATE, TENSORS, CheckpointStore, Tensors
 from star_rating.failures import ConfigurationError
 
 Spoil = Callable[[Path], object]
@@ -199,8 +199,8 @@ def test_a_write_that_fails_leaves_what_was_there(store: CheckpointStore, monkey
 
 
 def test_what_a_killed_process_left_is_not_seen_and_goes_with_the_next_write(store: CheckpointStore) -> None:
-    (store.folder / ASIDE).mkdir(parents=True)
-    (store.folder / ASIDE / TENSORS).write_bytes(b"half")
+    (store.folder / STAGING_FOLDER).mkdir(parents=True)
+    (store.folder / STAGING_FOLDER / TENSORS).write_bytes(b"half")
     assert store.newest() is None
     write(store, 1)
     assert names(store) == ["step-00000001"]
@@ -238,7 +238,7 @@ def test_a_link_in_a_checkpoints_place_is_removed_and_not_what_it_leads_to(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").touch()
     store.folder.mkdir()
-    for name in (ASIDE, "step-00000001", "step-00000000"):
+    for name in (STAGING_FOLDER, "step-00000001", "step-00000000"):
         (store.folder / name).symlink_to(tmp_path / "mine")
     write(store, 1)
     assert names(store) == ["step-00000001"]

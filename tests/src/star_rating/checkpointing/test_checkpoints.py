@@ -13,7 +13,7 @@ import pytest
 
 from observability.rules.trial import Trial
 from star_rating.checkpointing.checkpoints import require_space
-from star_rating.checkpointing.store import ASIDE, STATE, TENSORS, CheckpointStore
+from star_rating.checkpointing.store import STAGING_FOLDER, STATE, TENSORS, CheckpointStore
 from star_rating.failures import DiskFullError, ExitCode
 from tests.helpers.signals import signal_at
 from tests.helpers.training_job import Outcome, TrainingJob
@@ -285,7 +285,7 @@ def test_a_checkpoint_of_other_data_is_refused(job: TrainingJob, uninterrupted: 
 @pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_written_costs_no_training(tmp_path: Path) -> None:
     job = TrainingJob(tmp_path)
-    in_the_way = job.root / "checkpoints" / ASIDE
+    in_the_way = job.root / "checkpoints" / STAGING_FOLDER
     in_the_way.parent.mkdir(parents=True)
     in_the_way.write_text("a file, where the folder of a checkpoint is to be made")
     outcome = job.run(**{**SETTINGS, "epochs": "1"})

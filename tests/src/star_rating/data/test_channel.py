@@ -15,8 +15,8 @@ import pytest
 import tensorflow as tf
 
 from star_rating.data import records
-from star_rating.data.between import check_between
 from star_rating.data.channel import Channel, open_channel, require_several_classes
+from star_rating.data.leakage import check_leakage
 from star_rating.data.manifest import KnownTokenizer
 from star_rating.data.records import Limits, require_unchanged
 from star_rating.failures import DataError
@@ -305,7 +305,7 @@ def test_records_are_counted_once_if_their_manifest_is_there_twice(
 
     twice = check(train, vocabulary_size=1000)
     assert twice == once
-    check_between({"train": twice}, Limits(LENGTH, 1000))
+    check_leakage({"train": twice}, Limits(LENGTH, 1000))
     assert "more than once" not in caplog.text
 
 

@@ -60,7 +60,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> HostOutcome:
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> Sequence[HostOutcome]:
+def combined_digest(tmp_path_factory: pytest.TempPathFactory) -> Sequence[HostOutcome]:
     return HostsJob(tmp_path_factory.mktemp("together"), hosts=2).run(**SETTINGS)
 
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier, Dropout
 from tests.helpers.parity import (
     Batch,
@@ -34,23 +34,23 @@ NUMBER_OF_CLASSES = 5
 
 
 @pytest.fixture(scope="module")
-def pretrained(tmp_path_factory: pytest.TempPathFactory) -> checkpoint.Checkpoint:
-    return checkpoint.load(tiny_weights(tmp_path_factory.mktemp("weights")))
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> pretrained_weights.PretrainedWeights:
+    return pretrained_weights.load(tiny_weights(tmp_path_factory.mktemp("weights")))
 
 
 @pytest.fixture
-def batch(pretrained: checkpoint.Checkpoint) -> Batch:
+def batch(pretrained: pretrained_weights.PretrainedWeights) -> Batch:
     return make_batch(pretrained)
 
 
-def make_batch(pretrained: checkpoint.Checkpoint) -> Batch:
+def make_batch(pretrained: pretrained_weights.PretrainedWeights) -> Batch:
     mask = np.arange(LENGTH) < np.array(REAL_TOKENS)[:, None]
     ids = np.random.default_rng(1).integers(5, pretrained.config.vocab_size, mask.shape) * mask
     return {"input_ids": tf.constant(ids, tf.int64), "input_mask": tf.constant(mask, tf.int64)}
 
 
 @pytest.fixture(scope="module")
-def expected(pretrained: checkpoint.Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Computed:
+def expected(pretrained: pretrained_weights.PretrainedWeights, tmp_path_factory: pytest.TempPathFactory) -> Computed:
     folder = tmp_path_factory.mktemp("saved")
     return transformers_own(build(pretrained), pretrained.folder, folder, make_batch(pretrained), LABELS)
 
@@ -62,10 +62,10 @@ def mixed_bfloat16() -> Iterator[None]:
     tf_keras.mixed_precision.set_global_policy("float32")
 
 
-def build(pretrained: checkpoint.Checkpoint, **dropout: Any) -> DistilBertClassifier:
+def build(pretrained: pretrained_weights.PretrainedWeights, **dropout: Any) -> DistilBertClassifier:
     config = dataclasses.replace(pretrained.config, **dropout)
     model = DistilBertClassifier(config, NUMBER_OF_CLASSES, seed=3)
-    checkpoint.load_into(model, pretrained)
+    pretrained_weights.load_into(model, pretrained)
     return model
 
 
@@ -85,7 +85,7 @@ class TestParityWithTransformers:
     )
     def test_logits_loss_and_all_gradients_are_those_of_the_padded_model(
         self,
-        pretrained: checkpoint.Checkpoint,
+        pretrained: pretrained_weights.PretrainedWeights,
         batch: Batch,
         expected: Computed,
         layout: Callable[[Batch], Batch],
@@ -96,19 +96,21 @@ class TestParityWithTransformers:
 
 
 class TestInputs:
-    def test_more_padding_changes_nothing(self, pretrained: checkpoint.Checkpoint, batch: Batch) -> None:
+    def test_more_padding_changes_nothing(self, pretrained: pretrained_weights.PretrainedWeights, batch: Batch) -> None:
         model = build(pretrained)
         longer = {name: tf.pad(tensor, [[0, 0], [0, 40]]) for name, tensor in batch.items()}
         np.testing.assert_allclose(model(longer), model(batch), atol=1e-6)
 
-    def test_a_reviews_logits_do_not_depend_on_its_batch(self, pretrained: checkpoint.Checkpoint, batch: Batch) -> None:
+    def test_a_reviews_logits_do_not_depend_on_its_batch(
+        self, pretrained: pretrained_weights.PretrainedWeights, batch: Batch
+    ) -> None:
         model = build(pretrained)
         alone = {name: tensor[2:3, : REAL_TOKENS[2]] for name, tensor in batch.items()}
         np.testing.assert_allclose(model(alone)[0], model(batch)[2], atol=1e-6)
 
     @pytest.mark.parametrize("layout", [in_groups, in_bucket, padded])
     def test_a_row_of_padding_alone_gives_the_same_finite_logits_in_every_layout(
-        self, pretrained: checkpoint.Checkpoint, batch: Batch, layout: Callable[[Batch], Batch]
+        self, pretrained: pretrained_weights.PretrainedWeights, batch: Batch, layout: Callable[[Batch], Batch]
     ) -> None:
         mask = batch["input_mask"].numpy()
         mask[1] = 0
@@ -118,7 +120,9 @@ class TestInputs:
         assert np.isfinite(logits).all()
         np.testing.assert_allclose(logits, model(layout(with_empty_row)), atol=1e-5)
 
-    def test_a_batch_of_empty_rows_gives_finite_gradients(self, pretrained: checkpoint.Checkpoint) -> None:
+    def test_a_batch_of_empty_rows_gives_finite_gradients(
+        self, pretrained: pretrained_weights.PretrainedWeights
+    ) -> None:
         model = build(pretrained)
         empty = {"input_ids": tf.zeros([6, 8], tf.int32), "input_mask": tf.zeros([6, 8], tf.int32)}
         with tf.GradientTape() as tape:
@@ -128,7 +132,7 @@ class TestInputs:
 
     @pytest.mark.parametrize("dtype", [tf.int32, tf.int64])
     def test_one_traced_function_serves_any_batch_and_length(
-        self, pretrained: checkpoint.Checkpoint, batch: Batch, dtype: tf.DType
+        self, pretrained: pretrained_weights.PretrainedWeights, batch: Batch, dtype: tf.DType
     ) -> None:
         model = build(pretrained)
 
@@ -141,7 +145,7 @@ class TestInputs:
         np.testing.assert_allclose(serve(ids, mask), expected, atol=1e-6)
         np.testing.assert_allclose(serve(ids[1:4, :9], mask[1:4, :9]), expected[1:4], atol=1e-6)
 
-    def test_all_variables_exist_before_the_first_batch(self, pretrained: checkpoint.Checkpoint) -> None:
+    def test_all_variables_exist_before_the_first_batch(self, pretrained: pretrained_weights.PretrainedWeights) -> None:
         model = DistilBertClassifier(pretrained.config, NUMBER_OF_CLASSES)
         assert len(variables_by_name(model)) == len(pretrained.tensors) + 4
         assert len(model.trainable_variables) == len(pretrained.tensors) + 4
@@ -150,7 +154,7 @@ class TestInputs:
 class TestMixedPrecision:
     @pytest.mark.usefixtures("mixed_bfloat16")
     def test_logits_are_float32_and_close_and_so_are_the_gradients(
-        self, pretrained: checkpoint.Checkpoint, batch: Batch
+        self, pretrained: pretrained_weights.PretrainedWeights, batch: Batch
     ) -> None:
         mixed = build(pretrained)
         tf_keras.mixed_precision.set_global_policy("float32")
@@ -174,19 +178,19 @@ class TestMixedPrecision:
         assert difference < 0.1**2 * sum(np.square(e).sum() for e in gradients[exact])
 
     @pytest.mark.usefixtures("mixed_bfloat16")
-    def test_trains(self, pretrained: checkpoint.Checkpoint, batch: Batch) -> None:
+    def test_trains(self, pretrained: pretrained_weights.PretrainedWeights, batch: Batch) -> None:
         losses = fit(build(pretrained), batch, epochs=3, run_eagerly=True)
         assert losses[-1] < losses[0]
 
 
 class TestTraining:
     @pytest.mark.slow
-    def test_fits_a_handful_of_reviews(self, pretrained: checkpoint.Checkpoint, batch: Batch) -> None:
+    def test_fits_a_handful_of_reviews(self, pretrained: pretrained_weights.PretrainedWeights, batch: Batch) -> None:
         losses = fit(build(pretrained), batch, epochs=40)
         assert losses[-1] < losses[0] / 2
 
     @pytest.mark.slow
-    def test_xla_drops_by_the_step_alone(self, pretrained: checkpoint.Checkpoint, batch: Batch) -> None:
+    def test_xla_drops_by_the_step_alone(self, pretrained: pretrained_weights.PretrainedWeights, batch: Batch) -> None:
         model, batch = build(pretrained), in_bucket(batch)
         compiled = tf.function(lambda batch: model(batch, training=True), jit_compile=True)
         first, second = compiled(batch).numpy(), compiled(batch).numpy()
@@ -196,12 +200,12 @@ class TestTraining:
 
     @pytest.mark.slow
     def test_the_same_seed_gives_the_same_losses_and_another_does_not(
-        self, pretrained: checkpoint.Checkpoint, batch: Batch
+        self, pretrained: pretrained_weights.PretrainedWeights, batch: Batch
     ) -> None:
         def losses(seed: int) -> list[float]:
             tf_keras.utils.set_random_seed(seed)
             model = DistilBertClassifier(pretrained.config, NUMBER_OF_CLASSES)
-            checkpoint.load_into(model, pretrained)
+            pretrained_weights.load_into(model, pretrained)
             return fit(model, batch, epochs=3, run_eagerly=True)
 
         first, again, other = losses(1), losses(1), losses(2)
@@ -209,7 +213,7 @@ class TestTraining:
         assert first != other
 
     def test_dropout_continues_where_a_restored_model_stopped(
-        self, pretrained: checkpoint.Checkpoint, batch: Batch, tmp_path: Path
+        self, pretrained: pretrained_weights.PretrainedWeights, batch: Batch, tmp_path: Path
     ) -> None:
         interrupted, resumed = build(pretrained), build(pretrained)
         interrupted(batch, training=True)
@@ -217,7 +221,7 @@ class TestTraining:
         tf.train.Checkpoint(model=resumed).restore(saved).assert_consumed()
         np.testing.assert_array_equal(resumed(batch, training=True), interrupted(batch, training=True))
 
-    def test_a_new_head_is_small_normal_with_zero_bias(self, pretrained: checkpoint.Checkpoint) -> None:
+    def test_a_new_head_is_small_normal_with_zero_bias(self, pretrained: pretrained_weights.PretrainedWeights) -> None:
         model = build(pretrained)
         kernel = model.pre_classifier.kernel.numpy()
         assert 0.015 < kernel.std() < 0.02
@@ -227,7 +231,7 @@ class TestTraining:
 
 
 class TestFrozenBody:
-    def test_only_the_head_is_trained(self, pretrained: checkpoint.Checkpoint, batch: Batch) -> None:
+    def test_only_the_head_is_trained(self, pretrained: pretrained_weights.PretrainedWeights, batch: Batch) -> None:
         model = build(pretrained)
         model.freeze_body()
         before = {name: variable.numpy() for name, variable in variables_by_name(model).items()}
@@ -237,7 +241,9 @@ class TestFrozenBody:
         }
         assert changed == {"pre_classifier.weight", "pre_classifier.bias", "classifier.weight", "classifier.bias"}
 
-    def test_the_body_drops_nothing_and_the_head_does(self, pretrained: checkpoint.Checkpoint, batch: Batch) -> None:
+    def test_the_body_drops_nothing_and_the_head_does(
+        self, pretrained: pretrained_weights.PretrainedWeights, batch: Batch
+    ) -> None:
         without_head_dropout = build(pretrained, seq_classif_dropout=0.0)
         assert not np.array_equal(without_head_dropout(batch, training=True), without_head_dropout(batch))
         without_head_dropout.freeze_body()

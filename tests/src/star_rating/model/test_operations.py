@@ -64,18 +64,18 @@ def test_drop_draws_the_bits_of_tensorflows_own_generator(seed: list[int], compi
     np.testing.assert_array_equal(kept, bits >= round(0.3 * 2**16))
 
 
-def test_gather_once_has_the_gradient_of_gather() -> None:
+def test_permute_rows_has_the_gradient_of_gather() -> None:
     rows = tf.random.stateless_normal([5, 3], [1, 2])
     index, inverse = tf.constant([4, 0, 2]), tf.constant([1, 3, 2, 3, 0])
     upstream = tf.random.stateless_normal([3, 3], [3, 4])
-    ours = with_gradients(lambda rows: operations.gather_once(rows, index, inverse), [rows], upstream)
+    ours = with_gradients(lambda rows: operations.permute_rows(rows, index, inverse), [rows], upstream)
     assert_same(ours, with_gradients(lambda rows: tf.gather(rows, index), [rows], upstream))
 
 
-def test_gather_once_gives_finite_values_and_no_gradient_where_no_row_is_asked_for() -> None:
+def test_permute_rows_gives_finite_values_and_no_gradient_where_no_row_is_asked_for() -> None:
     rows = tf.random.stateless_normal([2, 3], [1, 2])
     index, inverse = tf.constant([1, 2, 0]), tf.constant([2, 0])
     upstream = tf.constant([[1.0] * 3, [np.nan] * 3, [2.0] * 3])
-    result, gradient = with_gradients(lambda rows: operations.gather_once(rows, index, inverse), [rows], upstream)
+    result, gradient = with_gradients(lambda rows: operations.permute_rows(rows, index, inverse), [rows], upstream)
     assert np.isfinite(result).all()
     np.testing.assert_array_equal(gradient, [[2.0] * 3, [1.0] * 3])

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from benchmarks.measuring.reviews import make_reviews
 from benchmarks.measuring.weights import write_weights
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.config import DistilBertConfig
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.preparation.tokenization import load_tokenizer
@@ -52,9 +52,9 @@ def case(request: pytest.FixtureRequest, shipped: Path, tmp_path_factory: pytest
     if request.param != "shipped weights":
         folder = tmp_path_factory.mktemp("random")
         write_weights(folder, DistilBertConfig(), tokenizer_folder=shipped)
-    pretrained = checkpoint.load(folder)
+    pretrained = pretrained_weights.load(folder)
     model = DistilBertClassifier(pretrained.config, seed=3)
-    checkpoint.load_into(model, pretrained)
+    pretrained_weights.load_into(model, pretrained)
     batch, labels = real_reviews(shipped)
     expected = transformers_own(model, shipped, tmp_path_factory.mktemp("saved"), batch, labels)
     return Case(model, batch, labels, expected)

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from star_rating.checkpointing import model_state
 from star_rating.failures import ExitCode
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.results.export import _probe_batch
 from star_rating.training.build import build_model
 from star_rating.training.nonfinite import in_words
@@ -85,7 +85,7 @@ def test_a_learning_rate_that_diverges_ends_the_run(tmp_path: Path) -> None:
 def model(folder: Path, **settings: Any) -> Any:
     tf.random.set_seed(1)
     hyperparameters = Hyperparameters(learning_rate=0.01, **settings)
-    return build_model(hyperparameters, checkpoint.load(folder), 9)
+    return build_model(hyperparameters, pretrained_weights.load(folder), 9)
 
 
 def batch(*words: int) -> tuple[dict[str, npt.NDArray[np.int32]], npt.NDArray[np.int32]]:

@@ -1,8 +1,8 @@
-"""transformers' checkpoint folders, read into our DistilBERT and written from it, without transformers or PyTorch.
+"""Pretrained weights: transformers' folders, read into our DistilBERT and written from it, without transformers.
 
-    checkpoint = load(folder)
-    model = DistilBertClassifier(checkpoint.config)
-    head_loaded = load_into(model, checkpoint)
+    weights = load(folder)
+    model = DistilBertClassifier(weights.config)
+    head_loaded = load_into(model, weights)
     save(model, exported, tokenizer_folder=folder, id2label=STAR_LABELS)
 
 A folder holds config.json, model.safetensors with PyTorch's names and layouts (a kernel is [out, in]), and the
@@ -12,7 +12,6 @@ tokenizer's files. transformers' AutoModelForSequenceClassification and TFDistil
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
 
+from star_rating.data.schema import STARS
 from star_rating.failures import WeightsError
 from star_rating.model.config import DistilBertConfig
 from star_rating.model.tokenizer import export_tokenizer
@@ -40,29 +40,29 @@ log = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-STAR_LABELS: Mapping[int, str] = {star - 1: str(star) for star in range(1, 6)}
+STAR_LABELS: Mapping[int, str] = dict(enumerate(STARS))
 """Class -> star rating, as in the TFRecords' label_ids."""
 
-BODY_PREFIX = "distilbert."
+ENCODER_PREFIX = "distilbert."
 HEAD_LAYERS = ("pre_classifier", "classifier")
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class PretrainedWeights:
     """A checkpoint folder's content, in memory."""
 
     folder: Path
     config: DistilBertConfig
     tensors: Mapping[str, npt.NDArray[np.float32]]
-    """float32 by name, the body's with the `distilbert.` prefix, PyTorch's layouts."""
+    """float32 by name, the encoder's with the `distilbert.` prefix, PyTorch's layouts."""
 
 
-def load(folder: Path) -> Checkpoint:
+def load(folder: Path) -> PretrainedWeights:
     """Read a folder; a WeightsError says what is wrong with it and what to do."""
     config, path = read_config(folder), find_weights(folder)
     tensors = _read_tensors(path)
     _check_tensors(tensors, config, path)
-    return Checkpoint(folder, config, tensors)
+    return PretrainedWeights(folder, config, tensors)
 
 
 def read_config(folder: Path) -> DistilBertConfig:
@@ -97,13 +97,13 @@ def find_weights(folder: Path) -> Path:
     raise WeightsError(f"{folder} has no {WEIGHTS_FILE}. Give a folder as save_pretrained of transformers writes it.")
 
 
-def load_into(model: DistilBertClassifier, checkpoint: Checkpoint) -> bool:
-    """Set the model's body and, if the checkpoint has one for as many classes, its head.
+def load_into(model: DistilBertClassifier, weights: PretrainedWeights) -> bool:
+    """Set the model's encoder and, if the checkpoint has one for as many classes, its head.
 
     Returns whether the head was set; otherwise it keeps its fresh weights. A WeightsError names a missing tensor, or
     one of another shape; then nothing has been set.
     """
-    tensors = checkpoint.tensors
+    tensors = weights.tensors
     classes = tensors["classifier.weight"].shape[0] if "classifier.weight" in tensors else None
     head_loaded = classes == model.number_of_classes
     assignments = []
@@ -112,14 +112,14 @@ def load_into(model: DistilBertClassifier, checkpoint: Checkpoint) -> bool:
             continue
         if name not in tensors:
             raise WeightsError(
-                f"{checkpoint.folder / WEIGHTS_FILE} has no tensor {name}. "
+                f"{weights.folder / WEIGHTS_FILE} has no tensor {name}. "
                 "It must hold a whole DistilBERT of the geometry in config.json."
             )
         value = tensors[name].T if is_kernel else tensors[name]
         if value.shape != tuple(variable.shape):
             expected = tuple(reversed(variable.shape)) if is_kernel else tuple(variable.shape)
             raise WeightsError(
-                f"{checkpoint.folder / WEIGHTS_FILE}: tensor {name} has shape {tensors[name].shape}, "
+                f"{weights.folder / WEIGHTS_FILE}: tensor {name} has shape {tensors[name].shape}, "
                 f"but config.json makes it {expected}. The two files must be of one checkpoint."
             )
         assignments.append((variable, value))
@@ -153,12 +153,6 @@ def save(
     export_tokenizer(tokenizer_folder, folder)
 
 
-def file_sha256(path: Path) -> str:
-    """Return a file's SHA-256, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read_tensors(path: Path) -> dict[str, npt.NDArray[np.float32]]:
     try:
         with safe_open(path, framework="np") as file:
@@ -177,7 +171,7 @@ def _check_tensors(tensors: Mapping[str, npt.NDArray[np.float32]], config: Disti
 
     The names come one by one: a config of a billion layers ends at the first that is not there.
     """
-    for name, shape in _body_shapes(config):
+    for name, shape in _encoder_shapes(config):
         if name not in tensors:
             raise WeightsError(
                 f"{path} has no tensor {name}. It must hold a whole DistilBERT of the geometry in {CONFIG_FILE}."
@@ -187,7 +181,7 @@ def _check_tensors(tensors: Mapping[str, npt.NDArray[np.float32]], config: Disti
                 f"{path}: tensor {name} has shape {tensors[name].shape}, but {CONFIG_FILE} makes it {shape}. The two "
                 "files must be of one checkpoint."
             )
-    if any(name.startswith(f"{BODY_PREFIX}transformer.layer.{config.n_layers}.") for name in tensors):
+    if any(name.startswith(f"{ENCODER_PREFIX}transformer.layer.{config.n_layers}.") for name in tensors):
         log.warning(
             "%s has more layers than n_layers in %s, which is %d: the rest is left out",
             path,
@@ -202,14 +196,14 @@ def _check_tensors(tensors: Mapping[str, npt.NDArray[np.float32]], config: Disti
             )
 
 
-def _body_shapes(config: DistilBertConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield name and shape of the body's tensors, as PyTorch has them."""
+def _encoder_shapes(config: DistilBertConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield name and shape of the encoder's tensors, as PyTorch has them."""
     dim, hidden_dim = config.dim, config.hidden_dim
-    yield f"{BODY_PREFIX}embeddings.word_embeddings.weight", (config.vocab_size, dim)
-    yield f"{BODY_PREFIX}embeddings.position_embeddings.weight", (config.max_position_embeddings, dim)
-    norms = [f"{BODY_PREFIX}embeddings.LayerNorm"]
+    yield f"{ENCODER_PREFIX}embeddings.word_embeddings.weight", (config.vocab_size, dim)
+    yield f"{ENCODER_PREFIX}embeddings.position_embeddings.weight", (config.max_position_embeddings, dim)
+    norms = [f"{ENCODER_PREFIX}embeddings.LayerNorm"]
     for layer in range(config.n_layers):
-        prefix = f"{BODY_PREFIX}transformer.layer.{layer}"
+        prefix = f"{ENCODER_PREFIX}transformer.layer.{layer}"
         kernels = {f"attention.{name}": (dim, dim) for name in ("q_lin", "k_lin", "v_lin", "out_lin")}
         kernels |= {"ffn.lin1": (hidden_dim, dim), "ffn.lin2": (dim, hidden_dim)}
         for name, shape in kernels.items():
@@ -223,8 +217,8 @@ def _body_shapes(config: DistilBertConfig) -> Iterator[tuple[str, tuple[int, ...
 
 
 def _full_name(name: str) -> str:
-    """Give a body's tensor its prefix; AutoModel, which has no head, saves without it."""
-    return f"{BODY_PREFIX}{name}" if name.startswith(("embeddings.", "transformer.")) else name
+    """Give an encoder's tensor its prefix; AutoModel, which has no head, saves without it."""
+    return f"{ENCODER_PREFIX}{name}" if name.startswith(("embeddings.", "transformer.")) else name
 
 
 def _named_variables(model: DistilBertClassifier) -> Iterator[tuple[str, tf.Variable, bool]]:

@@ -1,7 +1,7 @@
 """A job's channels against each other: what is trained on must not be what is tested on.
 
     channels = {name: open_channel(name, ...) for name in ...}
-    check_between(channels, limits)
+    check_leakage(channels, limits)
 
 What is surely wrong raises DataError; what may be meant is a warning. Three things are compared, each if it is there:
 
@@ -37,7 +37,7 @@ WORTH_A_WARNING = 0.01
 _SETTINGS = {"split": "--split", "hosts": "number of hosts"}
 
 
-def check_between(
+def check_leakage(
     channels: Mapping[str, Channel], limits: Limits, on_progress: Callable[[], object] = lambda: None
 ) -> None:
     """Check a job's opened channels; raise DataError where training would be on what it is tested on."""

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from star_rating.contract import Contract
-from star_rating.data.between import check_between
 from star_rating.data.channel import Channel, open_channel
 from star_rating.data.fingerprint import SUFFIX
+from star_rating.data.leakage import check_leakage
 from star_rating.data.records import Limits, fingerprint_of, record_hashes
 from star_rating.failures import DataError
 from star_rating.preparation.prepare import Settings, prepare
@@ -59,7 +59,7 @@ def opened(**folders: Path) -> dict[str, Channel]:
 
 
 def check(**folders: Path) -> None:
-    check_between(opened(**folders), LIMITS)
+    check_leakage(opened(**folders), LIMITS)
 
 
 def of_run(run: Path) -> dict[str, Path]:

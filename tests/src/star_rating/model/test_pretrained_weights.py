@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer
 
 from star_rating.failures import WeightsError
-from star_rating.model import checkpoint
+from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.model.tokenizer import TOKENIZER_FILES
 from tests.helpers.tiny_model import tiny_weights
@@ -29,9 +29,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def classifier(folder: Path, number_of_classes: int = 5) -> DistilBertClassifier:
-    loaded = checkpoint.load(folder)
+    loaded = pretrained_weights.load(folder)
     model = DistilBertClassifier(loaded.config, number_of_classes, seed=1)
-    checkpoint.load_into(model, loaded)
+    pretrained_weights.load_into(model, loaded)
     return model
 
 
@@ -49,7 +49,7 @@ def rewrite_tensors(folder: Path, change: Callable[[Tensors], object]) -> None:
 
 class TestSave:
     def test_writes_the_very_tensors_that_were_loaded(self, folder: Path, tmp_path: Path) -> None:
-        checkpoint.save(classifier(folder), tmp_path / "saved", folder)
+        pretrained_weights.save(classifier(folder), tmp_path / "saved", folder)
         original, saved = load_file(folder / "model.safetensors"), load_file(tmp_path / "saved/model.safetensors")
         assert saved.keys() - original.keys() == {
             "pre_classifier.weight",
@@ -62,16 +62,16 @@ class TestSave:
 
     def test_what_is_saved_loads_with_its_head(self, folder: Path, tmp_path: Path) -> None:
         model = classifier(folder)
-        checkpoint.save(model, tmp_path / "saved", folder)
-        loaded = checkpoint.load(tmp_path / "saved")
+        pretrained_weights.save(model, tmp_path / "saved", folder)
+        loaded = pretrained_weights.load(tmp_path / "saved")
         restored = DistilBertClassifier(loaded.config, 5, seed=2)
-        assert checkpoint.load_into(restored, loaded) is True
+        assert pretrained_weights.load_into(restored, loaded) is True
         batch = {"input_ids": tf.constant([[2, 9, 30, 3]]), "input_mask": tf.ones([1, 4], tf.int32)}
         np.testing.assert_array_equal(restored(batch), model(batch))
 
     def test_transformers_reads_config_tokenizer_and_logits(self, folder: Path, tmp_path: Path) -> None:
         model = classifier(folder)
-        checkpoint.save(model, tmp_path / "saved", folder)
+        pretrained_weights.save(model, tmp_path / "saved", folder)
         reference = load_reference(tmp_path / "saved")
         config = AutoConfig.from_pretrained(tmp_path / "saved")
         tokenizer = AutoTokenizer.from_pretrained(tmp_path / "saved")  # type: ignore[no-untyped-call]
@@ -88,7 +88,7 @@ class TestSave:
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
     def test_takes_the_tokenizers_files_along(self, folder: Path, tmp_path: Path) -> None:
-        checkpoint.save(classifier(folder), tmp_path / "saved", folder)
+        pretrained_weights.save(classifier(folder), tmp_path / "saved", folder)
         for name in TOKENIZER_FILES:
             assert (tmp_path / "saved" / name).read_bytes() == (folder / name).read_bytes()
 
@@ -101,47 +101,49 @@ class TestSave:
             "tokenizer_class": "EvilTokenizer",
         }
         (folder / "tokenizer_config.json").write_text(json.dumps(settings | foreign))
-        checkpoint.save(classifier(folder), tmp_path / "saved", folder)
+        pretrained_weights.save(classifier(folder), tmp_path / "saved", folder)
         del settings["tokenizer_class"]
         assert json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text()) == settings
         loaded = AutoTokenizer.from_pretrained(tmp_path / "saved")  # type: ignore[no-untyped-call]
         assert type(loaded).__name__ == "DistilBertTokenizerFast"
 
     def test_others_than_the_owner_can_read_the_files(self, folder: Path, tmp_path: Path) -> None:
-        checkpoint.save(classifier(folder), tmp_path / "saved", folder)
+        pretrained_weights.save(classifier(folder), tmp_path / "saved", folder)
         for path in (tmp_path / "saved").iterdir():
             assert path.stat().st_mode & stat.S_IROTH, path
 
 
 class TestLoad:
     def test_names_without_the_prefix_are_understood(self, folder: Path) -> None:
-        expected = checkpoint.load(folder).tensors
+        expected = pretrained_weights.load(folder).tensors
 
         def strip(tensors: Tensors) -> None:
             for name in list(tensors):
                 tensors[name.removeprefix("distilbert.")] = tensors.pop(name)
 
         rewrite_tensors(folder, strip)
-        loaded = checkpoint.load(folder).tensors
+        loaded = pretrained_weights.load(folder).tensors
         assert loaded.keys() == expected.keys()
 
     def test_half_precision_is_widened(self, folder: Path) -> None:
         rewrite_tensors(
             folder, lambda tensors: tensors.update({name: t.astype(np.float16) for name, t in tensors.items()})
         )
-        assert {tensor.dtype for tensor in checkpoint.load(folder).tensors.values()} == {np.dtype(np.float32)}
+        assert {tensor.dtype for tensor in pretrained_weights.load(folder).tensors.values()} == {np.dtype(np.float32)}
 
     def test_a_body_alone_leaves_the_head_fresh(self, folder: Path) -> None:
-        loaded = checkpoint.load(folder)
+        loaded = pretrained_weights.load(folder)
         model = DistilBertClassifier(loaded.config, 5, seed=1)
         head = model.classifier.kernel.numpy()
-        assert checkpoint.load_into(model, loaded) is False
+        assert pretrained_weights.load_into(model, loaded) is False
         np.testing.assert_array_equal(model.classifier.kernel, head)
 
     def test_a_head_for_other_classes_is_left_alone(self, folder: Path, tmp_path: Path) -> None:
-        checkpoint.save(classifier(folder, number_of_classes=2), tmp_path / "two", folder, {0: "bad", 1: "good"})
-        loaded = checkpoint.load(tmp_path / "two")
-        assert checkpoint.load_into(DistilBertClassifier(loaded.config, 5), loaded) is False
+        pretrained_weights.save(
+            classifier(folder, number_of_classes=2), tmp_path / "two", folder, {0: "bad", 1: "good"}
+        )
+        loaded = pretrained_weights.load(tmp_path / "two")
+        assert pretrained_weights.load_into(DistilBertClassifier(loaded.config, 5), loaded) is False
 
 
 class TestBadFolder:
@@ -163,26 +165,26 @@ class TestBadFolder:
     def test_is_named_with_what_is_wrong(self, folder: Path, spoil: Callable[[Path], object], message: str) -> None:
         spoil(folder)
         with pytest.raises(WeightsError, match=message):
-            checkpoint.load(folder)
+            pretrained_weights.load(folder)
 
     @pytest.mark.parametrize(("name", "option"), [("pytorch_model.bin", "folder"), ("tf_model.h5", "from_tf=True")])
     def test_with_another_format_says_how_to_convert(self, folder: Path, name: str, option: str) -> None:
         (folder / "model.safetensors").rename(folder / name)
         with pytest.raises(WeightsError, match=f"has {name} but no model.safetensors.*{option}.*save_pretrained"):
-            checkpoint.load(folder)
+            pretrained_weights.load(folder)
 
     @pytest.mark.parametrize("kept", [0, 4, 5000])
     def test_with_truncated_weights_is_damaged(self, folder: Path, kept: int) -> None:
         path = folder / "model.safetensors"
         path.write_bytes(path.read_bytes()[:kept])
         with pytest.raises(WeightsError, match=r"model\.safetensors is damaged.*Copy it again"):
-            checkpoint.load(folder)
+            pretrained_weights.load(folder)
 
     def test_written_by_tensorflow_classes_is_refused(self, folder: Path) -> None:
         path = folder / "model.safetensors"
         save_file(load_file(path), path, metadata={"format": "tf"})
         with pytest.raises(WeightsError, match="TensorFlow class of transformers"):
-            checkpoint.load(folder)
+            pretrained_weights.load(folder)
 
     def test_without_a_tensor_names_it(self, folder: Path) -> None:
         rewrite_tensors(folder, lambda tensors: tensors.pop("distilbert.transformer.layer.1.ffn.lin2.bias"))
@@ -192,7 +194,7 @@ class TestBadFolder:
     def test_of_another_geometry_names_the_tensor_and_both_shapes(self, folder: Path) -> None:
         rewrite_config(folder, hidden_dim=48)
         with pytest.raises(WeightsError, match=r"layer\.0\.ffn\.lin1\.weight has shape \(64, 32\).*\(48, 32\)"):
-            checkpoint.load(folder)
+            pretrained_weights.load(folder)
 
     @pytest.mark.parametrize(
         ("changes", "said"),
@@ -212,13 +214,13 @@ class TestBadFolder:
     ) -> None:
         rewrite_config(folder, **changes)
         with pytest.raises(WeightsError, match=said) as raised:
-            checkpoint.load(folder)
+            pretrained_weights.load(folder)
         assert len(str(raised.value)) < 600
 
     def test_of_deep_json(self, folder: Path) -> None:
         (folder / "config.json").write_text("[" * 100_000)
         with pytest.raises(WeightsError, match="cannot be read as JSON"):
-            checkpoint.load(folder)
+            pretrained_weights.load(folder)
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_weights_that_are_not_numbers_any_more(self, folder: Path, value: float) -> None:
@@ -226,12 +228,12 @@ class TestBadFolder:
         tensors["distilbert.embeddings.LayerNorm.bias"][3] = value
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(WeightsError, match=r"LayerNorm\.bias holds NaN or infinite values"):
-            checkpoint.load(folder)
+            pretrained_weights.load(folder)
 
     def test_a_pickle_is_never_loaded(self, folder: Path) -> None:
         (folder / "model.safetensors").unlink()
         loaded = folder / "loaded"
         (folder / "pytorch_model.bin").write_bytes(b"cposix\nsystem\n(S'touch " + str(loaded).encode() + b"'\ntR.")
         with pytest.raises(WeightsError, match=r"pytorch_model\.bin but no model\.safetensors"):
-            checkpoint.load(folder)
+            pretrained_weights.load(folder)
         assert not loaded.exists()
