@@ -1,9 +1,11 @@
-"""How many threads TensorFlow gets: as many as the container may use, not as many as the host has; before it is loaded.
+"""How many threads TensorFlow gets: one per physical core that the container may use; chosen before it is loaded.
 
     threads = choose(os.environ)     # sets TF_NUM_INTRAOP_THREADS and TF_NUM_INTEROP_THREADS
 
-By itself TensorFlow counts the cores that it may be scheduled on, which a CPU quota (`docker run --cpus 2`) does not
-change: on a host of 64 cores 64 threads would share the time of two. Either variable, set by the user, stays as it is.
+By itself TensorFlow counts the logical CPUs that it may be scheduled on. That is twice the number of cores where a core
+has two hardware threads (ml.c5.9xlarge: 36 on 18 cores), which share the one unit that multiplies; and a CPU quota
+(`docker run --cpus 2`) does not change it: on a host of 64 cores 64 threads would share the time of two. Either
+variable, set by the user, stays as it is.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import MutableMapping
+import re
+from collections.abc import Collection, MutableMapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from star_rating.failures import ConfigurationError
 from star_rating.hardware import cgroup
@@ -21,6 +25,28 @@ log = logging.getLogger(__name__)
 
 INTRA_OP = "TF_NUM_INTRAOP_THREADS"
 INTER_OP = "TF_NUM_INTEROP_THREADS"
+
+SYSTEM = Path("/sys/devices/system")
+"""Where the kernel describes processors and memory: Documentation/admin-guide/cputopology.rst."""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The processors that this process may be scheduled on."""
+
+    cores: int
+    """Physical ones."""
+    hardware_threads: int
+    """Logical CPUs: more than cores with simultaneous multithreading (Intel's Hyper-Threading)."""
+    numa_nodes: int
+    """Memories that are nearer to some of the cores than to the others."""
+
+    def __str__(self) -> str:
+        """Describe them for the log."""
+        described = f"{self.cores} physical core{'s' if self.cores > 1 else ''}"
+        if self.hardware_threads > self.cores:
+            described += f" with {self.hardware_threads} hardware threads"
+        return described + (f" on {self.numa_nodes} NUMA nodes" if self.numa_nodes > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -33,28 +59,77 @@ class Threads:
     """Threads that share one operation, such as a matrix product."""
     inter_op: int
     """Operations that run at a time."""
+    hardware_threads: int
+    numa_nodes: int = 1
 
     def record(self) -> dict[str, int]:
         """Return what run.json keeps."""
         return asdict(self)
 
 
-def available_cores(kernel: cgroup.Kernel = cgroup.KERNEL) -> int:
-    """Return the cores that this process may use: by its affinity and by its CPU quota, a part of a core as one."""
-    schedulable = len(os.sched_getaffinity(0))
+def read_topology(schedulable: Collection[int] | None = None, system: Path = SYSTEM) -> Topology:
+    """Return the topology of the CPUs numbered `schedulable`, by default those of this process's affinity and cpuset.
+
+    A CPU of which the kernel says nothing (gVisor, some sandboxes) counts as a core of its own.
+    """
+    cpus = os.sched_getaffinity(0) if schedulable is None else set(schedulable)
+    cores = {_siblings(cpu, system) & cpus for cpu in cpus}
+    nodes = [_numbers(_read(folder / "cpulist")) for folder in sorted((system / "node").glob("node[0-9]*"))]
+    return Topology(len(cores), len(cpus), max(1, sum(bool(node & cpus) for node in nodes)))
+
+
+def available_cores(kernel: cgroup.Kernel = cgroup.KERNEL, topology: Topology | None = None) -> int:
+    """Return how many cores this process may use at a time: physical ones, and a part of a CPU quota's as one."""
+    cores = (topology or read_topology()).cores
     quota = cgroup.quota_cores(kernel)
-    return schedulable if quota is None else min(schedulable, math.ceil(quota))
+    return cores if quota is None else min(cores, math.ceil(quota))
 
 
-def choose(environ: MutableMapping[str, str], kernel: cgroup.Kernel = cgroup.KERNEL) -> Threads:
+def choose(
+    environ: MutableMapping[str, str], kernel: cgroup.Kernel = cgroup.KERNEL, topology: Topology | None = None
+) -> Threads:
     """Set in `environ` what the user has not set; raise ConfigurationError for what is not a number of threads.
 
-    One thread a core in both pools is what was fastest (README, "Numbers").
+    One thread per physical core, in both pools: TensorFlow's and Intel's guides for oneDNN advise it.
     """
-    cores = available_cores(kernel)
-    threads = Threads(cores, _wanted(environ, INTRA_OP) or cores, _wanted(environ, INTER_OP) or cores)
+    topology = topology or read_topology()
+    cores = available_cores(kernel, topology)
+    intra_op, inter_op = _wanted(environ, INTRA_OP), _wanted(environ, INTER_OP)
+    threads = Threads(cores, intra_op or cores, inter_op or cores, topology.hardware_threads, topology.numa_nodes)
     environ[INTRA_OP], environ[INTER_OP] = str(threads.intra_op), str(threads.inter_op)
+    if intra_op:
+        reason = f"as {INTRA_OP} asks, on"
+    elif cores < topology.cores:
+        reason = f"as the container's CPU quota leaves {cores} of"
+    else:
+        reason = "one for each of"
+    log.info("TensorFlow computes in %d threads, %s %s", threads.intra_op, reason, topology)
     return threads
+
+
+def _siblings(cpu: int, system: Path) -> frozenset[int]:
+    """Return the logical CPUs of the core of `cpu`; only itself where the kernel does not say."""
+    folder = system / "cpu" / f"cpu{cpu}" / "topology"
+    siblings = _numbers(_read(folder / "core_cpus_list") or _read(folder / "thread_siblings_list"))  # Linux before 5.3
+    return siblings if cpu in siblings else frozenset({cpu})
+
+
+def _numbers(text: str) -> frozenset[int]:
+    """Return the numbers of one of the kernel's lists, such as "0-3,8"; nothing for what is none."""
+    numbers: set[int] = set()
+    for part in filter(None, text.split(",")):
+        if not re.fullmatch(r"\d+(-\d+)?", part):
+            return frozenset()
+        first, _, last = part.partition("-")
+        numbers.update(range(int(first), int(last or first) + 1))
+    return frozenset(numbers)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeError):
+        return ""
 
 
 def _wanted(environ: MutableMapping[str, str], name: str) -> int:

@@ -29,7 +29,7 @@ from tests.helpers.training_job import LENGTH, TrainingJob
 
 FLOAT32, BFLOAT16 = Mode(xla=False, compute_dtype="float32"), Mode(xla=False, compute_dtype="bfloat16")
 COMPILED, COMPILED_BFLOAT16 = replace(FLOAT32, xla=True), replace(BFLOAT16, xla=True)
-MACHINE = Machine(InstructionSet(best="AVX512_CORE_AMX"), Threads(2, 2, 2), gpu=False)
+MACHINE = Machine(InstructionSet(best="AVX512_CORE_AMX"), Threads(2, 2, 2, 2), gpu=False)
 SECONDS = {FLOAT32: 2.0, BFLOAT16: 1.0, COMPILED: 3.0, COMPILED_BFLOAT16: 4.0}
 
 
@@ -204,7 +204,7 @@ def test_the_record_holds_what_took_effect() -> None:
     record = acceleration.Acceleration(COMPILED_BFLOAT16, "use_xla=True, use_amp=True", (), limited).record()
     assert (record["xla"], record["amp"], record["compute_dtype"]) == (True, True, "bfloat16")
     assert record["instruction_set"]["limit"] == "AVX512_CORE_BF16"
-    assert record["threads"] == {"cores": 2, "intra_op": 2, "inter_op": 2}
+    assert record["threads"] == {"cores": 2, "intra_op": 2, "inter_op": 2, "hardware_threads": 2, "numa_nodes": 1}
 
 
 @pytest.fixture
