@@ -2,7 +2,7 @@
 
 kills_before = out_of_memory_kills()
 ...
-sentence = cause_of_death(signal.SIGKILL, out_of_memory=(out_of_memory_kills() or 0) > (kills_before or 0))
+sentence = signal_message(signal.SIGKILL, out_of_memory=(out_of_memory_kills() or 0) > (kills_before or 0))
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _MAY_BE_REFUSED_A_THREAD = (signal.SIGABRT, signal.SIGSEGV, signal.SIGTRAP)
 """How native code may end that cannot start a thread."""
 
 
-def cause_of_death(signal_number: int, *, out_of_memory: bool, process_limit: int | None = None) -> str:
+def signal_message(signal_number: int, *, out_of_memory: bool, process_limit: int | None = None) -> str:
     """Return the sentence for a training process that a signal killed.
 
     `process_limit` is that of the container, if it has refused a process or thread meanwhile.

@@ -43,7 +43,7 @@ class Configuration:
     input_data: Mapping[str, Mapping[str, Any]]
     """Channel name -> its entry in inputdataconfig.json."""
     resources: Mapping[str, Any]
-    remarks: tuple[str, ...]
+    notes: tuple[str, ...]
     """A sentence for each file that was missing, what stands in for it, and for what is not used."""
 
     @property
@@ -58,23 +58,23 @@ def read_configuration(root: Path) -> Configuration:
     hyperparameters = _read_object(folder / HYPERPARAMETERS)
     input_data = _read_object(folder / INPUT_DATA_CONFIG)
     resources = _read_object(folder / RESOURCE_CONFIG)
-    remarks = []
+    notes = []
     if hyperparameters is None:
         hyperparameters = {}
-        remarks.append(f"no {HYPERPARAMETERS}: every hyperparameter has its default")
+        notes.append(f"no {HYPERPARAMETERS}: every hyperparameter has its default")
     if input_data is None:
         input_data = {name: {} for name in _channel_folders(root)}
-        remarks.append(f"no {INPUT_DATA_CONFIG}: the channels are {', '.join(input_data) or 'none'}")
+        notes.append(f"no {INPUT_DATA_CONFIG}: the channels are {', '.join(input_data) or 'none'}")
     if resources is None:
         resources = {"current_host": "algo-1", "hosts": ["algo-1"]}
-        remarks.append(f"no {RESOURCE_CONFIG}: one host, algo-1")
+        notes.append(f"no {RESOURCE_CONFIG}: one host, algo-1")
     if hyperparameters.keys() & _OTHER_PROGRAM:
-        remarks.append(f"{HYPERPARAMETERS} names a program to run: not used, this image trains with its own")
+        notes.append(f"{HYPERPARAMETERS} names a program to run: not used, this image trains with its own")
     hyperparameters = {name: value for name, value in hyperparameters.items() if not name.startswith(_STEERING)}
     _check_hyperparameters(hyperparameters, folder / HYPERPARAMETERS)
     _check_input_data(input_data, folder / INPUT_DATA_CONFIG)
     _check_resources(resources, folder / RESOURCE_CONFIG)
-    return Configuration(hyperparameters, input_data, resources, tuple(remarks))
+    return Configuration(hyperparameters, input_data, resources, tuple(notes))
 
 
 def _read_object(file: Path) -> dict[str, Any] | None:

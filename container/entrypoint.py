@@ -74,7 +74,7 @@ _HELP = ("--help", "-h", "help")
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return the exit code."""
-    process_group.hold_signals()
+    process_group.block_signals()
     try:
         return _dispatch(arguments)
     except ContainerError as error:

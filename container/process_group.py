@@ -26,7 +26,7 @@ from failure import SIGNAL_BASE
 STOP_GRACE_SECONDS = 110.0
 """SageMaker kills the container 120 s after SIGTERM; the rest is for saying what happened."""
 
-STRAGGLER_GRACE_SECONDS = 30.0
+REMAINING_GRACE_SECONDS = 30.0
 """What a process gets that outlives its command."""
 
 _STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
@@ -42,16 +42,16 @@ class Kill(Enum):
 
     SECOND_SIGNAL = "a second signal asked for it"
     GRACE_OVER = "it had not ended in the time that a stop allows"
-    STRAGGLER = "it outlived the command that had started it"
+    REMAINING_PROCESS = "it outlived the command that had started it"
 
 
 @dataclass(frozen=True)
-class Ending:
+class ProcessExit:
     """How a command and its process group ended."""
 
-    leader: int
+    main_process: int
     """The command's exit code; -N if signal N killed it."""
-    orphan: int | None
+    reparented: int | None
     """The same of the first process that the command left running, None if it left none."""
     stop_signal: signal.Signals | None
     """The first stop signal that arrived, if one did."""
@@ -60,10 +60,10 @@ class Ending:
     @property
     def exit_code(self) -> int:
         """The command's exit code as a shell would give it."""
-        return self.leader if self.leader >= 0 else SIGNAL_BASE - self.leader
+        return self.main_process if self.main_process >= 0 else SIGNAL_BASE - self.main_process
 
 
-def hold_signals() -> None:
+def block_signals() -> None:
     """Keep stop signals pending until `run` looks at them; without this, one that comes early is lost to PID 1."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
 
@@ -74,17 +74,17 @@ def run(
     *,
     output: int | None = None,
     stop_grace_seconds: float = STOP_GRACE_SECONDS,
-    straggler_grace_seconds: float = STRAGGLER_GRACE_SECONDS,
-) -> Ending:
+    remaining_grace_seconds: float = REMAINING_GRACE_SECONDS,
+) -> ProcessExit:
     """Run a command in a session of its own and return when its last process has ended.
 
     `output` is a file descriptor that replaces the command's stdout and stderr. Raises OSError if the command cannot
     be started.
     """
-    hold_signals()
-    _adopt_orphans()
+    block_signals()
+    _become_subreaper()
     redirections = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)] if output is not None else []
-    leader = os.posix_spawn(
+    main_process = os.posix_spawn(
         command[0],
         list(command),
         environment,
@@ -94,10 +94,10 @@ def run(
         # Python ignores SIGPIPE and SIGXFSZ for itself; a command expects the system's defaults.
         setsigdef=(*_STOPS, signal.SIGPIPE, signal.SIGXFSZ),
     )
-    return _Watch(leader, stop_grace_seconds, straggler_grace_seconds).until_the_end()
+    return _Watch(main_process, stop_grace_seconds, remaining_grace_seconds).wait()
 
 
-def _adopt_orphans() -> None:
+def _become_subreaper() -> None:
     """Become the parent of the command's orphans where this process is not PID 1 (tests, `docker run --init`)."""
     if os.getpid() == 1:
         return
@@ -109,36 +109,36 @@ def _adopt_orphans() -> None:
 class _Watch:
     """The wait for one group: what has arrived so far, and until when it may last."""
 
-    def __init__(self, leader: int, stop_grace_seconds: float, straggler_grace_seconds: float) -> None:
-        self.group = leader
+    def __init__(self, main_process: int, stop_grace_seconds: float, remaining_grace_seconds: float) -> None:
+        self.group = main_process
         self.stop_grace_seconds = stop_grace_seconds
-        self.straggler_grace_seconds = straggler_grace_seconds
-        self.leader: int | None = None
-        self.orphan: int | None = None
+        self.remaining_grace_seconds = remaining_grace_seconds
+        self.main_process: int | None = None
+        self.reparented: int | None = None
         self.stop_signal: signal.Signals | None = None
         self.stopped_at: float | None = None
-        """Seconds since boot; None without a stop, and once its latecomers have been seen to."""
+        """Seconds since boot; None without a stop, and once its new children have been stopped."""
         self.kill: Kill | None = None
         self.deadline: float | None = None
 
-    def until_the_end(self) -> Ending:
+    def wait(self) -> ProcessExit:
         while True:
             self._reap()
-            if self.leader is not None:
+            if self.main_process is not None:
                 if not self._signal_group(0):
-                    return Ending(self.leader, self.orphan, self.stop_signal, self.kill)
-                self._stop_latecomers()
-                self._ask_stragglers_to_end()
+                    return ProcessExit(self.main_process, self.reparented, self.stop_signal, self.kill)
+                self._stop_new_children()
+                self._stop_remaining()
             received = self._next_signal()
             if received is not None and received in _STOPS:
                 self._stop(received)
             elif self.deadline is not None and time.monotonic() >= self.deadline:
-                self._kill(Kill.GRACE_OVER if self.stop_signal else Kill.STRAGGLER)
+                self._kill(Kill.GRACE_OVER if self.stop_signal else Kill.REMAINING_PROCESS)
 
     def _reap(self) -> None:
-        """Collect every child that has ended; the first orphan after leader or stop is the one that the leader ran.
+        """Collect every child that has ended; the first reparented one after main process or stop counts.
 
-        A leader that dies of the stop hands its child over a moment before it can be collected itself.
+        A main process that dies of the stop hands its child over a moment before it can be collected itself.
         """
         while True:
             try:
@@ -149,13 +149,13 @@ class _Watch:
                 return
             code = os.waitstatus_to_exitcode(status)
             if pid == self.group:
-                self.leader = code
-            elif self.orphan is None and (self.leader is not None or self.stop_signal is not None):
-                self.orphan = code
+                self.main_process = code
+            elif self.reparented is None and (self.main_process is not None or self.stop_signal is not None):
+                self.reparented = code
 
     def _next_signal(self) -> signal.Signals | None:
         """Wait for a signal; return None where there is something else to look at."""
-        if self.deadline is None and self.leader is None:
+        if self.deadline is None and self.main_process is None:
             return signal.Signals(signal.sigwaitinfo(_WATCHED).si_signo)
         # The poll is for a group whose last process is somebody else's child: its end sends no SIGCHLD here.
         remaining = _POLL_SECONDS if self.deadline is None else self.deadline - time.monotonic()
@@ -169,11 +169,11 @@ class _Watch:
         self.stop_signal = received
         self.deadline = time.monotonic() + self.stop_grace_seconds
         self.stopped_at = time.clock_gettime(time.CLOCK_BOOTTIME)
-        _say(f"{received.name} received; waiting up to {self.stop_grace_seconds:.0f} s for an orderly end")
+        _print(f"{received.name} received; waiting up to {self.stop_grace_seconds:.0f} s for an orderly end")
         self._signal_group(signal.SIGTERM)
 
-    def _stop_latecomers(self) -> None:
-        """Stop what the leader forked while the stop was on its way to it.
+    def _stop_new_children(self) -> None:
+        """Stop what the main process forked while the stop was on its way to it.
 
         A fork with signals blocked (subprocess does that) leaves a pending one with the parent, which dies of it later.
         A process as young as that has no handler yet: it does no harm if it gets the signal twice.
@@ -184,9 +184,9 @@ class _Watch:
                     os.kill(pid, signal.SIGTERM)
             self.stopped_at = None
 
-    def _ask_stragglers_to_end(self) -> None:
+    def _stop_remaining(self) -> None:
         if self.deadline is None and self.kill is None:
-            self.deadline = time.monotonic() + self.straggler_grace_seconds
+            self.deadline = time.monotonic() + self.remaining_grace_seconds
             self._signal_group(signal.SIGTERM)
 
     def _kill(self, reason: Kill) -> None:
@@ -217,6 +217,6 @@ def _members_started_since(group: int, since: float) -> Iterator[int]:
             yield int(folder.name)
 
 
-def _say(message: str) -> None:
+def _print(message: str) -> None:
     sys.stderr.write(f"{message}\n")
     sys.stderr.flush()

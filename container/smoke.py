@@ -63,7 +63,7 @@ def smoke() -> int:
         ) from None
     seconds = time.monotonic() - started
     if passed:
-        _say(f"smoke: every check passed in {seconds:.0f} s")
+        _print(f"smoke: every check passed in {seconds:.0f} s")
     return ExitCode.SUCCESS if passed else ExitCode.BUG
 
 
@@ -76,10 +76,10 @@ def _run(folder: Path) -> bool:
             detail = check(model)
         except FAILS as error:
             _show_tail(log)
-            _say(f"FAILED  {name}: {error or type(error).__name__}")
+            _print(f"FAILED  {name}: {error or type(error).__name__}")
             return False
         seconds = time.monotonic() - started
-        _say(f"ok      {name}: {detail}" + (f" ({seconds:.0f} s)" if seconds >= 1 else ""))
+        _print(f"ok      {name}: {detail}" + (f" ({seconds:.0f} s)" if seconds >= 1 else ""))
     return True
 
 
@@ -216,10 +216,10 @@ def _run_record(model: Path) -> str:
 def _inference(model: Path, log: Path) -> str:
     start = log.stat().st_size
     _python([model / "code" / "inference.py", SENTENCE], model, log)
-    said = log.read_bytes()[start:].decode("utf-8", "replace").strip()
-    prediction = _PREDICTION.search(said)
+    output = log.read_bytes()[start:].decode("utf-8", "replace").strip()
+    prediction = _PREDICTION.search(output)
     if not prediction:
-        raise CheckError(f"it said {said[-200:]!r}; stars and their probability are expected")
+        raise CheckError(f"its output is {output[-200:]!r}; stars and their probability are expected")
     return f"{prediction[0]} for {SENTENCE!r}"
 
 
@@ -252,9 +252,9 @@ def _tail(log: Path, lines: int) -> str:
 
 
 def _show_tail(log: Path) -> None:
-    _say(f"the log's last lines:\n{_tail(log, _LOG_TAIL_LINES)}\n")
+    _print(f"the log's last lines:\n{_tail(log, _LOG_TAIL_LINES)}\n")
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

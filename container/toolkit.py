@@ -43,10 +43,10 @@ _EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception)\b.*$", re.MULTILIN
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What is left to judge a job by, once its processes are gone."""
+class ExitContext:
+    """What is known of a job once its processes are gone."""
 
-    ending: process_group.Ending
+    process: process_group.ProcessExit
     exit_code_file: int | None
     """What train.py wrote as its exit code."""
     failure: str
@@ -67,14 +67,14 @@ def train(root: Path = ROOT, program_dir: Path = PROGRAM_DIR, output: int | None
     try:
         make_output_folders(root)
         configuration = read_configuration(root)
-        for remark in configuration.remarks:
-            sys.stderr.write(f"{remark}\n")
+        for note in configuration.notes:
+            sys.stderr.write(f"{note}\n")
         with toolkit_base(root, program_dir, configuration) as base:
-            evidence = _run(base, root, output)
-        exit_code, sentence = judge(evidence)
+            context = _run(base, root, output)
+        exit_code, sentence = classify_exit(context)
         sentence = sentence.replace(str(base), str(root))  # the toolkit's folder is gone, and nobody has seen it
-        if _TOOLKIT_FAILED.match(evidence.failure):
-            sys.stderr.write(evidence.failure + "\n")
+        if _TOOLKIT_FAILED.match(context.failure):
+            sys.stderr.write(context.failure + "\n")
         if sentence:
             raise ContainerError(exit_code, sentence)
     except ContainerError as error:
@@ -83,25 +83,25 @@ def train(root: Path = ROOT, program_dir: Path = PROGRAM_DIR, output: int | None
     return exit_code
 
 
-def judge(evidence: Evidence) -> tuple[int, str]:
+def classify_exit(context: ExitContext) -> tuple[int, str]:
     """Return the job's exit code, and a sentence where train.py has not left one ("" where it has, or none is due)."""
-    code = _training_exit_code(evidence)
+    code = _training_exit_code(context)
     if code == ExitCode.SUCCESS:
         return code, ""
-    if code == ExitCode.BUG and evidence.process_limit:
+    if code == ExitCode.BUG and context.process_limit:
         # Whatever broke was not made for a thread or process that cannot be started.
-        return ExitCode.CONFIGURATION, causes.processes_refused(evidence.process_limit)
-    says_itself = bool(evidence.failure) and not _is_the_toolkits(evidence.failure)
+        return ExitCode.CONFIGURATION, causes.processes_refused(context.process_limit)
+    says_itself = bool(context.failure) and not _is_the_toolkits(context.failure)
     exit_code = SIGNAL_BASE - code if code < 0 else code
-    return exit_code, "" if says_itself else _sentence(code, evidence)
+    return exit_code, "" if says_itself else _message(code, context)
 
 
-def _run(base: Path, root: Path, output: int | None) -> Evidence:
+def _run(base: Path, root: Path, output: int | None) -> ExitContext:
     exit_code_file = base / "exit-code"
     kills_before = causes.out_of_memory_kills() or 0
     refusals_before = causes.refused_processes() or 0
     try:
-        ending = process_group.run(
+        process = process_group.run(
             # -P keeps the container's own modules off the path that the toolkit hands to train.py.
             [sys.executable, "-P", str(Path(__file__).with_name("run_toolkit.py"))],
             {**_environment(os.environ, base, exit_code_file), CONFIG_DIR_VARIABLE: str(root / "input" / "config")},
@@ -109,8 +109,8 @@ def _run(base: Path, root: Path, output: int | None) -> Evidence:
         )
     except BlockingIOError:  # what the system says of a process too many
         raise ContainerError(ExitCode.CONFIGURATION, causes.processes_refused(causes.process_limit())) from None
-    return Evidence(
-        ending=ending,
+    return ExitContext(
+        process=process,
         exit_code_file=_read_exit_code(exit_code_file),
         failure=read_failure(root),
         success=success_file(root).exists(),
@@ -142,47 +142,47 @@ def _read_exit_code(file: Path) -> int | None:
     return int(text) if text.isdecimal() and int(text) <= 255 else None
 
 
-def _training_exit_code(evidence: Evidence) -> int:
+def _training_exit_code(context: ExitContext) -> int:
     """Return train.py's exit code, -N if signal N killed it, from the best witness there is."""
-    if evidence.exit_code_file is not None:
-        return evidence.exit_code_file
-    ending = evidence.ending
-    if ending.leader < 0 and ending.stop_signal is not None and ending.orphan is not None:
-        return ending.orphan  # the stop ended the toolkit; train.py was then waited for here
-    script = _SCRIPT_FAILED.match(evidence.failure)
+    if context.exit_code_file is not None:
+        return context.exit_code_file
+    process = context.process
+    if process.main_process < 0 and process.stop_signal is not None and process.reparented is not None:
+        return process.reparented  # the stop ended the toolkit; train.py was then waited for here
+    script = _SCRIPT_FAILED.match(context.failure)
     if script:
         return int(script[1])
-    if ending.leader == 0 and not evidence.success:
+    if process.main_process == 0 and not context.success:
         # The toolkit exits with 0 if it cannot write how the script ended.
         return ExitCode.DISK_FULL
-    if _TOOLKIT_FAILED.match(evidence.failure):
+    if _TOOLKIT_FAILED.match(context.failure):
         return ExitCode.BUG
-    return ending.leader
+    return process.main_process
 
 
 def _is_the_toolkits(failure: str) -> bool:
     return bool(_SCRIPT_FAILED.match(failure) or _TOOLKIT_FAILED.match(failure))
 
 
-def _sentence(code: int, evidence: Evidence) -> str:
+def _message(code: int, context: ExitContext) -> str:
     """Say why the job ended badly; `code` is train.py's exit code or, negative, the signal that killed it."""
-    stopped_by = evidence.ending.stop_signal.name if evidence.ending.stop_signal else "a stop"
-    if evidence.ending.kill is process_group.Kill.SECOND_SIGNAL:
+    stopped_by = context.process.stop_signal.name if context.process.stop_signal else "a stop"
+    if context.process.kill is process_group.Kill.SECOND_SIGNAL:
         return f"The job was ended at once by a second signal, before training had saved its state after {stopped_by}."
-    if evidence.ending.kill is process_group.Kill.GRACE_OVER:
+    if context.process.kill is process_group.Kill.GRACE_OVER:
         return (
             f"Training did not end within {process_group.STOP_GRACE_SECONDS:.0f} s of {stopped_by} and was killed. "
             "What the last finished checkpoint holds is safe."
         )
     if code < 0:
-        return causes.cause_of_death(
+        return causes.signal_message(
             -code,
-            out_of_memory=evidence.out_of_memory and -code == signal.SIGKILL,
-            process_limit=evidence.process_limit,
+            out_of_memory=context.out_of_memory and -code == signal.SIGKILL,
+            process_limit=context.process_limit,
         )
-    if _TOOLKIT_FAILED.match(evidence.failure):
-        return _toolkit_sentence(evidence)
-    if evidence.ending.leader == 0:
+    if _TOOLKIT_FAILED.match(context.failure):
+        return _toolkit_message(context)
+    if context.process.main_process == 0:
         return (
             "How training ended could not be written below output/: the disk is full or read-only. Give the job a "
             "larger volume (VolumeSizeInGB)."
@@ -190,8 +190,8 @@ def _sentence(code: int, evidence: Evidence) -> str:
     return f"{PROGRAM} ended with exit code {code} and gave no reason. The log above has its last words."
 
 
-def _toolkit_sentence(evidence: Evidence) -> str:
-    exceptions = _EXCEPTION.findall(evidence.failure) or evidence.failure.strip().splitlines()
+def _toolkit_message(context: ExitContext) -> str:
+    exceptions = _EXCEPTION.findall(context.failure) or context.failure.strip().splitlines()
     return (
         f"sagemaker-training could not start {PROGRAM}: {exceptions[-1][:600]}. The log has the traceback; please "
         "report it with the image's version."

@@ -22,10 +22,10 @@ from typing import NoReturn, TypeVar
 from star_rating import logs
 from star_rating.data.files import printable
 from star_rating.failures import ExitCode, UsageError, as_failure, nearest_name
-from star_rating.preparation.prepare import Settings, prepare
+from star_rating.preparation.prepare import PrepareSettings, prepare
 from star_rating.preparation.processing_job import ProcessingJob, base_dir, leave_message
+from star_rating.preparation.reporting import summary
 from star_rating.preparation.reviews import READERS, Columns
-from star_rating.preparation.summary import summary
 
 _T = TypeVar("_T")
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     return ExitCode.SUCCESS
 
 
-def read_settings(arguments: Sequence[str], job: ProcessingJob) -> Settings:
+def read_settings(arguments: Sequence[str], job: ProcessingJob) -> PrepareSettings:
     """Return the settings of a command line; raise UsageError that names the option, its value and what is allowed."""
     parser = _parser()
     options, unknown = parser.parse_known_args(arguments)
@@ -66,7 +66,7 @@ def read_settings(arguments: Sequence[str], job: ProcessingJob) -> Settings:
         meant = f" Did you mean {nearest}?" if nearest else " `prepare --help` lists the options."
         raise UsageError(f"Unknown option {unknown[0]}.{meant}")
     inputs: list[Path] | None = options.input or ([job.input_dir] if job.input_dir else None)
-    return Settings(
+    return PrepareSettings(
         inputs=tuple(_needed("--input", inputs)),
         output=_needed("--output", options.output or job.output_dir),
         weights=Path(_needed("--weights", options.weights or os.environ.get("DISTILBERT_WEIGHTS"))),

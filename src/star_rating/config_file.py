@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from star_rating.failures import ConfigurationError, shown
+from star_rating.failures import ConfigurationError, quote
 
 LONGEST_PATH = 255
 """Bytes: what any file system takes for one name."""
@@ -38,7 +38,7 @@ def local_path(config: Mapping[str, Any], path: Path) -> Path | None:
     if value is None or value == "":
         return None
     if not (is_path(value) and value.startswith("/")):
-        raise ConfigurationError(f"{path}: LocalPath is {shown(value)}; a folder of the container is needed, from /.")
+        raise ConfigurationError(f"{path}: LocalPath is {quote(value)}; a folder of the container is needed, from /.")
     return Path(value)
 
 

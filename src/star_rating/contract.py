@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from star_rating.config_file import read_object
-from star_rating.failures import DataError, nearest_name, shown
+from star_rating.failures import DataError, nearest_name, quote
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Contract:
                 )
             nearest = nearest_name(name, dict.fromkeys(CHANNELS))
             hint = f"; should it be called {nearest}?" if nearest else ""
-            log.warning("channel %s is not read: this image reads %s%s", shown(name), ", ".join(CHANNELS), hint)
+            log.warning("channel %s is not read: this image reads %s%s", quote(name), ", ".join(CHANNELS), hint)
         for name in (*needed, "model"):
             entry = config.get(name)
             mode = str(entry.get("TrainingInputMode")) if isinstance(entry, Mapping) else ""

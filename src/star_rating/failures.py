@@ -44,7 +44,7 @@ class ExitCode(IntEnum):
 
 
 class Failure(Exception):  # noqa: N818 - a job that fails has not always erred
-    """A way to end that has a cause to name and something to change; never shown with a traceback."""
+    """A way to end that has a cause to name and something to change; never quote with a traceback."""
 
     exit_code: ExitCode = ExitCode.BUG
 
@@ -217,7 +217,7 @@ def write_failure(failure: Failure, output_dir: Path) -> None:
         return  # the same sentence goes to stderr, and the exit code still tells
 
 
-def shown(value: object) -> str:
+def quote(value: object) -> str:
     """Return a value as a sentence can quote it: in Python's notation, without its middle where it is long."""
     return _SHORT.repr(value)
 

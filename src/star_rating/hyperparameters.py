@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from star_rating.failures import FAILURE_MAX_CHARACTERS, HyperparameterError, nearest_name, shown
+from star_rating.failures import FAILURE_MAX_CHARACTERS, HyperparameterError, nearest_name, quote
 
 Switch = Literal["True", "False", "auto"]
 SWITCH = ("True", "False", "auto")
@@ -129,7 +129,7 @@ class Hyperparameters:
             try:
                 values[name] = _read(text, fields[name].metadata)
             except ValueError as problem:
-                problems.append(f"Hyperparameter {name} is {shown(text)}: {problem}.")
+                problems.append(f"Hyperparameter {name} is {quote(text)}: {problem}.")
         if problems:
             raise HyperparameterError(_together(problems))
         return cls(**values)
@@ -152,11 +152,11 @@ def _pairs(arguments: Sequence[str]) -> dict[str, str]:
         name = remaining.pop(0)
         if not name.startswith("-") or not name.lstrip("-"):
             raise HyperparameterError(
-                f"The argument {shown(name)} is not a hyperparameter's name; write --name value, as in --epochs 3."
+                f"The argument {quote(name)} is not a hyperparameter's name; write --name value, as in --epochs 3."
             )
         name = name.lstrip("-")
         if not remaining:
-            raise HyperparameterError(f"Hyperparameter {shown(name)} has no value; write --name value.")
+            raise HyperparameterError(f"Hyperparameter {quote(name)} has no value; write --name value.")
         pairs[name] = remaining.pop(0)
     return pairs
 
@@ -164,7 +164,7 @@ def _pairs(arguments: Sequence[str]) -> dict[str, str]:
 def _unknown(name: str, text: str, known: Mapping[str, object]) -> str:
     nearest = nearest_name(name, known)
     advice = f"Did you mean {nearest}?" if nearest else f"Known are: {', '.join(sorted(known))}."
-    return f"Hyperparameter {name[:80]} (value {shown(text)}) does not exist. {advice}"
+    return f"Hyperparameter {name[:80]} (value {quote(text)}) does not exist. {advice}"
 
 
 def _together(problems: Sequence[str]) -> str:

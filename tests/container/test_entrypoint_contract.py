@@ -43,7 +43,7 @@ def test_missing_config_files_get_defaults(tmp_path: Path) -> None:
     assert list(configuration.input_data) == ["train", "validation"]
     assert configuration.hosts == ["algo-1"]
     assert configuration.resources["current_host"] == "algo-1"
-    assert "no inputdataconfig.json: the channels are train, validation" in configuration.remarks
+    assert "no inputdataconfig.json: the channels are train, validation" in configuration.notes
 
 
 def test_config_files_are_taken_as_they_are(root: Path) -> None:
@@ -56,7 +56,7 @@ def test_config_files_are_taken_as_they_are(root: Path) -> None:
     assert configuration.hyperparameters == {"epochs": "3", "learning_rate": 3e-5, "run_test": True}
     assert configuration.input_data == {"train": {"TrainingInputMode": "File"}}
     assert configuration.resources == RESOURCES
-    assert configuration.remarks == ()
+    assert configuration.notes == ()
 
 
 def test_what_an_estimator_tells_the_toolkit_does_not_lead_away_from_the_images_program(root: Path) -> None:
@@ -73,7 +73,7 @@ def test_what_an_estimator_tells_the_toolkit_does_not_lead_away_from_the_images_
     configuration = read_configuration(root)
     assert configuration.hyperparameters == {"epochs": "3"}
     assert "hyperparameters.json names a program to run: not used, this image trains with its own" in (
-        configuration.remarks
+        configuration.notes
     )
 
 

@@ -1,4 +1,4 @@
-"""Signals, zombies and stragglers: what PID 1 does with the processes of one command.
+"""Signals, zombies and remaining processes: what PID 1 does with the processes of one command.
 
 Each test runs the supervisor in a process of its own, because it adopts orphans and waits for every child it has.
 """
@@ -21,11 +21,11 @@ SUPERVISE = """
 import json, os, sys
 import process_group
 options, program = json.loads(sys.argv[1]), sys.argv[2]
-process_group.hold_signals()
+process_group.block_signals()
 ending = process_group.run([sys.executable, "-c", program], os.environ, **options)
 stop = ending.stop_signal.name if ending.stop_signal else None
 kill = ending.kill.name if ending.kill else None
-print(json.dumps([ending.leader, ending.orphan, stop, kill, ending.exit_code]))
+print(json.dumps([ending.main_process, ending.reparented, stop, kill, ending.exit_code]))
 """
 
 LONGEST_WAIT = 300.0
@@ -71,7 +71,7 @@ class Supervised:
         assert self.stdout.readline() == line + "\n"
 
     def ending(self) -> list[Any]:
-        """Return leader, orphan, stop signal, kill and exit code."""
+        """Return main_process, reparented, stop signal, kill and exit code."""
         # Not communicate(): it does not see what readline() has read ahead.
         output = self.stdout.read()
         _, errors = self.process.communicate(timeout=LONGEST_WAIT)
@@ -202,10 +202,10 @@ def test_a_signal_that_comes_before_the_command_is_not_lost() -> None:
     program = """
 import os, signal, sys
 import process_group
-process_group.hold_signals()
+process_group.block_signals()
 os.kill(os.getpid(), signal.SIGTERM)
 ending = process_group.run([sys.executable, "-c", "import time; time.sleep(60)"], os.environ)
-print(ending.leader, ending.stop_signal.name)
+print(ending.main_process, ending.stop_signal.name)
 """
     result = subprocess.run(
         [sys.executable, "-c", program],
@@ -237,9 +237,9 @@ def test_a_process_that_will_not_end_is_killed(supervise: type[Supervised]) -> N
         "helper.stdout.readline()\n"
         "print(helper.pid, flush=True)\n"
     )
-    supervised = supervise(program, straggler_grace_seconds=0.2)
+    supervised = supervise(program, remaining_grace_seconds=0.2)
     helper = int(supervised.stdout.readline())
-    assert supervised.ending() == [0, -9, None, "STRAGGLER", 0]
+    assert supervised.ending() == [0, -9, None, "REMAINING_PROCESS", 0]
     assert not is_alive(helper)
 
 
@@ -256,9 +256,9 @@ os.wait()
 time.sleep(600)
 """
     supervised = supervise(program)
-    orphan = int(supervised.stdout.readline())
+    reparented = int(supervised.stdout.readline())
     deadline = time.monotonic() + LONGEST_WAIT
-    while is_alive(orphan):
+    while is_alive(reparented):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     supervised.process.send_signal(signal.SIGTERM)

@@ -17,7 +17,7 @@ from typing import Any
 
 from star_rating.config_file import is_path, local_path, read_object
 from star_rating.contract import Contract
-from star_rating.failures import ConfigurationError, shown
+from star_rating.failures import ConfigurationError, quote
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def _place_tensorboard(document: dict[str, Any], contract: Contract, *, on_sagem
     if output is not None:
         folder = output.get("LocalPath") or "tensorboard"
         if not is_path(folder):
-            raise ConfigurationError(f"{path}: LocalPath is {shown(folder)}; the name of a folder is needed.")
+            raise ConfigurationError(f"{path}: LocalPath is {quote(folder)}; the name of a folder is needed.")
         parameters.setdefault("tensorboard_dir", folder)
     if "tensorboard_dir" in parameters:
         # A relative path would be below the container's working directory, which nobody mounts.
@@ -134,7 +134,7 @@ def _collection(entry: object, where: str) -> dict[str, Any]:
     parameters = _parameters(entry.get("CollectionParameters"), f"{where} ({name[:80]})")
     if name not in SMDEBUG_COLLECTIONS and not parameters.get("include_regex"):
         raise ConfigurationError(
-            f"{where}: {shown(name)} is not one of smdebug's collections ({', '.join(sorted(SMDEBUG_COLLECTIONS))}); "
+            f"{where}: {quote(name)} is not one of smdebug's collections ({', '.join(sorted(SMDEBUG_COLLECTIONS))}); "
             "give it an include_regex in its CollectionParameters."
         )
     return {"CollectionName": name, "CollectionParameters": parameters}
@@ -158,20 +158,20 @@ def _check_parameter(name: str, text: str, where: str) -> None:
     if _WHOLE_NUMBER.match(name):
         least = 1 if name.endswith("interval") else 0
         if not _WHOLE.fullmatch(text.strip()) or int(text) < least:
-            raise ConfigurationError(f"{where}: {name[:80]} is {shown(text)}; a whole number from {least} is needed.")
+            raise ConfigurationError(f"{where}: {name[:80]} is {quote(text)}; a whole number from {least} is needed.")
     elif name.endswith("save_steps"):
         if not all(_WHOLE.fullmatch(step.strip()) for step in text.split(",")):
             raise ConfigurationError(
-                f"{where}: {name[:80]} is {shown(text)}; write steps with commas between, as in '0,10'."
+                f"{where}: {name[:80]} is {quote(text)}; write steps with commas between, as in '0,10'."
             )
     elif name in BOOLEANS:
         if text.lower() not in ("true", "false"):
-            raise ConfigurationError(f"{where}: {name} is {shown(text)}; true or false is needed.")
+            raise ConfigurationError(f"{where}: {name} is {quote(text)}; true or false is needed.")
     elif name == "include_regex":
         for pattern in text.split(","):
             try:
                 re.compile(pattern.strip())
             except (re.error, OverflowError, RecursionError) as error:
                 raise ConfigurationError(
-                    f"{where}: include_regex {shown(pattern)} does not compile: {error}."
+                    f"{where}: include_regex {quote(pattern)} does not compile: {error}."
                 ) from None

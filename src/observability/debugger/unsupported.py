@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from star_rating.failures import shown
+from star_rating.failures import quote
 
 UNREACHABLE = {
     "inputs": "it would hold the reviews themselves, which this image keeps out of what it writes",
@@ -55,12 +55,12 @@ def remarks(document: Mapping[str, Any]) -> Iterator[str]:
 def _of_parameters(where: str, parameters: Mapping[str, Any], known: set[str]) -> Iterator[str]:
     for name in parameters:
         if name not in known and not SCHEDULE.fullmatch(name):
-            yield f"{where}: {shown(name)} is no setting of smdebug's, and does nothing"
+            yield f"{where}: {quote(name)} is no setting of smdebug's, and does nothing"
     reductions = [reduction.strip() for reduction in parameters.get("reductions", "").split(",")]
     for reduction in filter(None, reductions):
         if not REDUCTION.fullmatch(reduction):
             raise UnsupportedSettingError(
-                f"{where}: {shown(reduction)} is no reduction of smdebug's; known are min, max, mean, std, variance, "
+                f"{where}: {quote(reduction)} is no reduction of smdebug's; known are min, max, mean, std, variance, "
                 "sum, prod, l1_norm and l2_norm, each also with abs_ before it"
             )
     if any(reduction.endswith("l2_norm") for reduction in reductions):

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from star_rating.config_file import local_path, read_object
 from star_rating.contract import Contract
-from star_rating.failures import ConfigurationError, shown
+from star_rating.failures import ConfigurationError, quote
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def _with_parameters(settings: Settings, parameters: Mapping[str, Any], path: Pa
         if value and name in WITHOUT_EFFECT:
             log.info("profiler: %s has no effect: %s", name, WITHOUT_EFFECT[name])
         elif name not in _NAMES:
-            log.warning("profiler: %s has no effect: it is none of ProfilingParameters' names", shown(name))
+            log.warning("profiler: %s has no effect: it is none of ProfilingParameters' names", quote(name))
     rotation = Rotation(
         _number(parameters, "RotateFileCloseIntervalInSeconds", where, Rotation.seconds, least=1),
         int(_number(parameters, "RotateMaxFileSizeInBytes", where, Rotation.size, least=1)),
@@ -196,7 +196,7 @@ def _python(fields: Mapping[str, Any], where: str) -> PythonProfile | None:
     timer = str(fields.get("cProfileTimer", TIMERS[0])).lower()
     for name, value, known in (("ProfilerName", profiler, PROFILERS), ("cProfileTimer", timer, TIMERS)):
         if value not in known:
-            raise ConfigurationError(f"{where}: {name} is {shown(value)}; write one of {', '.join(known)}.")
+            raise ConfigurationError(f"{where}: {name} is {quote(value)}; write one of {', '.join(known)}.")
     return PythonProfile(window, profiler, timer)
 
 
@@ -210,7 +210,7 @@ def _nested(parameters: Mapping[str, Any], name: str, where: str) -> dict[str, A
         except (ValueError, RecursionError):
             value = _python_literal(text)
     if not isinstance(value, dict):
-        raise ConfigurationError(f'{where}: {name} is {shown(text)}; a text such as {{"StartStep": 5}} is needed.')
+        raise ConfigurationError(f'{where}: {name} is {quote(text)}; a text such as {{"StartStep": 5}} is needed.')
     return _named(value)
 
 
@@ -228,7 +228,7 @@ def _interval(value: object, path: Path) -> float:
     milliseconds = _as_number(value)
     if milliseconds is None or not SHORTEST_INTERVAL <= milliseconds <= LONGEST_INTERVAL:
         raise ConfigurationError(
-            f"{path}: ProfilingIntervalInMilliseconds is {shown(value)}; a number from {SHORTEST_INTERVAL} to "
+            f"{path}: ProfilingIntervalInMilliseconds is {quote(value)}; a number from {SHORTEST_INTERVAL} to "
             f"{LONGEST_INTERVAL} is needed."
         )
     return milliseconds / 1000
@@ -238,7 +238,7 @@ def _switch(value: object, where: str) -> bool:
     text = str(value).lower()
     if value is None or text in ("true", "false"):
         return text == "true"
-    raise ConfigurationError(f"{where} is {shown(value)}; true or false is needed.")
+    raise ConfigurationError(f"{where} is {quote(value)}; true or false is needed.")
 
 
 def _optional(fields: Mapping[str, Any], name: str, where: str) -> float | None:
@@ -250,7 +250,7 @@ def _number(fields: Mapping[str, Any], name: str, where: str, default: float, *,
         return default
     number = _as_number(fields[name])
     if number is None or number < least:
-        raise ConfigurationError(f"{where}: {name} is {shown(fields[name])}; a number from {least} is needed.")
+        raise ConfigurationError(f"{where}: {name} is {quote(fields[name])}; a number from {least} is needed.")
     return number
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from observability.rules import registry
 from observability.rules.rule import Rule
-from star_rating.failures import ConfigurationError, nearest_name, shown
+from star_rating.failures import ConfigurationError, nearest_name, quote
 
 SET_ASIDE = frozenset(
     {"rule_to_invoke", "action_json", "base_trial", "base_trial_path", "other_trials_s3_input_paths"}
@@ -44,7 +44,7 @@ def read_configurations(document: object, where: str) -> list[ConfiguredRule]:
     names = [entry.name for entry in configured]
     for name in names:
         if names.count(name) > 1:
-            raise ConfigurationError(f"{where}: two rules have the RuleConfigurationName {shown(name)}; rename one.")
+            raise ConfigurationError(f"{where}: two rules have the RuleConfigurationName {quote(name)}; rename one.")
     return configured
 
 
@@ -72,7 +72,7 @@ def make_rule(name: str, texts: Mapping[str, str], where: str) -> Rule:
     """Return a rule with parameters read from texts; raise ConfigurationError with the nearest name."""
     known = registry.all_rules()
     if name not in known:
-        raise ConfigurationError(f"{where}: there is no rule {shown(name)}. {_advice(name, known)}")
+        raise ConfigurationError(f"{where}: there is no rule {quote(name)}. {_advice(name, known)}")
     fields = known[name].parameters()
     hints = typing.get_type_hints(known[name])
     values: dict[str, Any] = {}
@@ -80,11 +80,11 @@ def make_rule(name: str, texts: Mapping[str, str], where: str) -> Rule:
         if key in SET_ASIDE and key not in fields:
             continue
         if key not in fields:
-            raise ConfigurationError(f"{where}: {name} has no parameter {shown(key)}. {_advice(key, fields)}")
+            raise ConfigurationError(f"{where}: {name} has no parameter {quote(key)}. {_advice(key, fields)}")
         try:
             values[key] = _value(text.strip(), hints[key])
         except ValueError as error:
-            raise ConfigurationError(f"{where}: {name}'s {key} is {shown(text)}; {error} is needed.") from None
+            raise ConfigurationError(f"{where}: {name}'s {key} is {quote(text)}; {error} is needed.") from None
     try:
         return known[name](**values)
     except (ValueError, re.error) as error:  # parameters that do not fit together, or an expression that is none

@@ -11,7 +11,7 @@ import re
 
 from observability.rules.configuration import ConfiguredRule, every_rule, make_rule
 from observability.rules.selection import listed
-from star_rating.failures import ConfigurationError, HyperparameterError, shown
+from star_rating.failures import ConfigurationError, HyperparameterError, quote
 
 _RULE = re.compile(r"\s*(?P<name>\w+)\s*(?:\((?P<parameters>[^()]*)\))?\s*(?:,|$)")
 
@@ -33,7 +33,7 @@ def _parsed(text: str) -> list[ConfiguredRule]:
     while text:
         match = _RULE.match(text)
         if match is None:
-            raise ConfigurationError(f"{shown(text)} is no list of rules; write Overfit, AllZero(threshold=90).")
+            raise ConfigurationError(f"{quote(text)} is no list of rules; write Overfit, AllZero(threshold=90).")
         name, pairs = match["name"], [pair.partition("=") for pair in listed(match["parameters"] or "")]
         rule = make_rule(name, {key.strip(): value for key, _, value in pairs}, "in the list")
         configured[name] = ConfiguredRule(name, rule)

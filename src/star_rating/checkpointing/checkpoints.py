@@ -1,12 +1,12 @@
-"""A run's checkpoints: where it goes on from, and what it leaves to go on from.
+"""A run's checkpoints: where it resumes from, and what it writes to resume from.
 
     checkpointing = load_latest(hyperparameters, contract, fingerprint)
-    checkpointing.state                                     # the RunState to go on from, or None
+    checkpointing.state                                     # the RunState to resume from, or None
     checkpoints = CheckpointCallback(checkpointing, ...)
     checkpoints.resume(model)
     model.fit(..., callbacks=[..., checkpoints])
 
-The parts: path (where), schedule (when), store (files), run_state (JSON, and what may differ), model_state (tensors).
+The parts: policy (where and when), store (files), run_state (JSON, and what may differ), model_state (tensors).
 A checkpoint is taken between two batches, where all of these fit together.
 """
 
@@ -28,9 +28,8 @@ import tensorflow as tf
 import tf_keras
 
 from star_rating.checkpointing import model_state
-from star_rating.checkpointing.path import checkpoint_path
+from star_rating.checkpointing.policy import Schedule, checkpoint_path
 from star_rating.checkpointing.run_state import Fingerprint, RunState
-from star_rating.checkpointing.schedule import Schedule
 from star_rating.checkpointing.store import CheckpointStore, LoadedCheckpoint
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError, DiskFullError

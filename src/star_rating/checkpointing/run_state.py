@@ -21,7 +21,7 @@ import tensorflow as tf
 from star_rating.autotune.measurement import Measurement
 from star_rating.data.channel import Channel
 from star_rating.data.pipeline import batches_in_a_pass
-from star_rating.failures import ConfigurationError, shown
+from star_rating.failures import ConfigurationError, quote
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model.weights import Weights
 
@@ -45,7 +45,7 @@ DECIDE_THE_WEIGHTS = (
     "gradient_clip_norm",
     "skip_nonfinite_steps",
 )
-"""Hyperparameters that may change, and change what comes out; the others only change what is shown or kept."""
+"""Hyperparameters that may change, and change what comes out; the others only change what is quote or kept."""
 
 
 @dataclass(frozen=True)
@@ -225,16 +225,16 @@ def _problem(value: object, shape: Shape, where: str) -> str:
     """Say where a JSON value has another shape; "" where it has this one."""
     if isinstance(shape, list):
         if not isinstance(value, list):
-            return f"{where} is {shown(value)}, and not a list"
+            return f"{where} is {quote(value)}, and not a list"
         return next(filter(None, (_problem(item, shape[0], f"{where}[{at}]") for at, item in enumerate(value))), "")
     if isinstance(shape, dict):
         if not isinstance(value, dict):
-            return f"{where or 'the whole'} is {shown(value)}, and not an object"
+            return f"{where or 'the whole'} is {quote(value)}, and not an object"
         names = {key: f"{where}.{key}" if where else key for key in shape}
         if missing := sorted(shape.keys() - value.keys()):
             return f"{names[missing[0]]} is missing"
         return next(filter(None, (_problem(value[key], of_key, names[key]) for key, of_key in shape.items())), "")
-    return "" if shape(value) else f"{where} is {shown(value)}"
+    return "" if shape(value) else f"{where} is {quote(value)}"
 
 
 def _short(value: object) -> str:

@@ -32,7 +32,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from star_rating.data.files import file_sha256
-from star_rating.failures import ConfigurationError, shown
+from star_rating.failures import ConfigurationError, quote
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class LoadedCheckpoint:
             tensors: Tensors = load_file(self.folder / TENSORS)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(
-                f"{self.folder / TENSORS} was not written by this image ({shown(str(error))}). Give the job the "
+                f"{self.folder / TENSORS} was not written by this image ({quote(str(error))}). Give the job the "
                 "checkpoint path of an earlier run of this image, or an empty one."
             ) from error
         return tensors
@@ -156,7 +156,7 @@ def read(folder: Path) -> Mapping[str, Any]:
     except (KeyError, TypeError):
         raise DamagedError(f"{MANIFEST} cannot be read") from None
     if not known:
-        raise DamagedError(f"{MANIFEST} is of format {shown(manifest['format'])}, this image reads {FORMAT}")
+        raise DamagedError(f"{MANIFEST} is of format {quote(manifest['format'])}, this image reads {FORMAT}")
     for name, expected in hashes.items():
         if file_sha256(folder / name) != expected:
             raise DamagedError(f"{name} is not what was written (its hash differs)")

@@ -24,7 +24,7 @@ from star_rating.data.channel import Channel
 from star_rating.data.fingerprint import Fingerprint
 from star_rating.data.manifest import Manifest
 from star_rating.data.records import Hashes, Limits, check_records, fingerprint_of, scan
-from star_rating.failures import DataError, shown
+from star_rating.failures import DataError, quote
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def _check_runs_within(channel: Channel) -> None:
             "channel %s holds what prepare wrote as %s (its manifest says so). If that is not meant, point the channel "
             "at the folder %s/ of that run",
             channel.name,
-            shown(split),
+            quote(split),
             channel.name,
         )
     for one, other in itertools.combinations(_one_of_each_run(channel.manifests), 2):
@@ -118,7 +118,7 @@ def _check_runs_within(channel: Channel) -> None:
             "is there more than once. Prepare a FullyReplicated input with --shard-by-host",
             channel.name,
             len(twice),
-            shown(twice[0]),
+            quote(twice[0]),
         )
     if copies := [digest for digest, count in Counter(channel.digests).items() if count > 1]:
         path = channel.files[channel.digests.index(copies[0])]
@@ -205,10 +205,10 @@ def _difference(one: Manifest, other: Manifest) -> str:
     if one.max_seq_length != other.max_seq_length:
         return f"max_seq_length {one.max_seq_length} and {other.max_seq_length}"
     if one.tokenizer.sha256 != other.tokenizer.sha256:
-        return f"tokenizer {shown(one.tokenizer.name)} and {shown(other.tokenizer.name)}"
+        return f"tokenizer {quote(one.tokenizer.name)} and {quote(other.tokenizer.name)}"
     for key in sorted({*one.settings, *other.settings}):
         if one.settings.get(key) != other.settings.get(key):
-            return f"{_SETTINGS.get(key, key)} {shown(one.settings.get(key))} and {shown(other.settings.get(key))}"
+            return f"{_SETTINGS.get(key, key)} {quote(one.settings.get(key))} and {quote(other.settings.get(key))}"
     return ""
 
 
@@ -216,5 +216,5 @@ def _shared_sources(train: Sequence[Manifest], other: Sequence[Manifest]) -> lis
     """Return the sources, as a sentence quotes them, that manifests of both have read."""
     names = {(source.name, source.rows) for manifest in train for source in manifest.sources}
     return sorted(
-        shown(source.name) for manifest in other for source in manifest.sources if (source.name, source.rows) in names
+        quote(source.name) for manifest in other for source in manifest.sources if (source.name, source.rows) in names
     )

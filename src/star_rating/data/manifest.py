@@ -67,7 +67,7 @@ class PartFile:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceCounts:
     """One input file, over all splits. rows = kept + empty + broken.
 
     In text files, lines = kept_lines + empty_lines + broken_lines + other_lines; elsewhere all are 0.
@@ -109,7 +109,7 @@ class Manifest:
     tokenizer: TokenizerIdentity
     seed: int
     files: tuple[PartFile, ...]
-    sources: tuple[Source, ...]
+    sources: tuple[SourceCounts, ...]
     settings: Mapping[str, Scalar]
     """The options that `prepare` ran with, as on its command line."""
     texts: TextsFile | None = None
@@ -153,7 +153,7 @@ class Manifest:
                 for part in document.sections("files")
             ),
             sources=tuple(
-                Source(
+                SourceCounts(
                     source.take("name", str),
                     source.take("rows", int),
                     source.take("kept", int),

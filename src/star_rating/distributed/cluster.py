@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from star_rating.contract import Contract
 from star_rating.distributed.link import Link
-from star_rating.failures import ConfigurationError, Failure, as_failure, shown
+from star_rating.failures import ConfigurationError, Failure, as_failure, quote
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class Cluster:
             for name, text in every[0].items():
                 if theirs.get(name) != text:
                     raise ConfigurationError(
-                        f"Host {host} has {name} {shown(theirs.get(name))}, host {self.hosts[0]} {shown(text)}: one "
+                        f"Host {host} has {name} {quote(theirs.get(name))}, host {self.hosts[0]} {quote(text)}: one "
                         "training needs one of them. Give all hosts the same image, hyperparameters and weights."
                     )
 
@@ -149,7 +149,7 @@ def _first_port(hosts: int) -> int:
     if text.isascii() and text.isdecimal() and 1 <= int(text) <= _LAST_PORT - hosts:
         return int(text)
     raise ConfigurationError(
-        f"{PORT_VARIABLE} is {shown(text)}. Set it to the first of {hosts + 1} free ports, a number from 1 to "
+        f"{PORT_VARIABLE} is {quote(text)}. Set it to the first of {hosts + 1} free ports, a number from 1 to "
         f"{_LAST_PORT - hosts}, the same on all hosts; or leave it out, for {DEFAULT_PORT}."
     )
 

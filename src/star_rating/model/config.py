@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from star_rating.failures import WeightsError, shown
+from star_rating.failures import WeightsError, quote
 
 LARGEST = 2**31 - 1
 """What a tensor's dimension can be."""
@@ -44,11 +44,11 @@ class DistilBertConfig:
         """Read the decoded config.json; `source` is the file that a WeightsError names."""
         if document.get("model_type") != "distilbert":
             raise WeightsError(
-                f"{source} has model_type {shown(document.get('model_type'))}; this image trains DistilBERT "
+                f"{source} has model_type {quote(document.get('model_type'))}; this image trains DistilBERT "
                 "('distilbert'). Bring a DistilBERT checkpoint."
             )
         if document.get("activation", "gelu") != "gelu":
-            raise WeightsError(f"{source}: activation is {shown(document['activation'])}; only 'gelu' is supported.")
+            raise WeightsError(f"{source}: activation is {quote(document['activation'])}; only 'gelu' is supported.")
         values = {field.name: document[field.name] for field in fields(cls) if field.name in document}
         for name, value in values.items():
             _check_value(name, value, source)
@@ -82,4 +82,4 @@ def _check_value(name: str, value: object, source: Path) -> None:
     else:
         allowed, valid = "a share of at least 0 and below 1", is_number and 0 <= value < 1  # type: ignore[operator]
     if not valid:
-        raise WeightsError(f"{source}: {name} is {shown(value)}; it must be {allowed}.")
+        raise WeightsError(f"{source}: {name} is {quote(value)}; it must be {allowed}.")

@@ -20,7 +20,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from star_rating.data.manifest import KnownTokenizer
-from star_rating.failures import WeightsError, shown
+from star_rating.failures import WeightsError, quote
 
 TOKENIZER_FILE = "tokenizer.json"
 SETTINGS_FILE, SPECIAL_TOKENS_FILE, VOCABULARY_FILE = "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"
@@ -55,7 +55,7 @@ def check_tokenizer(folder: Path, vocabulary_size: int) -> KnownTokenizer:
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         raise WeightsError(
-            f"{path} is damaged, or not a tokenizer of the tokenizers library ({shown(str(error))}). Copy the "
+            f"{path} is damaged, or not a tokenizer of the tokenizers library ({quote(str(error))}). Copy the "
             "checkpoint again."
         ) from error
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
@@ -107,7 +107,7 @@ def _object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(_bytes(path))
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is not JSON ({shown(str(error))}). Copy it again, or remove it.") from error
+        raise WeightsError(f"{path} is not JSON ({quote(str(error))}). Copy it again, or remove it.") from error
     if not isinstance(value, dict):
         raise WeightsError(f"{path} holds no JSON object. Copy it again, or remove it.")
     return value
@@ -122,6 +122,6 @@ def _check_vocabulary(path: Path, vocabulary: Mapping[str, int]) -> None:
     for number, word in enumerate(words):
         if vocabulary.get(word.rstrip("\r")) != number:
             raise WeightsError(
-                f"{path}, line {number + 1}: {shown(word)} is not token {number} of {TOKENIZER_FILE}. The two files "
+                f"{path}, line {number + 1}: {quote(word)} is not token {number} of {TOKENIZER_FILE}. The two files "
                 "must be of one checkpoint; copy it again, or remove vocab.txt."
             )

@@ -24,12 +24,12 @@ from star_rating.data.fingerprint import TextHashes
 from star_rating.data.manifest import PartFile
 from star_rating.data.schema import NUMBER_OF_CLASSES
 from star_rating.failures import DataError
+from star_rating.preparation.reporting import Throughput
 from star_rating.preparation.reviews import ReviewFile
-from star_rating.preparation.sources import Source
+from star_rating.preparation.sources import InputFile
 from star_rating.preparation.split import LEFT_OUT, Assignment
 from star_rating.preparation.survey import Survey
 from star_rating.preparation.tfrecord import ExampleSerializer, frame
-from star_rating.preparation.throughput import Throughput
 from star_rating.preparation.tokenization import ReviewTokenizer, TokenizedBatch
 
 BATCH_REVIEWS = 2048
@@ -49,14 +49,14 @@ class SplitTally:
 
 @dataclass(frozen=True)
 class _Batch:
-    source: Source
+    source: InputFile
     texts: list[str]
     labels: npt.NDArray[np.uint8]
     splits: Assignment
 
 
 def write_parts(
-    sources: Sequence[tuple[Source, ReviewFile, slice]],
+    sources: Sequence[tuple[InputFile, ReviewFile, slice]],
     surveyed: Survey,
     assignment: Assignment,
     tokenizer: ReviewTokenizer,
@@ -73,7 +73,7 @@ def write_parts(
     reviews = sum(int((assignment[where] != LEFT_OUT).sum()) for *_, where in sources)
     throughput = Throughput("Reviews tokenised:", reviews)
     parts: dict[int, _Part] = {}
-    current: Source | None = None
+    current: InputFile | None = None
     try:
         for batch, tokenized in _tokenised_ahead(_batches(sources, surveyed, assignment), tokenizer):
             if batch.source is not current:
@@ -101,7 +101,7 @@ def write_parts(
 
 
 def _batches(
-    sources: Sequence[tuple[Source, ReviewFile, slice]], surveyed: Survey, assignment: Assignment
+    sources: Sequence[tuple[InputFile, ReviewFile, slice]], surveyed: Survey, assignment: Assignment
 ) -> Iterator[_Batch]:
     """Read the sources again, and yield the reviews that are kept in batches that never span two sources."""
     for source, file, where in sources:
@@ -119,7 +119,7 @@ def _batches(
             raise _changed(source)
 
 
-def _changed(source: Source) -> DataError:
+def _changed(source: InputFile) -> DataError:
     return DataError(
         f"{printable(source.path)} changed while it was being read. Run `prepare` when nothing writes to it."
     )

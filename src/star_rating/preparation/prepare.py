@@ -1,6 +1,6 @@
 """Raw reviews to TFRecord channels, from the first look at the input to the manifests.
 
-    prepare(Settings(inputs=(Path("data"),), output=Path("channels"), weights=Path("weights")))
+    prepare(PrepareSettings(inputs=(Path("data"),), output=Path("channels"), weights=Path("weights")))
 
 The input is read twice (survey.py says why): once to learn which rows are usable and to decide the split, once to
 tokenise and write. Files come into being in a hidden folder beside their place and are renamed into it at the end, so
@@ -20,13 +20,12 @@ from typing import TypeVar
 import numpy as np
 
 from star_rating.data.fingerprint import SUFFIX
-from star_rating.data.manifest import PATTERN, Manifest, Scalar, TokenizerIdentity
-from star_rating.data.manifest import Source as SourceCounts
+from star_rating.data.manifest import PATTERN, Manifest, Scalar, SourceCounts, TokenizerIdentity
 from star_rating.data.schema import STARS
 from star_rating.failures import UsageError
 from star_rating.preparation.parts import SplitTally, write_parts
 from star_rating.preparation.reviews import Columns, HasToken, ReviewFile
-from star_rating.preparation.sources import Source, dealt_by_bytes, find_sources, no_sources
+from star_rating.preparation.sources import InputFile, dealt_by_bytes, find_sources, no_sources
 from star_rating.preparation.split import LEFT_OUT, SPLITS, Assignment, assign_splits, balance
 from star_rating.preparation.survey import Survey, check_rows, survey
 from star_rating.preparation.tokenization import ReviewTokenizer, load_tokenizer
@@ -40,7 +39,7 @@ SHARE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
-class Settings:
+class PrepareSettings:
     """One run of `prepare`; the defaults are the notebook's."""
 
     inputs: tuple[Path, ...]
@@ -63,7 +62,7 @@ class Settings:
     """Whether every host sees all files, and this one is to write only its share of them."""
 
 
-def prepare(settings: Settings) -> tuple[Manifest, ...]:
+def prepare(settings: PrepareSettings) -> tuple[Manifest, ...]:
     """Write the channels of this host and return their manifests, in the order of SPLITS.
 
     Raise DataError on unusable input, WeightsError on an unusable tokenizer, UsageError on an output that may not be
@@ -120,7 +119,7 @@ class _Plan:
         return int(((self.dealt[place] == split) & (self.assignment[place] == LEFT_OUT)).sum())
 
 
-def _plan(sources: Sequence[Source], settings: Settings, has_token: HasToken) -> _Plan:
+def _plan(sources: Sequence[InputFile], settings: PrepareSettings, has_token: HasToken) -> _Plan:
     log.info("Surveying %d file(s)", len(sources))
     surveyed = survey(sources, settings.columns, settings.seed, has_token)
     check_rows(surveyed, settings.max_broken_share)
@@ -130,7 +129,7 @@ def _plan(sources: Sequence[Source], settings: Settings, has_token: HasToken) ->
     return _Plan(surveyed, dealt, assignment)
 
 
-def _find_sources(settings: Settings) -> tuple[Source, ...]:
+def _find_sources(settings: PrepareSettings) -> tuple[InputFile, ...]:
     """Return the files that this host sees; none is an error only where there is no other host."""
     found = find_sources(settings.inputs, settings.review_format)
     if len(settings.hosts) == 1 and not found.sources:
@@ -150,7 +149,7 @@ def _manifest(
     dropped: int,
     sources: tuple[SourceCounts, ...],
     tokenizer: ReviewTokenizer,
-    settings: Settings,
+    settings: PrepareSettings,
 ) -> Manifest:
     return Manifest(
         split=SPLITS[split],
@@ -176,14 +175,14 @@ def _check_accounts(manifests: Sequence[Manifest]) -> None:
         raise RuntimeError(f"{kept:,} rows were kept, and {written:,} came into the splits")
 
 
-def _with_places(sources: Sequence[Source], surveyed: Survey) -> list[tuple[Source, ReviewFile, slice]]:
+def _with_places(sources: Sequence[InputFile], surveyed: Survey) -> list[tuple[InputFile, ReviewFile, slice]]:
     """Return each source with its file and the slice of the survey that its reviews take."""
     ends = np.cumsum([0] + [source.kept for source in surveyed.sources]).tolist()
     places = [slice(*ends[index : index + 2]) for index in range(len(sources))]
     return list(zip(sources, surveyed.files, places, strict=True))
 
 
-def _owned(sources: Sequence[Source], settings: Settings) -> list[bool]:
+def _owned(sources: Sequence[InputFile], settings: PrepareSettings) -> list[bool]:
     """Return for each source whether this host writes its reviews."""
     if not settings.shard_by_host:
         return [True] * len(sources)
@@ -208,7 +207,7 @@ def _warn_of_missed_shares(assignment: Assignment, shares: Sequence[float]) -> N
             )
 
 
-def _recorded(settings: Settings) -> Mapping[str, Scalar]:
+def _recorded(settings: PrepareSettings) -> Mapping[str, Scalar]:
     return {
         "split": ",".join(f"{100 * share:g}" for share in settings.shares),
         "balance": settings.balance,

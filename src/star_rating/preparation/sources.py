@@ -37,7 +37,7 @@ LONGEST_STEM = 120
 
 
 @dataclass(frozen=True)
-class Source:
+class InputFile:
     """One input file."""
 
     path: Path
@@ -53,7 +53,7 @@ class Source:
 class Found:
     """The review files of the inputs, sorted by name, and a sentence for each kind of file that is none."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[InputFile, ...]
     left_out: tuple[str, ...]
 
 
@@ -96,7 +96,7 @@ def find_sources(inputs: Sequence[Path], review_format: str | None = None) -> Fo
     stems = _unique_stems([name for name, _, _ in read])
     several = {name for name, count in Counter(name for name, _, _ in read).items() if count > 1}
     sources = [
-        Source(path, printable(path if name in several else name), format_here, stem)
+        InputFile(path, printable(path if name in several else name), format_here, stem)
         for (name, path, format_here), stem in zip(read, stems, strict=True)
     ]
     return Found(tuple(sources), left_out)

@@ -22,9 +22,9 @@ import numpy.typing as npt
 
 from star_rating.data import manifest
 from star_rating.failures import DataError
+from star_rating.preparation.reporting import Throughput
 from star_rating.preparation.reviews import LEFT_EMPTY, Columns, HasToken, ReviewFile, Row, no_column, open_reviews
-from star_rating.preparation.sources import Source
-from star_rating.preparation.throughput import Throughput
+from star_rating.preparation.sources import InputFile
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Survey:
     """Equal for equal texts; keyed with the seed."""
     group_hashes: npt.NDArray[np.uint64]
     """Equal for equal review ids; where there is no id, the text's hash."""
-    sources: tuple[manifest.Source, ...]
+    sources: tuple[manifest.SourceCounts, ...]
     files: tuple[ReviewFile, ...]
     """The sources as they are read, for the second pass."""
     empty_lines: tuple[str, ...]
@@ -54,7 +54,7 @@ class Survey:
     """The first few, as "file line n: what is wrong"."""
 
 
-def survey(sources: Sequence[Source], columns: Columns, seed: int, has_token: HasToken) -> Survey:
+def survey(sources: Sequence[InputFile], columns: Columns, seed: int, has_token: HasToken) -> Survey:
     """Read every row once; raise DataError when a file itself is damaged, or a row or line is not accounted for."""
     throughput = Throughput("Files looked at:", len(sources))
     files = []
@@ -66,7 +66,7 @@ def survey(sources: Sequence[Source], columns: Columns, seed: int, has_token: Ha
     of_text = hashlib.blake2b(digest_size=_HASH_BYTES, key=key, person=b"review_body")
     of_id = hashlib.blake2b(digest_size=_HASH_BYTES, key=key, person=b"review_id")
     labels, text_hashes, group_hashes = bytearray(), bytearray(), bytearray()
-    counts: list[manifest.Source] = []
+    counts: list[manifest.SourceCounts] = []
     empty_lines: list[str] = []
     broken_lines: list[str] = []
     throughput = Throughput("Rows surveyed:")
@@ -91,7 +91,7 @@ def survey(sources: Sequence[Source], columns: Columns, seed: int, has_token: Ha
             text_hash = _digest(of_text, row.body)
             text_hashes += text_hash
             group_hashes += _digest(of_id, row.review_id) if row.review_id else text_hash
-        count = manifest.Source(
+        count = manifest.SourceCounts(
             source.name, rows, kept, empty, rows - kept - empty, lines_kept, lines_empty, lines_broken, file.other_lines
         )
         if count.lines != file.lines:
@@ -115,7 +115,7 @@ def survey(sources: Sequence[Source], columns: Columns, seed: int, has_token: Ha
     )
 
 
-def _log_dialects(sources: Sequence[Source], files: Sequence[ReviewFile]) -> None:
+def _log_dialects(sources: Sequence[InputFile], files: Sequence[ReviewFile]) -> None:
     """Log how the files are read, a line for each way."""
     alike: dict[str, list[str]] = {}
     for source, file in zip(sources, files, strict=True):
@@ -127,7 +127,9 @@ def _log_dialects(sources: Sequence[Source], files: Sequence[ReviewFile]) -> Non
         log.info("Reading the others in %d other ways", len(alike) - DIALECTS_NAMED)
 
 
-def _check_keys(sources: Sequence[Source], files: Sequence[ReviewFile], counts: Sequence[manifest.Source]) -> None:
+def _check_keys(
+    sources: Sequence[InputFile], files: Sequence[ReviewFile], counts: Sequence[manifest.SourceCounts]
+) -> None:
     """Raise DataError for a JSON key that no row of any file has; log the files that alone lack one."""
     with_rows = [
         (source, file)

@@ -16,7 +16,7 @@ from observability.debugger.settings import read_settings
 from observability.debugger.tensor_folder import free_folder
 from observability.debugger.unsupported import UnsupportedSettingError, remarks
 from observability.profiler import settings as profiler_settings
-from star_rating.checkpointing.path import checkpoint_path
+from star_rating.checkpointing.policy import checkpoint_path
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError
 from tests.helpers.config_files import CHECKPOINTS, DEBUGGERS, PROFILERS, SAGEMAKERS, damaged

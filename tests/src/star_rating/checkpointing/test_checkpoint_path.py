@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from star_rating.checkpointing import path as module
-from star_rating.checkpointing.path import checkpoint_path
+from star_rating.checkpointing import policy as module
+from star_rating.checkpointing.policy import checkpoint_path
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from star_rating.checkpointing.schedule import SHARE, Schedule
+from star_rating.checkpointing.policy import SHARE, Schedule
 
 
 class Clock:

@@ -20,7 +20,7 @@ from star_rating.data.leakage import check_leakage
 from star_rating.data.manifest import KnownTokenizer
 from star_rating.data.records import Limits, require_unchanged
 from star_rating.failures import DataError
-from star_rating.preparation.prepare import Settings, prepare
+from star_rating.preparation.prepare import PrepareSettings, prepare
 from star_rating.preparation.tfrecord import frame
 from tests.helpers.prepare_fixtures import make_weights, random_reviews, write_tsv
 from tests.helpers.training_job import examples, write_records
@@ -226,7 +226,7 @@ def made_by_prepare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("a", "b"):
         write_tsv(folder / "reviews" / f"{name}.tsv", random_reviews(60, seed=ord(name)))
     weights = make_weights(folder / "weights")
-    prepare(Settings((folder / "reviews",), folder / "channels", weights, max_seq_length=LENGTH))
+    prepare(PrepareSettings((folder / "reviews",), folder / "channels", weights, max_seq_length=LENGTH))
     return folder / "channels" / "train"
 
 

@@ -11,7 +11,7 @@ import pytest
 from star_rating.data.fingerprint import Fingerprint, TextHashes, TextsFile, read_fingerprint
 from star_rating.data.manifest import Manifest
 from star_rating.failures import DataError
-from star_rating.preparation.prepare import Settings, prepare
+from star_rating.preparation.prepare import PrepareSettings, prepare
 from star_rating.preparation.split import SPLITS
 from tests.helpers.prepare_fixtures import MAX_SEQ_LENGTH, make_weights, random_reviews, write_tsv
 
@@ -65,9 +65,9 @@ def test_prepare_leaves_them_for_each_channel_and_for_every_seed(tmp_path: Path)
     rows = random_reviews(300)
     write_tsv(tmp_path / "in" / "reviews.tsv", rows)
     weights = make_weights(tmp_path / "weights")
-    settings = Settings((tmp_path / "in",), tmp_path / "1", weights, max_seq_length=MAX_SEQ_LENGTH, seed=1)
+    settings = PrepareSettings((tmp_path / "in",), tmp_path / "1", weights, max_seq_length=MAX_SEQ_LENGTH, seed=1)
 
-    def fingerprints(settings: Settings) -> list[Fingerprint]:
+    def fingerprints(settings: PrepareSettings) -> list[Fingerprint]:
         return [
             read_fingerprint(settings.output / manifest.split, manifest.texts)
             for manifest in prepare(settings)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from star_rating.data.channel import open_channel
-from star_rating.data.manifest import Manifest, PartFile, Source, TokenizerIdentity
+from star_rating.data.manifest import Manifest, PartFile, SourceCounts, TokenizerIdentity
 from star_rating.failures import DataError
 from tests.helpers.fuzzing import damaged_json, feed
 from tests.helpers.training_job import examples, write_records
@@ -34,7 +34,7 @@ def test_a_channel_is_opened_or_refused(tmp_path: Path, say: Callable[[str], Non
         tokenizer=TokenizerIdentity("MiniLM", "0" * 64),
         seed=42,
         files=(PartFile("a.tfrecord", 5, len(content), hashlib.sha256(content).hexdigest()),),
-        sources=(Source("reviews.tsv", 8, 6, 1, 1),),
+        sources=(SourceCounts("reviews.tsv", 8, 6, 1, 1),),
         settings={"input": "reviews.tsv", "balance": False},
     )
     path = tmp_path / manifest.file_name

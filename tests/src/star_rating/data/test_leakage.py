@@ -18,7 +18,7 @@ from star_rating.data.fingerprint import SUFFIX
 from star_rating.data.leakage import check_leakage
 from star_rating.data.records import Limits, fingerprint_of, record_hashes
 from star_rating.failures import DataError
-from star_rating.preparation.prepare import Settings, prepare
+from star_rating.preparation.prepare import PrepareSettings, prepare
 from tests.helpers.prepare_fixtures import make_weights, random_reviews, write_tsv
 from tests.helpers.training_job import examples, write_records
 
@@ -42,7 +42,9 @@ class Runs:
         if not output.exists():
             inputs = (self.folder / source,)
             hosts = ("algo-1", "algo-2") if host != "algo-1" else ("algo-1",)
-            prepare(Settings(inputs, output, self.weights, max_seq_length=LENGTH, seed=seed, host=host, hosts=hosts))
+            prepare(
+                PrepareSettings(inputs, output, self.weights, max_seq_length=LENGTH, seed=seed, host=host, hosts=hosts)
+            )
         return output
 
 

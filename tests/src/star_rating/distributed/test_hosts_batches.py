@@ -19,7 +19,7 @@ from star_rating.distributed import batches as parts
 from star_rating.distributed.channels import SharedChannel, share
 from star_rating.distributed.cluster import Cluster
 from star_rating.failures import DataError
-from star_rating.preparation.prepare import Settings, prepare
+from star_rating.preparation.prepare import PrepareSettings, prepare
 from tests.helpers.prepare_fixtures import make_weights, random_reviews, write_tsv
 from tests.helpers.training_job import LENGTH, examples, write_records
 
@@ -208,7 +208,9 @@ def prepared_shards(folder: Path, *, more: bool = False) -> list[SharedChannel]:
     """Prepare two files, and deal what is in the channel out to two hosts, as ShardedByS3Key may."""
     for name in "ab":
         write_tsv(folder / "reviews" / f"{name}.tsv", random_reviews(60, seed=ord(name)))
-    prepare(Settings((folder / "reviews",), folder / "all", make_weights(folder / "weights"), max_seq_length=LENGTH))
+    prepare(
+        PrepareSettings((folder / "reviews",), folder / "all", make_weights(folder / "weights"), max_seq_length=LENGTH)
+    )
     if more:
         write_records(folder / "all" / "train" / "part-old.tfrecord", examples(5, LENGTH, seed=9))
     told = []

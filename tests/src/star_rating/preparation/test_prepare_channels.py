@@ -20,11 +20,11 @@ from star_rating.data.manifest import read_manifests
 from star_rating.failures import DataError, UsageError, WeightsError
 from star_rating.preparation import prepare as preparation
 from star_rating.preparation import reviews
-from star_rating.preparation.prepare import Settings, prepare
+from star_rating.preparation.prepare import PrepareSettings, prepare
+from star_rating.preparation.reporting import summary
 from star_rating.preparation.reviews import Columns
 from star_rating.preparation.sources import dealt_by_bytes
 from star_rating.preparation.split import SPLITS
-from star_rating.preparation.summary import summary
 from star_rating.preparation.survey import Survey, survey
 from tests.helpers.prepare_fixtures import (
     MAX_SEQ_LENGTH,
@@ -42,16 +42,16 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, weights: Path) -> Settings:
+def settings(tmp_path: Path, weights: Path) -> PrepareSettings:
     write_tsv(tmp_path / "input" / "reviews.tsv", random_reviews(400))
-    return Settings((tmp_path / "input",), tmp_path / "output", weights, max_seq_length=MAX_SEQ_LENGTH)
+    return PrepareSettings((tmp_path / "input",), tmp_path / "output", weights, max_seq_length=MAX_SEQ_LENGTH)
 
 
 def records_of(output: Path, split: str) -> list[dict[str, Any]]:
     return read_records(sorted((output / split).glob("*.tfrecord")))
 
 
-def texts_of(settings: Settings, split: str) -> list[str]:
+def texts_of(settings: PrepareSettings, split: str) -> list[str]:
     return decoded(records_of(settings.output, split), settings.weights)
 
 
@@ -60,7 +60,7 @@ def content(output: Path) -> dict[str, str]:
     return {str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_every_review_is_in_exactly_one_split_with_its_ids_and_label(settings: Settings) -> None:
+def test_every_review_is_in_exactly_one_split_with_its_ids_and_label(settings: PrepareSettings) -> None:
     prepare(settings)
 
     tokenizer = Tokenizer.from_file(str(settings.weights / "tokenizer.json"))
@@ -83,7 +83,7 @@ def test_every_review_is_in_exactly_one_split_with_its_ids_and_label(settings: S
     assert [len(records_of(settings.output, split)) for split in SPLITS] == [360, 20, 20]
 
 
-def test_the_manifest_says_what_is_there(settings: Settings) -> None:
+def test_the_manifest_says_what_is_there(settings: PrepareSettings) -> None:
     long_text = " ".join(["camera"] * MAX_SEQ_LENGTH)
     write_tsv(settings.inputs[0] / "long.tsv", [("L1", 5, long_text), ("L2", 5, ""), ("L3", 5, "camera " * 14)])
 
@@ -107,7 +107,7 @@ def test_the_manifest_says_what_is_there(settings: Settings) -> None:
     assert (returned[0].seed, returned[0].max_seq_length) == (42, MAX_SEQ_LENGTH)
 
 
-def test_the_seed_decides_every_byte(settings: Settings, tmp_path: Path) -> None:
+def test_the_seed_decides_every_byte(settings: PrepareSettings, tmp_path: Path) -> None:
     outputs = [tmp_path / name for name in ("a", "b", "c")]
     for output, seed in zip(outputs, (7, 7, 8), strict=True):
         prepare(replace(settings, output=output, seed=seed))
@@ -117,7 +117,7 @@ def test_the_seed_decides_every_byte(settings: Settings, tmp_path: Path) -> None
     assert first["test/part-algo-1-reviews.tfrecord"] != other["test/part-algo-1-reviews.tfrecord"]
 
 
-def test_sentences_of_one_review_stay_together(settings: Settings) -> None:
+def test_sentences_of_one_review_stay_together(settings: PrepareSettings) -> None:
     rows = random_reviews(300, sentences_a_review=5)
     write_tsv(settings.inputs[0] / "reviews.tsv", rows)
     prepare(settings)
@@ -127,7 +127,7 @@ def test_sentences_of_one_review_stay_together(settings: Settings) -> None:
     assert sum(map(len, reviews)) == len(set.union(*reviews)) == 60
 
 
-def test_copies_of_a_text_in_different_files_stay_together(settings: Settings) -> None:
+def test_copies_of_a_text_in_different_files_stay_together(settings: PrepareSettings) -> None:
     rows = random_reviews(200, seed=1)
     write_tsv(settings.inputs[0] / "reviews.tsv", rows)
     write_tsv(settings.inputs[0] / "more.tsv", [(f"other-{name}", stars, text) for name, stars, text in rows[::2]])
@@ -137,7 +137,7 @@ def test_copies_of_a_text_in_different_files_stay_together(settings: Settings) -
     assert sum(map(len, texts)) == len(set.union(*texts)) == 200
 
 
-def test_balanced_splits_have_as_many_of_each_class(settings: Settings) -> None:
+def test_balanced_splits_have_as_many_of_each_class(settings: PrepareSettings) -> None:
     write_tsv(settings.inputs[0] / "reviews.tsv", random_reviews(1000))
     plain = prepare(settings)
     balanced = prepare(replace(settings, balance=True, overwrite=True))
@@ -148,7 +148,7 @@ def test_balanced_splits_have_as_many_of_each_class(settings: Settings) -> None:
         assert len(records_of(settings.output, after.split)) == after.records
 
 
-def test_parts_are_named_for_host_and_source_and_never_alike(settings: Settings) -> None:
+def test_parts_are_named_for_host_and_source_and_never_alike(settings: PrepareSettings) -> None:
     rows = random_reviews(400, seed=3)
     (settings.inputs[0] / "reviews.tsv").unlink()
     for index, name in enumerate(("a/reviews.tsv", "b/reviews.tsv", "b/reviews.v1.tsv", "b/My reviews.tsv")):
@@ -166,7 +166,7 @@ def test_parts_are_named_for_host_and_source_and_never_alike(settings: Settings)
 
 
 def test_hosts_that_see_all_files_write_each_review_once_and_agree_on_its_split(
-    settings: Settings, tmp_path: Path
+    settings: PrepareSettings, tmp_path: Path
 ) -> None:
     rows = random_reviews(600, sentences_a_review=3)
     for index in range(3):  # one review's sentences are in three files, so on two hosts
@@ -187,7 +187,9 @@ def test_hosts_that_see_all_files_write_each_review_once_and_agree_on_its_split(
     assert sorted(chain(*sources)) == ["0.tsv", "1.tsv", "2.tsv"]
 
 
-def test_any_number_of_hosts_that_see_all_files_writes_the_same_records(settings: Settings, tmp_path: Path) -> None:
+def test_any_number_of_hosts_that_see_all_files_writes_the_same_records(
+    settings: PrepareSettings, tmp_path: Path
+) -> None:
     rows = random_reviews(600)
     for name, part in {"a": rows[:50], "b": rows[50:100], "c": rows[100:]}.items():
         write_tsv(settings.inputs[0] / f"{name}.tsv", part)
@@ -210,7 +212,7 @@ def test_hosts_get_about_the_same_number_of_bytes() -> None:
     assert dealt_by_bytes([0, 0], 2) == [0, 1]
 
 
-def test_a_host_without_files_writes_nothing(settings: Settings) -> None:
+def test_a_host_without_files_writes_nothing(settings: PrepareSettings) -> None:
     hosts = ("algo-1", "algo-2")
 
     assert prepare(replace(settings, host="algo-2", hosts=hosts, shard_by_host=True)) == ()
@@ -218,7 +220,7 @@ def test_a_host_without_files_writes_nothing(settings: Settings) -> None:
 
 
 def test_empty_and_broken_rows_are_left_out_and_named_without_their_text(
-    settings: Settings, caplog: pytest.LogCaptureFixture
+    settings: PrepareSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = [*random_reviews(400), ("X1", 5, ""), ("X2", 9, "secret"), ("X3", "secret", "secret")]
     write_tsv(settings.inputs[0] / "reviews.tsv", rows)
@@ -240,7 +242,7 @@ def json_lines(path: Path, documents: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(document) + "\n" for document in documents), encoding="utf-8")
 
 
-def test_a_json_key_that_is_missing_is_null(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_json_key_that_is_missing_is_null(settings: PrepareSettings, caplog: pytest.LogCaptureFixture) -> None:
     documents = [
         {"review_id": name, "star_rating": stars, "review_body": body} for name, stars, body in random_reviews(98)
     ]
@@ -254,7 +256,7 @@ def test_a_json_key_that_is_missing_is_null(settings: Settings, caplog: pytest.L
     assert "1 file(s) have no row with all keys, such as b.jsonl, which lacks review_body" in caplog.text
 
 
-def test_a_json_key_that_no_row_has_is_an_error(settings: Settings) -> None:
+def test_a_json_key_that_no_row_has_is_an_error(settings: PrepareSettings) -> None:
     (settings.inputs[0] / "reviews.tsv").unlink()
     json_lines(settings.inputs[0] / "a.jsonl", [{"star_rating": 5, "review_text": "x"}])
     with pytest.raises(
@@ -268,7 +270,7 @@ def test_a_json_key_that_no_row_has_is_an_error(settings: Settings) -> None:
 
 @pytest.mark.parametrize("name", ["part-1.csv", "part-1.tsv", "part-1.jsonl", "part-1.parquet", "part-1.csv.gz"])
 def test_a_file_without_a_row_is_left_out_with_a_word(
-    settings: Settings, name: str, caplog: pytest.LogCaptureFixture
+    settings: PrepareSettings, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (settings.inputs[0] / name).write_bytes(b"")
 
@@ -278,7 +280,7 @@ def test_a_file_without_a_row_is_left_out_with_a_word(
     assert f"Leaving out 1 file(s) without a row, such as {name}" in caplog.text
 
 
-def test_every_row_and_every_line_is_accounted_for(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_row_and_every_line_is_accounted_for(settings: PrepareSettings, caplog: pytest.LogCaptureFixture) -> None:
     rows = [*random_reviews(300), ("E1", 5, "two\nlines"), ("E2", 4, ""), ("E3", "", "three\nmore\nlines")]
     file = io.StringIO()
     csv.writer(file).writerows([("review_id", "star_rating", "review_body"), *rows])
@@ -297,7 +299,9 @@ def test_every_row_and_every_line_is_accounted_for(settings: Settings, caplog: p
     assert "Reading 1 file(s), such as reviews.tsv, as tsv: fields between tabs, quotes are characters" in caplog.text
 
 
-def test_a_line_that_no_reader_accounts_for_is_an_error(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_no_reader_accounts_for_is_an_error(
+    settings: PrepareSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looked_at = reviews.open_reviews
 
     def look_then_grow(path: Path, *arguments: Any) -> reviews.ReviewFile:
@@ -311,7 +315,7 @@ def test_a_line_that_no_reader_accounts_for_is_an_error(settings: Settings, monk
         prepare(settings)
 
 
-def test_too_many_broken_rows_end_it_before_anything_is_written(settings: Settings) -> None:
+def test_too_many_broken_rows_end_it_before_anything_is_written(settings: PrepareSettings) -> None:
     rows = [*random_reviews(90), *[("X", 9, "x")] * 10]
     write_tsv(settings.inputs[0] / "reviews.tsv", rows)
 
@@ -324,7 +328,7 @@ def test_too_many_broken_rows_end_it_before_anything_is_written(settings: Settin
     assert prepare(replace(settings, max_broken_share=0.10))[0].sources[0].broken == 10
 
 
-def test_a_broken_row_of_many_lines_is_many_lines_lost(settings: Settings) -> None:
+def test_a_broken_row_of_many_lines_is_many_lines_lost(settings: PrepareSettings) -> None:
     path = write_tsv(settings.inputs[0] / "reviews.tsv", random_reviews(200)).rename(settings.inputs[0] / "reviews.csv")
     whole = path.read_text().replace("\t", ",")
     path.write_text(whole + 'R1","5","outer quotes are missing\n' * 50)
@@ -334,7 +338,7 @@ def test_a_broken_row_of_many_lines_is_many_lines_lost(settings: Settings) -> No
     assert prepare(replace(settings, max_broken_share=0.2))[0].sources[0].broken_lines == 50
 
 
-def test_an_output_with_records_is_refused_unless_told_otherwise(settings: Settings) -> None:
+def test_an_output_with_records_is_refused_unless_told_otherwise(settings: PrepareSettings) -> None:
     prepare(settings)
     before = content(settings.output)
 
@@ -343,7 +347,7 @@ def test_an_output_with_records_is_refused_unless_told_otherwise(settings: Setti
     assert content(settings.output) == before
 
 
-def test_overwriting_leaves_nothing_of_the_earlier_run(settings: Settings) -> None:
+def test_overwriting_leaves_nothing_of_the_earlier_run(settings: PrepareSettings) -> None:
     prepare(replace(settings, host="algo-9", hosts=("algo-9",)))
     prepare(replace(settings, shares=(0.9, 0.1, 0.0), overwrite=True))
 
@@ -355,7 +359,7 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(settings: Settings) -> No
 
 
 def test_a_failure_while_writing_leaves_the_earlier_run_as_it_was(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: PrepareSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(settings)
     before = content(settings.output)
@@ -374,7 +378,7 @@ def test_a_failure_while_writing_leaves_the_earlier_run_as_it_was(
     assert not list(settings.output.rglob(".prepare-*"))
 
 
-def test_what_a_killed_run_left_is_removed(settings: Settings) -> None:
+def test_what_a_killed_run_left_is_removed(settings: PrepareSettings) -> None:
     left = settings.output / "train" / ".prepare-algo-1"
     left.mkdir(parents=True)
     (left / "part-algo-1-reviews.tfrecord").write_bytes(b"half")
@@ -384,7 +388,7 @@ def test_what_a_killed_run_left_is_removed(settings: Settings) -> None:
     assert not left.exists()
 
 
-def test_other_files_in_a_folder_are_passed_over(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_files_in_a_folder_are_passed_over(settings: PrepareSettings, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("README.md", "_SUCCESS", ".reviews.tsv.crc", ".hidden/reviews.tsv"):
         path = settings.inputs[0] / name
         path.parent.mkdir(exist_ok=True)
@@ -395,13 +399,13 @@ def test_other_files_in_a_folder_are_passed_over(settings: Settings, caplog: pyt
     assert "Passing over 1 file(s) that are no reviews by name, such as README.md" in caplog.text
 
 
-def test_a_file_is_read_once_however_often_it_is_named(settings: Settings) -> None:
+def test_a_file_is_read_once_however_often_it_is_named(settings: PrepareSettings) -> None:
     reviews = settings.inputs[0] / "reviews.tsv"
 
     assert prepare(replace(settings, inputs=(reviews, settings.inputs[0])))[0].sources[0].rows == 400
 
 
-def test_unusable_inputs_and_weights_are_named(settings: Settings, tmp_path: Path) -> None:
+def test_unusable_inputs_and_weights_are_named(settings: PrepareSettings, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "reviews.txt").write_text("x", encoding="utf-8")
     (tmp_path / "bad").mkdir()
@@ -423,13 +427,13 @@ def test_unusable_inputs_and_weights_are_named(settings: Settings, tmp_path: Pat
             prepare(replace(settings, **changes))
 
 
-def test_a_format_given_by_hand_rules_over_the_name(settings: Settings, tmp_path: Path) -> None:
+def test_a_format_given_by_hand_rules_over_the_name(settings: PrepareSettings, tmp_path: Path) -> None:
     renamed = (settings.inputs[0] / "reviews.tsv").rename(tmp_path / "reviews.csv")
 
     assert prepare(replace(settings, inputs=(renamed,), review_format="tsv"))[0].sources[0].kept == 400
 
 
-def test_a_share_that_cannot_be_met_is_said(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_share_that_cannot_be_met_is_said(settings: PrepareSettings, caplog: pytest.LogCaptureFixture) -> None:
     rows = [("one", stars, text) for _, stars, text in random_reviews(60)]
     write_tsv(settings.inputs[0] / "reviews.tsv", [*rows, ("two", 1, "x y"), ("three", 2, "y z")])
 

@@ -14,7 +14,7 @@ import pytest
 import prepare
 from star_rating.data.manifest import read_manifests
 from star_rating.failures import ConfigurationError, DataError, UsageError
-from star_rating.preparation.prepare import Settings
+from star_rating.preparation.prepare import PrepareSettings
 from star_rating.preparation.processing_job import ProcessingJob, leave_message
 from star_rating.preparation.reviews import Columns
 from tests.helpers.prepare_fixtures import make_weights, random_reviews, write_tsv
@@ -141,7 +141,7 @@ def test_every_option_reaches_its_setting() -> None:
 
     settings = prepare.read_settings(options, ProcessingJob(None, None, "algo-2", ("algo-1", "algo-2")))
 
-    assert settings == Settings(
+    assert settings == PrepareSettings(
         inputs=(Path("a"), Path("b")),
         output=Path("o"),
         weights=Path("w"),
@@ -160,7 +160,7 @@ def test_every_option_reaches_its_setting() -> None:
 
 
 def test_the_defaults_are_those_of_the_settings() -> None:
-    expected = Settings((Path("in"),), Path("out"), Path("weights"))
+    expected = PrepareSettings((Path("in"),), Path("out"), Path("weights"))
 
     assert prepare.read_settings(NEEDED, BARE) == expected
 

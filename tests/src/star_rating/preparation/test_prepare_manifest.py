@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from star_rating.data.fingerprint import TextsFile
-from star_rating.data.manifest import LINES, Manifest, PartFile, Source, TokenizerIdentity, read_manifests
+from star_rating.data.manifest import LINES, Manifest, PartFile, SourceCounts, TokenizerIdentity, read_manifests
 from star_rating.failures import DataError
 
 MANIFEST = Manifest(
@@ -24,7 +24,7 @@ MANIFEST = Manifest(
     tokenizer=TokenizerIdentity("distilbert-base-uncased", "ab" * 32),
     seed=42,
     files=(PartFile("part-algo-1-reviews.tfrecord", 10, 3120, "cd" * 32),),
-    sources=(Source("reviews.tsv", rows=14, kept=11, empty=1, broken=2),),
+    sources=(SourceCounts("reviews.tsv", rows=14, kept=11, empty=1, broken=2),),
     settings={"split": "90,5,5", "balance": False, "review_id_column": None},
     texts=TextsFile("texts-algo-1.u64", 9, 0, "ef" * 32),
 )
@@ -41,7 +41,7 @@ def test_a_manifest_comes_back_as_it_was_written() -> None:
 
 
 def test_a_manifest_of_an_earlier_image_has_no_hashes_of_texts_and_no_lines() -> None:
-    source = Source("reviews.tsv", 14, 11, 1, 2, kept_lines=12, empty_lines=1, broken_lines=3, other_lines=1)
+    source = SourceCounts("reviews.tsv", 14, 11, 1, 2, kept_lines=12, empty_lines=1, broken_lines=3, other_lines=1)
     whole = replace(MANIFEST, sources=(source,))
     assert Manifest.from_json(whole.to_json(), "here") == whole
     document = json.loads(whole.to_json())

@@ -15,8 +15,8 @@ import pytest
 import prepare as command
 from star_rating.data.manifest import read_manifests
 from star_rating.failures import DataError
-from star_rating.preparation.prepare import Settings, prepare
-from star_rating.preparation.sources import Source, find_sources, no_sources
+from star_rating.preparation.prepare import PrepareSettings, prepare
+from star_rating.preparation.sources import InputFile, find_sources, no_sources
 from tests.helpers.prepare_fixtures import MAX_SEQ_LENGTH, make_weights, random_reviews, write_tsv
 
 
@@ -25,7 +25,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_weights(tmp_path_factory.mktemp("weights"))
 
 
-def sources(*inputs: Path) -> list[Source]:
+def sources(*inputs: Path) -> list[InputFile]:
     return list(find_sources(inputs).sources)
 
 
@@ -140,7 +140,9 @@ def test_a_folder_without_reviews_is_said_to_hold_what_it_holds(tmp_path: Path) 
 def test_any_legal_name_is_read_and_recorded(tmp_path: Path, weights: Path, name: bytes) -> None:
     given = write_tsv(tmp_path / "in" / os.fsdecode(name), random_reviews(100)).parent
     host = "h" * 63
-    settings = Settings((given,), tmp_path / "out", weights, max_seq_length=MAX_SEQ_LENGTH, host=host, hosts=(host,))
+    settings = PrepareSettings(
+        (given,), tmp_path / "out", weights, max_seq_length=MAX_SEQ_LENGTH, host=host, hosts=(host,)
+    )
 
     manifests = prepare(settings)
 
@@ -184,7 +186,7 @@ def test_what_prepare_wrote_is_not_read_as_reviews(tmp_path: Path, weights: Path
     (tmp_path / "manifest-of-mine.json").write_text(
         "".join(json.dumps({"star_rating": 1 + row % 5, "review_body": f"fine {row}"}) + "\n" for row in range(40))
     )
-    settings = Settings((tmp_path,), tmp_path, weights, max_seq_length=MAX_SEQ_LENGTH, overwrite=True)
+    settings = PrepareSettings((tmp_path,), tmp_path, weights, max_seq_length=MAX_SEQ_LENGTH, overwrite=True)
     runs = [[(part.name, part.sha256) for part in prepare(settings)[0].files] for _ in range(3)]
     assert runs[0] == runs[1] == runs[2]
     assert len(runs[0]) == 2

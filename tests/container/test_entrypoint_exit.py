@@ -9,7 +9,7 @@ import causes
 import failure
 import pytest
 import toolkit
-from process_group import Ending, Kill
+from process_group import Kill, ProcessExit
 
 from star_rating import failures
 
@@ -17,35 +17,35 @@ OF_THE_SCRIPT = 'ExecuteUserScriptError:\nExitCode {}\nErrorMessage ""\nCommand 
 OF_THE_TOOLKIT = "Framework Error: \nTraceback (most recent call last):\n  File x\n{}\n\n{}"
 
 
-def judge(leader: int = 0, orphan: int | None = None, **changes: Any) -> tuple[int, str]:
-    evidence = {
+def classify_exit(main_process: int = 0, reparented: int | None = None, **changes: Any) -> tuple[int, str]:
+    context = {
         "exit_code_file": None,
         "failure": "",
-        "success": leader == 0,
+        "success": main_process == 0,
         "out_of_memory": False,
-        "ending": Ending(leader, orphan, changes.pop("stop_signal", None), changes.pop("kill", None)),
+        "process": ProcessExit(main_process, reparented, changes.pop("stop_signal", None), changes.pop("kill", None)),
         **changes,
     }
-    return toolkit.judge(toolkit.Evidence(**evidence))
+    return toolkit.classify_exit(toolkit.ExitContext(**context))
 
 
-def test_success_is_code_0_and_no_sentence() -> None:
-    assert judge(0) == (0, "")
+def test_success_is_code_0_and_no_message() -> None:
+    assert classify_exit(0) == (0, "")
 
 
 def test_the_programs_own_code_and_sentence_stand() -> None:
-    assert judge(1, exit_code_file=11, failure="The train channel is empty.") == (11, "")
+    assert classify_exit(1, exit_code_file=11, failure="The train channel is empty.") == (11, "")
 
 
 def test_a_program_that_says_nothing_is_spoken_for() -> None:
-    code, sentence = judge(1, failure=OF_THE_SCRIPT.format(3))
+    code, sentence = classify_exit(1, failure=OF_THE_SCRIPT.format(3))
     assert code == 3
     assert sentence == "train.py ended with exit code 3 and gave no reason. The log above has its last words."
 
 
 def test_a_code_without_a_sentence_is_spoken_for() -> None:
-    assert judge(1, exit_code_file=15, failure=OF_THE_SCRIPT.format(15))[0] == 15
-    assert "exit code 15 and gave no reason" in judge(1, exit_code_file=15)[1]
+    assert classify_exit(1, exit_code_file=15, failure=OF_THE_SCRIPT.format(15))[0] == 15
+    assert "exit code 15 and gave no reason" in classify_exit(1, exit_code_file=15)[1]
 
 
 @pytest.mark.parametrize(
@@ -63,20 +63,20 @@ def test_a_code_without_a_sentence_is_spoken_for() -> None:
     ],
 )
 def test_what_killed_the_program_is_said(killer: int, code: int, words: str) -> None:
-    exit_code, sentence = judge(1, failure=OF_THE_SCRIPT.format(-killer))
+    exit_code, sentence = classify_exit(1, failure=OF_THE_SCRIPT.format(-killer))
     assert exit_code == code
     assert words in sentence
 
 
 def test_sigkill_by_the_kernel_is_out_of_memory() -> None:
-    code, sentence = judge(1, failure=OF_THE_SCRIPT.format(-9), out_of_memory=True)
+    code, sentence = classify_exit(1, failure=OF_THE_SCRIPT.format(-9), out_of_memory=True)
     assert code == 137
     assert sentence.startswith("Training ran out of memory")
     assert "train_batch_size" in sentence
 
 
 def test_another_signal_is_not_called_out_of_memory() -> None:
-    assert "SIGSEGV" in judge(1, failure=OF_THE_SCRIPT.format(-11), out_of_memory=True)[1]
+    assert "SIGSEGV" in classify_exit(1, failure=OF_THE_SCRIPT.format(-11), out_of_memory=True)[1]
 
 
 @pytest.mark.parametrize("killer", [signal.SIGABRT, signal.SIGSEGV])
@@ -86,53 +86,53 @@ def test_a_crash_where_a_process_may_not_have_more_memory_names_the_limit(
 ) -> None:
     real = resource.getrlimit
     monkeypatch.setattr(resource, "getrlimit", lambda of: (3 * 2**30, 2**40) if of == limit else real(of))
-    code, sentence = judge(1, failure=OF_THE_SCRIPT.format(-killer))
+    code, sentence = classify_exit(1, failure=OF_THE_SCRIPT.format(-killer))
     assert code == 128 + killer
     assert f"3,072 MiB ({name})" in sentence
     assert "if the log speaks of memory, raise or remove that limit" in sentence
-    assert name not in judge(1, failure=OF_THE_SCRIPT.format(-signal.SIGILL))[1]
+    assert name not in classify_exit(1, failure=OF_THE_SCRIPT.format(-signal.SIGILL))[1]
 
 
 @pytest.mark.parametrize("code", [0, 7])
 def test_after_a_stop_the_code_of_the_program_counts_not_the_toolkits(code: int) -> None:
-    exit_code, _ = judge(-15, code, stop_signal=signal.SIGTERM)
+    exit_code, _ = classify_exit(-15, code, stop_signal=signal.SIGTERM)
     assert exit_code == code
 
 
 def test_training_that_lost_its_toolkit_to_a_signal_is_no_success() -> None:
-    assert judge(-9, 0)[0] == 137
+    assert classify_exit(-9, 0)[0] == 137
 
 
 def test_a_stop_that_comes_after_the_program_said_success_does_not_undo_it() -> None:
-    assert judge(-15, exit_code_file=0, stop_signal=signal.SIGTERM) == (0, "")
+    assert classify_exit(-15, exit_code_file=0, stop_signal=signal.SIGTERM) == (0, "")
 
 
 def test_a_stop_before_the_program_started_is_said() -> None:
-    code, sentence = judge(-15, stop_signal=signal.SIGTERM)
+    code, sentence = classify_exit(-15, stop_signal=signal.SIGTERM)
     assert code == 143
     assert "before training was ready" in sentence
 
 
 def test_a_second_signal_is_said() -> None:
-    code, sentence = judge(-15, -9, stop_signal=signal.SIGINT, kill=Kill.SECOND_SIGNAL)
+    code, sentence = classify_exit(-15, -9, stop_signal=signal.SIGINT, kill=Kill.SECOND_SIGNAL)
     assert code == 137
     assert "at once by a second signal, before training had saved its state after SIGINT" in sentence
 
 
 def test_a_stop_that_took_too_long_is_said() -> None:
-    code, sentence = judge(-15, -9, stop_signal=signal.SIGTERM, kill=Kill.GRACE_OVER)
+    code, sentence = classify_exit(-15, -9, stop_signal=signal.SIGTERM, kill=Kill.GRACE_OVER)
     assert code == 137
     assert "did not end within 110 s of SIGTERM" in sentence
 
 
 def test_an_end_that_the_toolkit_could_not_write_is_no_success() -> None:
-    code, sentence = judge(0, success=False)
+    code, sentence = classify_exit(0, success=False)
     assert code == 14
     assert "the disk is full or read-only" in sentence
 
 
-def test_a_crash_of_the_toolkit_is_one_sentence() -> None:
-    code, sentence = judge(1, failure=OF_THE_TOOLKIT.format("KeyError: 'hosts'", "'hosts'"))
+def test_a_crash_of_the_toolkit_is_one_message() -> None:
+    code, sentence = classify_exit(1, failure=OF_THE_TOOLKIT.format("KeyError: 'hosts'", "'hosts'"))
     assert code == 1
     assert sentence.startswith("sagemaker-training could not start train.py: KeyError: 'hosts'.")
     assert "Traceback" not in sentence
@@ -140,7 +140,7 @@ def test_a_crash_of_the_toolkit_is_one_sentence() -> None:
 
 def test_no_sentence_repeats_the_command_line() -> None:
     for code in (1, 3, -9, -11, -15):
-        assert "secret" not in judge(1, failure=OF_THE_SCRIPT.format(code))[1]
+        assert "secret" not in classify_exit(1, failure=OF_THE_SCRIPT.format(code))[1]
 
 
 def test_the_codes_are_those_of_the_program() -> None:
@@ -185,18 +185,18 @@ def test_a_container_in_the_hosts_cgroup_namespace_finds_its_own_group(tmp_path:
 
 @pytest.mark.parametrize("signal_number", [signal.SIGABRT, signal.SIGSEGV])
 def test_a_limit_on_processes_that_was_reached_is_the_cause(signal_number: int) -> None:
-    code, sentence = judge(-signal_number, process_limit=20)
+    code, sentence = classify_exit(-signal_number, process_limit=20)
     assert code == 128 + signal_number
     assert "the container's limit of 20 (pids.max) was reached" in sentence
     assert "--pids-limit" in sentence
 
 
 def test_a_defect_beside_a_limit_on_processes_that_was_reached_is_none() -> None:
-    code, sentence = judge(1, failure=OF_THE_TOOLKIT.format("RuntimeError", "can't start"), process_limit=20)
+    code, sentence = classify_exit(1, failure=OF_THE_TOOLKIT.format("RuntimeError", "can't start"), process_limit=20)
     assert code == 13
     assert "limit of 20 (pids.max)" in sentence
-    assert judge(1, exit_code_file=11, failure="The train channel is empty.", process_limit=20) == (11, "")
-    assert "killed by SIGKILL" in judge(-9, process_limit=20)[1]
+    assert classify_exit(1, exit_code_file=11, failure="The train channel is empty.", process_limit=20) == (11, "")
+    assert "killed by SIGKILL" in classify_exit(-9, process_limit=20)[1]
 
 
 @pytest.mark.parametrize(
