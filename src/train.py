@@ -63,7 +63,7 @@ def train_and_evaluate(
     cluster: Cluster,
     stop: StopRequest,
     watchdog: Watchdog,
-    profile: profiler.Profiler | profiler.NoProfiler,
+    profile: profiler.Profiler | profiler.NullProfiler,
 ) -> None:
     """Run one job, or what there is time for once `stop` is requested."""
     started = time.monotonic()
@@ -71,7 +71,7 @@ def train_and_evaluate(
     # and a mistyped hyperparameter should not wait for an import of several seconds. Hence the imports in here.
     instructions = instruction_set.choose(os.environ)
     thread_pools = threads.choose(os.environ)
-    from observability.rules.hyperparameter import read_rules
+    from observability.rules.configuration import read_rules
 
     read_rules(hyperparameters.debugger_rules)  # fit does when there is something to evaluate; a mistake shows now
     cluster.meet(hyperparameters.host_wait_minutes * 60, lambda: watchdog.beat("waiting for the other hosts"))

@@ -26,6 +26,9 @@ METRICS = (
     "test:macro_f1",
 )
 
+PACKAGES = ("star_rating", "observability")
+"""Those of this image whose INFO lines are written."""
+
 MEASURING = "training.progress"
 """The module of this package that logs measurements while training runs."""
 
@@ -51,7 +54,7 @@ def measurements(**values: float) -> str:
 
 
 def configure(*, writes_measurements: bool = True) -> None:
-    """Send this package's log to stdout, a line a record, with UTC times; other packages' warnings too.
+    """Send our packages' log to stdout, a line a record, with UTC times; other packages' warnings too.
 
     Of several hosts the first one writes the measurements: they are the same on all, and CloudWatch would count each.
     """
@@ -60,7 +63,8 @@ def configure(*, writes_measurements: bool = True) -> None:
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("star_rating").setLevel(logging.INFO)
+    for package in PACKAGES:
+        logging.getLogger(package).setLevel(logging.INFO)
     logging.getLogger(f"star_rating.{MEASURING}").setLevel(logging.NOTSET if writes_measurements else logging.WARNING)
 
 

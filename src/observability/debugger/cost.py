@@ -1,10 +1,10 @@
-"""What the debugger takes from training: seconds, measured where they are spent, and a pace that bounds them.
+"""What the debugger takes from training: seconds, measured where they are spent, and a save interval that bounds them.
 
 cost = Cost()
 with cost.measured():
     ...
-pace = Pace(cost, share=0.02)
-pace.allows(step)
+interval = AdaptiveInterval(cost, share=0.02)
+interval.allows(step)
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Cost:
             self.most_seconds = max(self.most_seconds, seconds)
 
 
-class Pace:
+class AdaptiveInterval:
     """Says whether a step may be saved so that saving stays within its share of the time; the first always may."""
 
     def __init__(self, cost: Cost, share: float) -> None:

@@ -7,8 +7,8 @@
 On SageMaker the tensors go where the platform uploads them from, and rules read them. In a bare `docker run`, and on
 SageMaker without a DebugHookConfig, they go to <output>/tensors; there, what `keep_result` leaves is uploaded.
 Where the debugger cannot run, or stops, the log and the record say so, and the job goes on without it unless
-`required`. The modules beside this one hold its parts: settings and unsupported (what to save), smdebug_messages
-(protobuf), smdebug_hook (Keras), smdebug_errors, gradients, cost, result.
+`required`. The modules beside this one hold its parts: settings (what to save), smdebug_messages
+(protobuf), smdebug_hook (Keras), capture (gradients, outputs), cost, tensor_folder.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from observability.debugger import result
-from observability.debugger.settings import ON_SAGEMAKER, Settings, read_settings, tensorboard_config
-from observability.debugger.tensor_folder import count_steps, free_folder, names_saved
-from observability.debugger.unsupported import remarks
+from observability.debugger.settings import (
+    ON_SAGEMAKER,
+    DebuggerSettings,
+    read_settings,
+    tensorboard_config,
+    unsupported_settings,
+)
+from observability.debugger.tensor_folder import count_steps, free_folder, keep_result, names_saved
 from star_rating.contract import Contract
 from star_rating.failures import DebuggerError
 
@@ -90,7 +94,7 @@ class Debugger:
             return []
         if not self._required:
             return [self._hook]
-        from observability.debugger.required import RequiredDebugger
+        from observability.debugger.smdebug_hook import RequiredDebugger
 
         return [self._hook, RequiredDebugger(self.require)]
 
@@ -98,7 +102,7 @@ class Debugger:
     def disabled_reason(self) -> str | None:
         """Why no tensors are saved; None as long as they are."""
         if self._hook is not None and self._disabled_reason is None:
-            from observability.debugger.smdebug_errors import is_disabled
+            from observability.debugger.smdebug_hook import is_disabled
 
             if is_disabled():
                 self._disabled_reason = self._errors.text or "smdebug turned itself off and gave no reason"
@@ -112,10 +116,10 @@ class Debugger:
                 "that, or set require_sagemaker_debugger=False to train without the debugger."
             )
 
-    def go_on(self, train_steps: int, validation_steps: int) -> None:
+    def restore(self, train_steps: int, validation_steps: int) -> None:
         """Continue after so many steps; tensors are then numbered as in a run that was never interrupted."""
         if self._hook is not None:
-            self._hook.go_on(train_steps, validation_steps)
+            self._hook.restore(train_steps, validation_steps)
 
     def finish(self, fit_seconds: float) -> dict[str, Any]:
         """Write what is pending, look at what is on disk, and return the record; after fit, once."""
@@ -153,7 +157,7 @@ class Debugger:
     def keep_result(self, statuses: Sequence[Mapping[str, Any]]) -> None:
         """Leave the rules' statuses and the tensors in output.tar.gz, where the platform uploads no tensors."""
         if self._result_folder is not None:
-            result.keep(self._result_folder, self.out_dir, statuses)
+            keep_result(self._result_folder, self.out_dir, statuses)
 
     def _report(self, steps_saved: Mapping[str, int], collections: Mapping[str, int], seconds: float) -> None:
         if self.disabled_reason:
@@ -181,14 +185,14 @@ def attach(contract: Contract, *, enabled: bool = True, required: bool = False) 
     on_sagemaker = ON_SAGEMAKER in os.environ
     settings = read_settings(contract, on_sagemaker=on_sagemaker)
     os.environ.setdefault("TENSORBOARD_CONFIG_FILE_PATH", str(tensorboard_config(contract)))
-    # None: smdebug would look through the checkpoint folder at each step. A resumed run tells it its steps (go_on).
+    # None: smdebug would look through the checkpoint folder at each step. A resumed run tells it its steps (restore).
     os.environ.setdefault("CHECKPOINT_CONFIG_FILE_PATH", "")
     # observability.profiler does what smdebug's own profiler does; a path that is no file keeps that one off.
     os.environ["SMPROFILER_CONFIG_PATH"] = os.devnull
     # smdebug logs while it is imported, before its logger can be reached.
     os.environ.setdefault("SMDEBUG_LOG_LEVEL", "error")
     try:
-        for remark in remarks(settings.document):
+        for remark in unsupported_settings(settings.document):
             log.warning("debugger: %s", remark)
         settings.document["LocalPath"] = str(
             free_folder(Path(settings.document["LocalPath"]), on_sagemaker=on_sagemaker)
@@ -198,22 +202,24 @@ def attach(contract: Contract, *, enabled: bool = True, required: bool = False) 
     except DebuggerError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever fails in an unmaintained package must not end the job
-        name = "" if type(error).__module__.startswith("star_rating") else f"{type(error).__name__}: "
+        name = (
+            "" if type(error).__module__.startswith(("star_rating", "observability")) else f"{type(error).__name__}: "
+        )
         return _not_running(f"{name}{' '.join(str(error).split())}", required=required)
 
 
-def _running(settings: Settings, *, required: bool, result_folder: Path | None) -> Debugger:
+def _running(settings: DebuggerSettings, *, required: bool, result_folder: Path | None) -> Debugger:
     started = time.monotonic()
     # smdebug still uses numpy's tostring and distutils; for a warning at compile time, `module` is the file's path.
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r".*\bsmdebug\b")
     from observability.debugger import smdebug_messages
 
     smdebug_messages.install()
-    from observability.debugger import smdebug_errors, smdebug_hook
+    from observability.debugger import smdebug_hook
 
-    errors = smdebug_errors.listen()
+    errors = smdebug_hook.listen()
     hook = smdebug_hook.create(settings.document)
-    if smdebug_errors.is_disabled():
+    if smdebug_hook.is_disabled():
         return _not_running(str(errors.text), required=required)
     smdebug_hook.pace(hook, settings.paced, SHARE_OF_TIME)
     log.info(

@@ -1,7 +1,7 @@
 """smdebug's KerasHook, as this image runs it; import it after smdebug_messages.install(), and only where it is used.
 
     hook = create(settings)          # a Keras callback for model.fit
-    hook.go_on(train_steps=120, validation_steps=8)      # in a run that resumes
+    hook.restore(train_steps=120, validation_steps=8)      # in a run that resumes
     hook.finish()
 
 smdebug 1.0.34 is the last of its line and knows TensorFlow up to 2.12. Nothing of it is changed: what it needs to work
@@ -13,25 +13,109 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import logging
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+import threading
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 import tensorflow as tf
-import tf_keras  # noqa: F401 - defines AutoCastVariable, which register_variable_classes looks for
+import tf_keras
 from smdebug.core.access_layer import training_has_ended
 from smdebug.core.modes import ModeKeys
 from smdebug.core.reductions import REDUCTIONS_PREFIX, reverse_reduction_tensor_name
+from smdebug.core.save_config import SaveConfig
+from smdebug.core.tfevent.event_file_writer import _EventLoggerThread
 from smdebug.core.utils import error_handling_agent, match_inc
 from smdebug.tensorflow import KerasHook
 
-from observability.debugger.cost import Cost, Pace
-from observability.debugger.gradients import GradientTap
-from observability.debugger.outputs import OutputTap
-from observability.debugger.smdebug_errors import is_disabled
-from observability.debugger.smdebug_pace import PacedSaveConfig
+from observability.debugger.capture import GradientCapture, OutputCapture
+from observability.debugger.cost import AdaptiveInterval, Cost
+
+
+class Errors(logging.Handler):
+    """Keeps the first error of smdebug: from its log, the only place where it says why it turned itself off."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.text: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep an exception that smdebug logs; it announces each by a message, which says nothing."""
+        if isinstance(record.msg, BaseException):
+            self.keep(record.msg)
+
+    def keep(self, error: BaseException) -> None:
+        """Keep an error as one line, with the place in smdebug that it came through."""
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "smdebug" in frame.filename]
+        where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+        self.text = self.text or f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
+
+    def watch_threads(self) -> None:
+        """Turn smdebug off when its writer thread dies, and keep the training loop from waiting for it.
+
+        The loop puts tensors into a queue and waits until they are written. The thread that writes them ends at the
+        first error, a full disk for one; then the loop would wait for ever. Python calls threading.excepthook in the
+        thread that dies, and that is where the rest of the queue is thrown away.
+        """
+        before = threading.excepthook
+
+        def on_error(arguments: threading.ExceptHookArgs) -> None:
+            thread = arguments.thread
+            if not isinstance(thread, _EventLoggerThread) or arguments.exc_value is None:
+                before(arguments)
+                return
+            self.keep(arguments.exc_value)
+            error_handling_agent.disable_smdebug = True
+            queue, last = thread._queue, thread._sentinel_event  # noqa: SLF001 - nothing public reaches them
+            event = None
+            while event is not last:
+                event = queue.get()
+                queue.task_done()
+
+        threading.excepthook = on_error
+
+
+def listen() -> Errors:
+    """Take over smdebug's log, which is another format on stdout, and what ends its threads."""
+    errors = Errors()
+    logging.getLogger("smdebug").handlers = [errors]
+    errors.watch_threads()
+    return errors
+
+
+def is_disabled() -> bool:
+    """Return whether smdebug has turned itself off after an error."""
+    return bool(error_handling_agent.disable_smdebug)
+
+
+class AdaptiveSaveConfig(SaveConfig):
+    """Every `save_interval` training steps those that the pace allows, and no validation step."""
+
+    def __init__(self, save_interval: int, pace: AdaptiveInterval) -> None:
+        super().__init__(save_interval=save_interval)
+        self._pace = pace
+
+    def should_save_step(self, mode: ModeKeys, step: int) -> bool:
+        """Return whether a step of a mode is saved."""
+        return bool(mode == ModeKeys.TRAIN and super().should_save_step(mode, step) and self._pace.allows(step))
+
+
+class RequiredDebugger(tf_keras.callbacks.Callback):
+    """Looks after each step whether tensors are still saved; stands after the hook among the callbacks."""
+
+    def __init__(self, require: Callable[[], None]) -> None:
+        super().__init__()
+        self._require = require
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Raise DebuggerError: what follows would cost time and be without tensors."""
+        del batch, logs
+        self._require()
+
 
 VARIABLE_CLASSES = ("BaseResourceVariable", "AutoCastVariable")
 """TensorFlow's variables, and what mixed precision wraps them in."""
@@ -51,15 +135,15 @@ class TensorHook(KerasHook):
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - smdebug's
         super().__init__(**options)
         self.cost = Cost()
-        self._gradients: GradientTap | None = None
+        self._gradients: GradientCapture | None = None
         self._gradients_are_due = True
-        self._outputs: OutputTap | None = None
+        self._outputs: OutputCapture | None = None
 
     def has_default_configuration(self) -> bool:
         """Return True: of a default hook, smdebug logs an error and turns itself off; of another, it raises it."""
         return True
 
-    def go_on(self, train_steps: int, validation_steps: int) -> None:
+    def restore(self, train_steps: int, validation_steps: int) -> None:
         """Continue after so many steps, of a run that is resumed."""
         self.step = self.init_step = train_steps + validation_steps - 1
         self.mode_steps = {
@@ -71,14 +155,14 @@ class TensorHook(KerasHook):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Tell smdebug of the optimizer's variables, which it finds in optimizers of TensorFlow 2.10 alone."""
         super().on_train_begin(logs)
-        self._tap_outputs()
+        self._capture_outputs()
         if "optimizer_variables" in self.include_collections:
             self.set_optimizer_variables(list(self.model.optimizer.variables))
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Begin an evaluation, which a resumed run may do before it trains."""
         super().on_test_begin(logs)
-        self._tap_outputs()
+        self._capture_outputs()
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Write what is left of the step before, and decide what of this one is saved."""
@@ -135,7 +219,7 @@ class TensorHook(KerasHook):
             self._gradients_are_due = False
             variables = [variable for variable in self.model.trainable_variables if self._wants_gradient(variable)]
             if variables:
-                self._gradients = GradientTap(self.model.optimizer, variables)
+                self._gradients = GradientCapture(self.model.optimizer, variables)
         if self._gradients is not None and any(map(self._saves_gradient, self._gradients.variables)):
             self._gradients.open()
 
@@ -155,10 +239,10 @@ class TensorHook(KerasHook):
         return bool(self.should_save_tensor_or_collection(variable.name, "gradients"))
 
     @error_handling_agent.catch_smdebug_errors()
-    def _tap_outputs(self) -> None:
+    def _capture_outputs(self) -> None:
         """Have all steps keep labels and predictions, if they are saved at some."""
         if self._outputs is None and any(map(self._wants, OUTPUTS.values())):
-            self._outputs = OutputTap(self.model)
+            self._outputs = OutputCapture(self.model)
 
     @error_handling_agent.catch_smdebug_errors()
     def _save_outputs(self) -> None:
@@ -210,9 +294,9 @@ def register_variable_classes() -> None:
 
 def pace(hook: TensorHook, names: Sequence[str], share: float) -> None:
     """Save these collections less often where saving would take more than its share of the time."""
-    together = Pace(hook.cost, share)
+    together = AdaptiveInterval(hook.cost, share)
     for name in names:
-        hook.get_collection(name).save_config = PacedSaveConfig(save_interval(hook), together)
+        hook.get_collection(name).save_config = AdaptiveSaveConfig(save_interval(hook), together)
 
 
 def save_interval(hook: TensorHook) -> int:

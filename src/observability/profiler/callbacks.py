@@ -21,7 +21,7 @@ from observability.profiler.timeline import Step, Timeline
 
 
 @dataclass
-class Clock:
+class StepTimer:
     """What the two callbacks share."""
 
     timeline: Timeline
@@ -54,10 +54,10 @@ class Clock:
             self.python.stop()
 
 
-class Before(tf_keras.callbacks.Callback):
+class StepEndCallback(tf_keras.callbacks.Callback):
     """Ends steps; stands first."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: StepTimer) -> None:
         super().__init__()
         self.clock = clock
 
@@ -67,7 +67,7 @@ class Before(tf_keras.callbacks.Callback):
         step = self.clock.steps_done()
         self.clock.end("TRAIN", step)
         if self.clock.python:
-            self.clock.python.turn("stepend", step)
+            self.clock.python.switch_phase("stepend", step)
 
     def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Take the time of a validation step."""
@@ -76,10 +76,10 @@ class Before(tf_keras.callbacks.Callback):
         self.clock.evaluated += 1
 
 
-class Behind(tf_keras.callbacks.Callback):
+class StepStartCallback(tf_keras.callbacks.Callback):
     """Begins steps; stands last."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: StepTimer) -> None:
         super().__init__()
         self.clock = clock
 
@@ -95,7 +95,7 @@ class Behind(tf_keras.callbacks.Callback):
         if self.clock.trace:
             self.clock.trace.step(step)
         if self.clock.python:
-            self.clock.python.turn("stepstart", step)
+            self.clock.python.switch_phase("stepstart", step)
         self.clock.begin()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:

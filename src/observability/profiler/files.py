@@ -16,7 +16,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 _UNFINISHED = ".tmp"
-"""Behind the name of a file that is being written; smdebug's readers pass over it."""
+"""StepStartCallback the name of a file that is being written; smdebug's readers pass over it."""
 
 
 class Files:

@@ -41,7 +41,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ProfileLayout:
     """The folder of one host's profile."""
 
     folder: Path

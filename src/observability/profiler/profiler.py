@@ -1,7 +1,7 @@
 """The profiler inside training: what the machine does, how long steps take, and a report at the end.
 
     with start(contract, enabled=True) as profiler:             # before TensorFlow is imported
-        model.fit(..., callbacks=profiler.around(callbacks, steps_done=lambda: progress.step))
+        model.fit(..., callbacks=profiler.wrap_callbacks(callbacks, steps_done=lambda: progress.step))
         record = profiler.finish()
 
 It never ends a job: what it cannot write is said once, and training goes on. smdebug's own profiler stays off
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from observability.profiler.files import Files
-from observability.profiler.layout import Layout
+from observability.profiler.layout import ProfileLayout
 from observability.profiler.recorder import Recorder
-from observability.profiler.settings import Settings, read_settings
+from observability.profiler.settings import ProfilerSettings, read_settings
 from observability.profiler.timeline import Timeline
 from star_rating.contract import Contract, unused_folder
 
@@ -36,13 +36,13 @@ SYSTEM_METRICS = "PROFILER_SYSTEM_METRICS"
 job has a ProfilerConfig; a platform that leaves them to us sets this variable."""
 
 
-class NoProfiler:
+class NullProfiler:
     """What a job has that does not want one."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
-    def around(self, callbacks: Sequence[Any], steps_done: Callable[[], int]) -> list[Any]:
+    def wrap_callbacks(self, callbacks: Sequence[Any], steps_done: Callable[[], int]) -> list[Any]:
         """Return the callbacks as they are."""
         del steps_done
         return list(callbacks)
@@ -55,11 +55,11 @@ class NoProfiler:
 class Profiler:
     """The profile of a run."""
 
-    def __init__(self, settings: Settings, contract: Contract, kept: Path | None) -> None:
+    def __init__(self, settings: ProfilerSettings, contract: Contract, kept: Path | None) -> None:
         """Record below settings.folder, the system's metrics below `kept` if the platform writes them itself."""
         self._settings = settings
-        self._layout = Layout(settings.folder, contract.current_host)
-        system = Layout(kept, contract.current_host) if kept else self._layout
+        self._layout = ProfileLayout(settings.folder, contract.current_host)
+        system = ProfileLayout(kept, contract.current_host) if kept else self._layout
         self._folders = tuple(dict.fromkeys((settings.folder, system.folder)))
         self._files = Files(settings.rotation.open_failures)
         self._timeline = Timeline(self._layout, self._files, settings.rotation)
@@ -68,21 +68,21 @@ class Profiler:
         self._title = contract.training_job_name
         self._clock: Any = None
 
-    def around(self, callbacks: Sequence[Any], steps_done: Callable[[], int]) -> list[Any]:
+    def wrap_callbacks(self, callbacks: Sequence[Any], steps_done: Callable[[], int]) -> list[Any]:
         """Return Keras's callbacks with the profiler's around them."""
         # These import TensorFlow, which is to be imported after its environment is set.
-        from observability.profiler.callbacks import Before, Behind, Clock
+        from observability.profiler.callbacks import StepEndCallback, StepStartCallback, StepTimer
         from observability.profiler.python_profile import PythonProfiler
         from observability.profiler.tensorflow_trace import TensorFlowTrace
 
         settings = self._settings
-        self._clock = Clock(
+        self._clock = StepTimer(
             self._timeline,
             steps_done,
             TensorFlowTrace(self._layout, settings.trace) if settings.trace else None,
             PythonProfiler(self._layout, settings.python) if settings.python else None,
         )
-        return [Before(self._clock), *callbacks, Behind(self._clock)]
+        return [StepEndCallback(self._clock), *callbacks, StepStartCallback(self._clock)]
 
     def start(self) -> None:
         """Begin to read the system's metrics."""
@@ -130,7 +130,7 @@ class Profiler:
 
 
 @contextlib.contextmanager
-def start(contract: Contract, *, enabled: bool = True) -> Iterator[Profiler | NoProfiler]:
+def start(contract: Contract, *, enabled: bool = True) -> Iterator[Profiler | NullProfiler]:
     """Record from entering to leaving; raise ConfigurationError for a damaged profilerconfig.json."""
     settings = read_settings(contract) if enabled else None
     if settings is None:
@@ -155,12 +155,12 @@ def start(contract: Contract, *, enabled: bool = True) -> Iterator[Profiler | No
         yield profiler
 
 
-def _none(reason: str) -> NoProfiler:
+def _none(reason: str) -> NullProfiler:
     log.info("profiler: off, as %s", reason)
-    return NoProfiler(reason)
+    return NullProfiler(reason)
 
 
-def written_by_platform(settings: Settings) -> bool:
+def written_by_platform(settings: ProfilerSettings) -> bool:
     """Return whether the platform writes the system's metrics."""
     default = "platform" if ON_SAGEMAKER in os.environ and settings.configured else "container"
     return os.environ.get(SYSTEM_METRICS, default) == "platform"

@@ -1,8 +1,8 @@
 """Profiles of training's Python code, one a step and one between two steps, by cProfile or pyinstrument.
 
     profile = PythonProfiler(layout, settings.python)
-    profile.turn("stepstart", step=5)      # at each step's begin and end: writes what ran before, goes on if asked to
-    profile.turn("stepend", step=5)
+    profile.switch_phase("stepstart", step=5)    # at each step's start and end: writes what ran before, may go on
+    profile.switch_phase("stepend", step=5)
     profile.stop()
 
 They lie where smdebug puts them, and smdebug.profiler's PythonProfileAnalysis reads them.
@@ -18,13 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from observability.profiler.layout import Layout, Moment
+from observability.profiler.layout import Moment, ProfileLayout
 from observability.profiler.settings import PythonProfile
 
 log = logging.getLogger(__name__)
 
 
-class Profile(Protocol):
+class RunningProfile(Protocol):
     """A profile that is being taken."""
 
     def stop(self) -> None:
@@ -75,7 +75,7 @@ class Pyinstrument:
 class PythonProfiler:
     """Profiles the steps of a window."""
 
-    def __init__(self, layout: Layout, settings: PythonProfile) -> None:
+    def __init__(self, layout: ProfileLayout, settings: PythonProfile) -> None:
         self.error: str | None = None
         """Why it stopped early; None if it did not."""
         self._layout = layout
@@ -83,9 +83,9 @@ class PythonProfiler:
         self._window = settings.window
         self._begun = False
         self._steps: set[int] = set()
-        self._running: tuple[Profile, Moment] | None = None
+        self._running: tuple[RunningProfile, Moment] | None = None
 
-    def turn(self, phase: str, step: int, mode: str = "train") -> None:
+    def switch_phase(self, phase: str, step: int, mode: str = "train") -> None:
         """Write the profile that is running, and begin the next if `step` is to be profiled."""
         now = time.time()
         if not self._begun:
@@ -105,7 +105,7 @@ class PythonProfiler:
     def _start(self, moment: Moment) -> None:
         try:
             timer = self._settings.timer
-            profile: Profile = CProfile(timer) if self._settings.profiler == "cprofile" else Pyinstrument()
+            profile: RunningProfile = CProfile(timer) if self._settings.profiler == "cprofile" else Pyinstrument()
         except Exception as error:  # noqa: BLE001 - another profiler may be at work; training goes on
             self._fail(error)
         else:

@@ -17,7 +17,7 @@ import time
 
 from observability.profiler import usage
 from observability.profiler.files import Files
-from observability.profiler.layout import Layout
+from observability.profiler.layout import ProfileLayout
 from observability.profiler.timeline import Timeline
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 10.0
 class Recorder:
     """Reads the system's metrics from start to stop."""
 
-    def __init__(self, layout: Layout, files: Files, interval_seconds: float, timeline: Timeline) -> None:
+    def __init__(self, layout: ProfileLayout, files: Files, interval_seconds: float, timeline: Timeline) -> None:
         self.readings = 0
         self.seconds = 0.0
         """Processor time that all readings have taken."""
@@ -72,7 +72,7 @@ class Recorder:
             self.seconds = time.thread_time()
 
 
-def lines(metrics: list[usage.Metric], layout: Layout, now: float) -> bytes:
+def lines(metrics: list[usage.Metric], layout: ProfileLayout, now: float) -> bytes:
     """Return metrics as SageMaker's files hold them: one JSON object a line."""
     timestamp = round(now, 6)
     rows = (

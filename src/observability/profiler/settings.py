@@ -105,7 +105,7 @@ class Rotation:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ProfilerSettings:
     """What to record, and where."""
 
     folder: Path
@@ -122,7 +122,7 @@ DEFAULT_TRACE = Window(first_step=10, steps=3)
 """In a run without profilerconfig.json. The first steps are left out: they trace and allocate."""
 
 
-def read_settings(contract: Contract) -> Settings | None:
+def read_settings(contract: Contract) -> ProfilerSettings | None:
     """Return what to record; None if the job has DisableProfiler set.
 
     A damaged file raises ConfigurationError; a setting that cannot have an effect is logged.
@@ -131,12 +131,12 @@ def read_settings(contract: Contract) -> Settings | None:
     folder = contract.output_dir / "profiler"
     document = read_object(path)
     if document is None:
-        return Settings(folder, trace=DEFAULT_TRACE)
+        return ProfilerSettings(folder, trace=DEFAULT_TRACE)
     document = _named(document)
     if _switch(document.get("DisableProfiler"), f"{path}: DisableProfiler"):
         return None
     interval = document.get("ProfilingIntervalInMilliseconds")
-    settings = Settings(
+    settings = ProfilerSettings(
         folder,
         configured=True,
         interval_seconds=DEFAULT_INTERVAL_SECONDS if interval is None else _interval(interval, path),
@@ -151,7 +151,7 @@ def read_settings(contract: Contract) -> Settings | None:
     return _with_parameters(settings, parameters, path)
 
 
-def _with_parameters(settings: Settings, parameters: Mapping[str, Any], path: Path) -> Settings:
+def _with_parameters(settings: ProfilerSettings, parameters: Mapping[str, Any], path: Path) -> ProfilerSettings:
     where = f"{path}: ProfilingParameters"
     for name, value in parameters.items():
         if value and name in WITHOUT_EFFECT:

@@ -1,33 +1,78 @@
 """A trace of some steps by TensorFlow's own profiler: what each thread ran, for TensorBoard's Profile page.
 
 trace = TensorFlowTrace(layout, settings.trace)
-trace.prepare(step)     # between two steps: begins the trace if the next step is its first
-trace.step(step)        # before each step: begins and ends the trace
+trace.prepare(step)     # between two steps: starts the trace if the next step is its first
+trace.step(step)        # as a step starts: counts it, or ends the trace
 trace.stop()
 
 tensorboard --logdir <profiler>/framework/tensorflow/detailed_profiling/<hour>
+
+`finish` writes each trace once more as trace events (<name>.trace.json.gz): for ui.perfetto.dev, and for smdebug and
+AWS's rules, which read nothing else of a trace. TensorFlow has left that file to TensorBoard's plug-in since 2.11.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gzip
+import json
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
-from observability.profiler import trace_events
-from observability.profiler.layout import Layout
+from observability.profiler.files import replace
+from observability.profiler.layout import MICROSECONDS, ProfileLayout
+from observability.profiler.operations import PICOSECONDS, trace_format
 from observability.profiler.settings import Window
 
 log = logging.getLogger(__name__)
+
+LEFT_OUT = ("ThreadpoolListener::", "MemoryAllocation", "MemoryDeallocation", "TFE_DeleteTensorHandle")
+"""How the names of such events begin."""
+SUFFIX = ".xplane.pb"
+
+
+def write_trace_events(trace: Path) -> None:
+    """Write <name>.trace.json.gz beside <name>.xplane.pb."""
+    space = trace_format().XSpace.FromString(trace.read_bytes())
+    content = json.dumps({"displayTimeUnit": "ns", "traceEvents": list(events(space))}, separators=(",", ":"))
+    path = trace.with_name(f"{trace.name.removesuffix(SUFFIX)}.trace.json.gz")
+    replace(path, gzip.compress(content.encode(), compresslevel=5, mtime=0))
+
+
+def events(space: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - generated
+    """Yield a trace's events: a process for each of its planes, a thread for each of its lines."""
+    for process, plane in enumerate(space.planes, start=1):
+        names = {
+            number: metadata.name
+            for number, metadata in plane.event_metadata.items()
+            if not metadata.name.startswith(LEFT_OUT)
+        }
+        lines = [line for line in plane.lines if any(event.metadata_id in names for event in line.events)]
+        if lines:
+            yield {"ph": "M", "pid": process, "name": "process_name", "args": {"name": plane.name}}
+        for thread, line in enumerate(lines, start=1):
+            yield {"ph": "M", "pid": process, "tid": thread, "name": "thread_name", "args": {"name": line.name}}
+            for event in line.events:
+                if event.metadata_id in names:
+                    yield {
+                        "ph": "X",
+                        "pid": process,
+                        "tid": thread,
+                        "name": names[event.metadata_id],
+                        "ts": round(event.offset_ps / PICOSECONDS * MICROSECONDS, 3),
+                        "dur": round(event.duration_ps / PICOSECONDS * MICROSECONDS, 3),
+                    }
 
 
 class TensorFlowTrace:
     """Traces the steps of a window."""
 
-    def __init__(self, layout: Layout, window: Window) -> None:
+    def __init__(self, layout: ProfileLayout, window: Window) -> None:
         self.folder: Path | None = None
         """Where the trace is, once it has begun."""
         self.steps: list[int] = []
@@ -84,7 +129,7 @@ class TensorFlowTrace:
             return
         try:
             for file in self.folder.glob("plugins/profile/*/*.xplane.pb"):
-                trace_events.write(file)
+                write_trace_events(file)
         except (OSError, ValueError) as error:
             self._fail(error)
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from observability.profiler.files import Files
-from observability.profiler.layout import MICROSECONDS, Layout
+from observability.profiler.layout import MICROSECONDS, ProfileLayout
 from observability.profiler.settings import Rotation
 
 STEP = "Step:ModeKeys."
@@ -45,7 +45,7 @@ class Step:
 class Timeline:
     """Keeps steps until their file is due."""
 
-    def __init__(self, layout: Layout, files: Files, rotation: Rotation) -> None:
+    def __init__(self, layout: ProfileLayout, files: Files, rotation: Rotation) -> None:
         self._layout = layout
         self._files = files
         self._rotation = rotation

@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from observability.rules.configuration import ConfiguredRule, every_rule, read_configurations
-from observability.rules.evaluation import Evaluation
-from observability.rules.table import table
-from observability.rules.trial import Trial
+from observability.rules.evaluation import Evaluation, table
+from observability.rules.tensor_reader import TensorReader
 from star_rating.failures import ConfigurationError, DataError, ExitCode, UsageError, as_failure, nearest_name
 
 POLL_SECONDS = 1.0
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:
         failure = as_failure(error)
         if failure.exit_code == ExitCode.BUG:
-            logging.getLogger("star_rating").exception("A defect")
+            log.exception("A defect")
         sys.stderr.write(f"error: {failure}\n")
         return failure.exit_code
     return ExitCode.SUCCESS
@@ -56,16 +55,16 @@ def run(options: argparse.Namespace, stop: threading.Event) -> None:
     if not options.follow and not options.tensors.is_dir():
         raise DataError(f"{options.tensors} is no folder. Name the one that a job's tensors are in (output/tensors).")
     configured = _configured(options.config, profiler=options.profiler is not None)
-    trial = Trial(options.tensors)
+    reader = TensorReader(options.tensors)
     evaluation = Evaluation(configured)
     _report(evaluation, options.output)
-    while options.follow and not stop.is_set() and not trial.has_ended:
-        if _evaluate(evaluation, trial, options.profiler, final=False):
+    while options.follow and not stop.is_set() and not reader.has_ended:
+        if _evaluate(evaluation, reader, options.profiler, final=False):
             _report(evaluation, options.output)
         stop.wait(POLL_SECONDS)
-    if not trial.has_steps and options.profiler is None:
+    if not reader.has_steps and options.profiler is None:
         raise DataError(f"{options.tensors} has no tensors. SMDebug's hook writes them below index/ and events/.")
-    _evaluate(evaluation, trial, options.profiler, final=True)
+    _evaluate(evaluation, reader, options.profiler, final=True)
     evaluation.finish()
     if options.config is None:
         evaluation.leave_out_what_does_not_apply()
@@ -109,9 +108,9 @@ def _configured(config: Path | None, *, profiler: bool) -> list[ConfiguredRule]:
     return read_configurations(document, str(config))
 
 
-def _evaluate(evaluation: Evaluation, trial: Trial, profiler: Path | None, *, final: bool) -> bool:
+def _evaluate(evaluation: Evaluation, reader: TensorReader, profiler: Path | None, *, final: bool) -> bool:
     """Show the rules what is new; return whether a status has changed."""
-    settled = [verdict for step in trial.new_steps(final=final) for verdict in evaluation.feed(step)]
+    settled = [status for step in reader.new_steps(final=final) for status in evaluation.feed(step)]
     if not final:
         settled += evaluation.wait(time.time())
     if profiler is not None and (final or profiler.is_dir()):

@@ -1,8 +1,10 @@
 """Which rules to evaluate, with which parameters: CreateTrainingJob's rule configurations, a hyperparameter, or all.
 
     configured = read_configurations(json.loads(text), path)
+    configured = read_rules("Overfit, LossNotDecreasing(num_steps=20, mode=TRAIN)")    # hyperparameter debugger_rules
 
-SageMaker sends every parameter as a text. What it adds for itself (which trial, which action) is set aside.
+SageMaker sends every parameter as a text. What it adds for itself (which reader, which action) is set aside. The
+hyperparameter is not JSON: sagemaker-training would change that on its way to a script's arguments.
 """
 
 from __future__ import annotations
@@ -13,9 +15,53 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from observability.rules import registry
-from observability.rules.rule import Rule
-from star_rating.failures import ConfigurationError, nearest_name, quote
+from observability.profiler.report.rule import ProfilerReport
+from observability.profiler.rules import PROFILE_RULES
+from observability.rule import ProfilerRule, Rule, TensorRule
+from observability.rules import label_rules, loss_rules, tensor_rules, weight_rules
+from observability.rules.tensor_rules import listed
+from star_rating.failures import ConfigurationError, HyperparameterError, nearest_name, quote
+
+TENSOR_RULES: Mapping[str, type[TensorRule]] = {
+    rule.__name__: rule
+    for rule in (
+        loss_rules.LossNotDecreasing,
+        loss_rules.Overtraining,
+        loss_rules.Overfit,
+        tensor_rules.ExplodingTensor,
+        weight_rules.VanishingGradient,
+        weight_rules.WeightUpdateRatio,
+        tensor_rules.AllZero,
+        tensor_rules.UnchangedTensor,
+        tensor_rules.TensorVariance,
+        label_rules.ClassImbalance,
+        label_rules.Confusion,
+        tensor_rules.StalledTrainingRule,
+        weight_rules.PoorWeightInitialization,
+        tensor_rules.SaturatedActivation,
+    )
+}
+
+NOT_EVALUATED: Mapping[str, str] = {
+    "CheckInputImages": "this image reads texts",
+    "CreateXgboostReport": "this image trains no trees",
+    "DeadRelu": "the activations that it reads are not saved by this image's hook",
+    "FeatureImportanceOverweight": "this image trains no trees",
+    "NLPSequenceRatio": "the inputs that it reads are not saved by this image's hook",
+    "SimilarAcrossRuns": "it compares two jobs, and this command sees one",
+    "TreeDepth": "this image trains no trees",
+    "Dataloader": "it reads what AWS's own build of TensorFlow records",
+}
+"""AWS's other rules -> why they are not evaluated here."""
+
+
+PROFILER_RULES: Mapping[str, type[ProfilerRule]] = {
+    **{rule.__name__: rule for rule in PROFILE_RULES},
+    ProfilerReport.__name__: ProfilerReport,
+}
+
+ALL_RULES: Mapping[str, type[Rule]] = {**TENSOR_RULES, **PROFILER_RULES}
+
 
 SET_ASIDE = frozenset(
     {"rule_to_invoke", "action_json", "base_trial", "base_trial_path", "other_trials_s3_input_paths"}
@@ -50,7 +96,7 @@ def read_configurations(document: object, where: str) -> list[ConfiguredRule]:
 
 def every_rule(*, profiler: bool) -> list[ConfiguredRule]:
     """Return each rule with its defaults, those on the profiler's files too if there are such files."""
-    rules = registry.all_rules() if profiler else registry.TENSOR_RULES
+    rules = ALL_RULES if profiler else TENSOR_RULES
     return [ConfiguredRule(name, rule()) for name, rule in rules.items()]
 
 
@@ -63,30 +109,29 @@ def _read(entry: object, where: str) -> ConfiguredRule:
         raise ConfigurationError(f"{where} ({name}): RuleParameters must be an object of name and text.")
     texts: dict[str, str] = {key: str(value) for key, value in parameters.items() if value is not None}
     invoked = texts.get("rule_to_invoke", name)
-    if invoked in registry.NOT_EVALUATED and invoked not in registry.all_rules():
-        return ConfiguredRule(name, None, f"{invoked} is not evaluated here: {registry.NOT_EVALUATED[invoked]}")
+    if invoked in NOT_EVALUATED and invoked not in ALL_RULES:
+        return ConfiguredRule(name, None, f"{invoked} is not evaluated here: {NOT_EVALUATED[invoked]}")
     return ConfiguredRule(name, make_rule(invoked, texts, f"{where} ({name})"))
 
 
 def make_rule(name: str, texts: Mapping[str, str], where: str) -> Rule:
     """Return a rule with parameters read from texts; raise ConfigurationError with the nearest name."""
-    known = registry.all_rules()
+    known = ALL_RULES
     if name not in known:
         raise ConfigurationError(f"{where}: there is no rule {quote(name)}. {_advice(name, known)}")
-    fields = known[name].parameters()
-    hints = typing.get_type_hints(known[name])
+    parameters = known[name].parameters()
     values: dict[str, Any] = {}
     for key, text in texts.items():
-        if key in SET_ASIDE and key not in fields:
+        if key in SET_ASIDE and key not in parameters:
             continue
-        if key not in fields:
-            raise ConfigurationError(f"{where}: {name} has no parameter {quote(key)}. {_advice(key, fields)}")
+        if key not in parameters:
+            raise ConfigurationError(f"{where}: {name} has no parameter {quote(key)}. {_advice(key, parameters)}")
         try:
-            values[key] = _value(text.strip(), hints[key])
+            values[key] = _value(text.strip(), parameters[key].type)
         except ValueError as error:
             raise ConfigurationError(f"{where}: {name}'s {key} is {quote(text)}; {error} is needed.") from None
     try:
-        return known[name](**values)
+        return known[name].configured(values)
     except (ValueError, re.error) as error:  # parameters that do not fit together, or an expression that is none
         raise ConfigurationError(f"{where}: {name}: {error}.") from None
 
@@ -117,3 +162,31 @@ def _value(text: str, kind: Any) -> Any:  # noqa: ANN401 - a type, and a value o
         except ValueError:
             raise ValueError("a number") from None
     return text
+
+
+_RULE = re.compile(r"\s*(?P<name>\w+)\s*(?:\((?P<parameters>[^()]*)\))?\s*(?:,|$)")
+
+
+def read_rules(text: str) -> list[ConfiguredRule]:
+    """Return the rules that a text asks for; raise HyperparameterError that names what is wrong."""
+    if text.strip().lower() == "auto":
+        return every_rule(profiler=False)
+    if text.strip().lower() == "none":
+        return []
+    try:
+        return _parsed(text.strip())
+    except ConfigurationError as error:
+        raise HyperparameterError(f"Hyperparameter debugger_rules: {error}") from None
+
+
+def _parsed(text: str) -> list[ConfiguredRule]:
+    configured: dict[str, ConfiguredRule] = {}
+    while text:
+        match = _RULE.match(text)
+        if match is None:
+            raise ConfigurationError(f"{quote(text)} is no list of rules; write Overfit, AllZero(threshold=90).")
+        name, pairs = match["name"], [pair.partition("=") for pair in listed(match["parameters"] or "")]
+        rule = make_rule(name, {key.strip(): value for key, _, value in pairs}, "in the list")
+        configured[name] = ConfiguredRule(name, rule)
+        text = text[match.end() :]
+    return list(configured.values())

@@ -1,6 +1,6 @@
 """Several rules at once: fed with steps as they come, each with a status in DescribeTrainingJob's words.
 
-    evaluation = Evaluation(configured, time.time)
+    evaluation = Evaluation(configured)
     evaluation.feed(step)              # for each step, in their order
     evaluation.finish()
     evaluation.statuses()              # [{"RuleConfigurationName": ..., "RuleEvaluationStatus": ..., ...}]
@@ -10,6 +10,7 @@ As on SageMaker a rule's evaluation is over with its first finding.
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from observability.rule import Finding, ProfilerRule, Step, TensorRule
 from observability.rules.configuration import ConfiguredRule
-from observability.rules.rule import Finding, ProfilerRule, Step, TensorRule
 
 IN_PROGRESS, NO_ISSUES, ISSUES, ERROR = "InProgress", "NoIssuesFound", "IssuesFound", "Error"
 
@@ -28,7 +29,7 @@ LONGEST_DETAILS = 1024
 
 
 @dataclass
-class Verdict:
+class RuleStatus:
     """One rule's status."""
 
     configured: ConfiguredRule
@@ -43,7 +44,7 @@ class Verdict:
         """Whether the rule may still find something."""
         return self.status == IN_PROGRESS
 
-    def in_short(self) -> str:
+    def summary(self) -> str:
         """Return what was found first, and how much else at that step."""
         first, *others = self.findings
         at = f"step {first.step}: " if first.step is not None else ""
@@ -62,77 +63,104 @@ class Evaluation:
     def __init__(self, configured: Sequence[ConfiguredRule], clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self.has_profile = False
-        self.verdicts = [Verdict(rule, clock()) for rule in configured]
-        for verdict in self.verdicts:
-            if verdict.configured.rule is None:
-                self._settle(verdict, ERROR, verdict.configured.not_evaluated)
+        self.rules = [RuleStatus(rule, clock()) for rule in configured]
+        for rule_status in self.rules:
+            if rule_status.configured.rule is None:
+                self._settle(rule_status, ERROR, rule_status.configured.not_evaluated)
 
-    def feed(self, step: Step) -> list[Verdict]:
-        """Show a step to the rules on tensors; return the verdicts that it settled."""
+    def feed(self, step: Step) -> list[RuleStatus]:
+        """Show a step to the rules on tensors; return the statuses that it settled."""
         return self._ask(lambda rule: rule.look(step))
 
-    def wait(self, now: float) -> list[Verdict]:
-        """Tell the rules on tensors how late it is; return the verdicts that it settled."""
+    def wait(self, now: float) -> list[RuleStatus]:
+        """Tell the rules on tensors how late it is; return the statuses that it settled."""
         return self._ask(lambda rule: rule.wait(now))
 
-    def look_at_profiler(self, folder: Path) -> list[Verdict]:
-        """Let the rules on the profiler's files look; return the verdicts that it settled."""
+    def look_at_profiler(self, folder: Path) -> list[RuleStatus]:
+        """Let the rules on the profiler's files look; return the statuses that it settled."""
         settled, self.has_profile = [], True
-        for verdict in self.verdicts:
-            rule = verdict.configured.rule
-            if verdict.is_open and isinstance(rule, ProfilerRule) and self._found(verdict, list(rule.look(folder))):
-                settled.append(verdict)
+        for rule_status in self.rules:
+            rule = rule_status.configured.rule
+            if (
+                rule_status.is_open
+                and isinstance(rule, ProfilerRule)
+                and self._found(rule_status, list(rule.look(folder)))
+            ):
+                settled.append(rule_status)
         return settled
 
     def finish(self) -> None:
         """Settle what is open: nothing was found, or nothing could be."""
-        for verdict in self.verdicts:
-            rule = verdict.configured.rule
-            if verdict.is_open and isinstance(rule, TensorRule | ProfilerRule):
+        for rule_status in self.rules:
+            rule = rule_status.configured.rule
+            if rule_status.is_open and isinstance(rule, TensorRule | ProfilerRule):
                 has_input = self.has_profile or isinstance(rule, TensorRule)
                 missing = rule.missing() if has_input else "there is no profile"
                 remark = rule.remark() if isinstance(rule, ProfilerRule) else ""
                 details = f"Not evaluated: {missing or remark}." if missing or remark else ""
-                self._settle(verdict, ERROR if missing else NO_ISSUES, details)
+                self._settle(rule_status, ERROR if missing else NO_ISSUES, details)
 
     def leave_out_what_does_not_apply(self) -> None:
         """Drop the rules that had nothing to look at: nobody has asked for them by name."""
-        self.verdicts = [verdict for verdict in self.verdicts if verdict.status != ERROR]
+        self.rules = [rule_status for rule_status in self.rules if rule_status.status != ERROR]
 
     def write_files(self, profiler: Path, output: Path) -> None:
         """Let the rules that write files do so, each below the name of its configuration."""
-        for verdict in self.verdicts:
-            if isinstance(verdict.configured.rule, ProfilerRule):
-                verdict.configured.rule.write(profiler, output / verdict.configured.name, self.statuses())
+        for rule_status in self.rules:
+            if isinstance(rule_status.configured.rule, ProfilerRule):
+                rule_status.configured.rule.write(profiler, output / rule_status.configured.name, self.statuses())
 
     def statuses(self) -> list[dict[str, Any]]:
         """Return DescribeTrainingJob's DebugRuleEvaluationStatuses and ProfilerRuleEvaluationStatuses, in one."""
-        return [verdict.as_dict() for verdict in self.verdicts]
+        return [rule_status.as_dict() for rule_status in self.rules]
 
-    def _ask(self, question: Callable[[TensorRule], Iterator[Finding]]) -> list[Verdict]:
+    def _ask(self, question: Callable[[TensorRule], Iterator[Finding]]) -> list[RuleStatus]:
         settled = []
         with np.errstate(all="ignore"):  # of tensors that hold NaN; ExplodingTensor says so
-            for verdict in self.verdicts:
-                rule = verdict.configured.rule
-                if verdict.is_open and isinstance(rule, TensorRule) and self._found(verdict, list(question(rule))):
-                    settled.append(verdict)
+            for rule_status in self.rules:
+                rule = rule_status.configured.rule
+                if (
+                    rule_status.is_open
+                    and isinstance(rule, TensorRule)
+                    and self._found(rule_status, list(question(rule)))
+                ):
+                    settled.append(rule_status)
         return settled
 
-    def _found(self, verdict: Verdict, findings: list[Finding]) -> bool:
+    def _found(self, rule_status: RuleStatus, findings: list[Finding]) -> bool:
         if findings:
-            verdict.findings = findings
-            self._settle(verdict, ISSUES, in_words(verdict))
+            rule_status.findings = findings
+            self._settle(rule_status, ISSUES, details_of(rule_status))
         return bool(findings)
 
-    def _settle(self, verdict: Verdict, status: str, details: str) -> None:
-        verdict.status, verdict.details, verdict.modified = status, details[:LONGEST_DETAILS], self.clock()
+    def _settle(self, rule_status: RuleStatus, status: str, details: str) -> None:
+        rule_status.status, rule_status.details, rule_status.modified = status, details[:LONGEST_DETAILS], self.clock()
 
 
-def in_words(verdict: Verdict) -> str:
+def details_of(rule_status: RuleStatus) -> str:
     """Return what AWS's rules say on a finding, and then what was found."""
-    step = verdict.findings[0].step
+    step = rule_status.findings[0].step
     at = f" at step {step}" if step is not None else ""
     return (
-        f"RuleEvaluationConditionMet: Evaluation of the rule {verdict.configured.name}{at} resulted in the condition "
-        f"being met. {verdict.in_short()}"
+        f"RuleEvaluationConditionMet: Evaluation of the rule {rule_status.configured.name}{at} resulted in the "
+        f"condition being met. {rule_status.summary()}"
     )
+
+
+WIDTH = 120
+
+
+def table(evaluation: Evaluation) -> str:
+    """Return the table, a line or more a rule; those that found something first."""
+    ordered = sorted(evaluation.rules, key=lambda rule_status: not rule_status.findings)
+    names = max((len(rule_status.configured.name) for rule_status in ordered), default=0)
+    names, statuses = max(names, len("rule")), len("NoIssuesFound  ")
+    indent = names + 2 + statuses
+    lines = [f"{'rule':{names}}  {'status':{statuses}}"]
+    for rule_status in ordered:
+        words = textwrap.wrap(
+            rule_status.summary() if rule_status.findings else rule_status.details, max(WIDTH - indent, 40)
+        ) or [""]
+        lines.append(f"{rule_status.configured.name:{names}}  {rule_status.status:{statuses}}{words[0]}")
+        lines += [" " * indent + more for more in words[1:]]
+    return "".join(line.rstrip() + "\n" for line in lines)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from observability.rules.rule import AWS, Array, Finding, Step, TensorRule, parameter
+from observability.rule import AWS, Array, Finding, Step, TensorRule, parameter
 
 
 class Pairs:

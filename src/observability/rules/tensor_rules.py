@@ -1,15 +1,67 @@
-"""Rules on any tensors: not finite, all zero, unchanged, of odd variance."""
+"""Rules on any tensors: not finite, all zero, unchanged, of odd variance, saturated, or none at all for too long.
+
+SaturatedActivation is for models with tanh or sigmoid layers whose inputs are saved; this image's model has neither.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from observability.rules.rule import AWS, AWS_EXAMPLE, Array, Finding, Step, parameter
-from observability.rules.selection import SelectingRule
+from observability.rule import AWS, AWS_EXAMPLE, OURS, Array, Finding, Step, TensorRule, parameter
+
+NUMBERS = "fiub"
+"""Kinds of numpy's dtypes; a text is nobody's business."""
+
+
+@dataclass
+class SelectingRule(TensorRule):
+    """A rule on the tensors that its parameters select: the union of both, or all."""
+
+    collection_names: str = parameter("", "collections to inspect, with commas between", OURS)
+    tensor_regex: str = parameter("", "regular expressions of tensor names to inspect, with commas between", OURS)
+
+    def __post_init__(self) -> None:
+        """Start with nothing seen."""
+        self.collections = listed(self.collection_names)
+        self.patterns = listed(self.tensor_regex)
+        for pattern in self.patterns:
+            re.compile(pattern)
+        self.seen = False
+
+    def selected(self, step: Step) -> Iterator[tuple[str, Array]]:
+        """Yield name and value."""
+        for name in step.names(self.collections, self.patterns):
+            value = step.value(name)
+            if value.dtype.kind in NUMBERS and value.size:
+                self.seen = True
+                yield name, value
+
+    def reductions(self, step: Step, *kinds: str) -> Iterator[tuple[str, list[float]]]:
+        """Yield name and reductions of what was saved as reductions alone; those that have all `kinds`."""
+        for name in step.reduced(self.collections, self.patterns):
+            values = [value for kind in kinds if (value := step.reduction(name, kind)) is not None]
+            if len(values) == len(kinds):
+                self.seen = True
+                yield name, values
+
+    def missing(self) -> str:
+        """Name the collections and expressions if no tensor was in them."""
+        return "" if self.seen else f"no tensor of {self.in_words()} is saved"
+
+    def in_words(self) -> str:
+        """Return what is selected."""
+        parts = [f"collection {name}" for name in self.collections] + [f"names like {name}" for name in self.patterns]
+        return " or ".join(parts) or "any collection"
+
+
+def listed(text: str) -> list[str]:
+    """Return the parts of a text with commas between."""
+    return [part for part in (part.strip() for part in text.split(",")) if part]
 
 
 @dataclass
@@ -105,3 +157,65 @@ class TensorVariance(SelectingRule):
                 yield Finding(f"the variance of {name} is {variance:.4g}", variance, step.number)
             elif self.min_threshold is not None and variance < self.min_threshold:
                 yield Finding(f"the variance of {name} is only {variance:.4g}", variance, step.number)
+
+
+@dataclass
+class SaturatedActivation(SelectingRule):
+    """Most nodes of a tanh or sigmoid layer get inputs at which the function is flat."""
+
+    tensor_regex: str = parameter(".*tanh_input|.*sigmoid_input", "regular expression of activation inputs", AWS)
+    threshold_tanh_min: float = parameter(-9.4999, "input of tanh below which it is flat", AWS)
+    threshold_tanh_max: float = parameter(9.4999, "input of tanh above which it is flat", AWS)
+    threshold_sigmoid_min: float = parameter(-23.0, "input of sigmoid below which it is flat", AWS)
+    threshold_sigmoid_max: float = parameter(16.99999, "input of sigmoid above which it is flat", AWS)
+    threshold_inactivity: float = parameter(1.0, "per cent of the batch below which a node is saturated", AWS)
+    threshold_layer: float = parameter(50.0, "per cent of a layer's nodes that may be saturated", AWS)
+
+    def look(self, step: Step) -> Iterator[Finding]:
+        """Yield each saturated layer; the finding's value is the per cent of its nodes."""
+        for name, value in self.selected(step):
+            is_tanh = "tanh" in name
+            low = self.threshold_tanh_min if is_tanh else self.threshold_sigmoid_min
+            high = self.threshold_tanh_max if is_tanh else self.threshold_sigmoid_max
+            active = (value > low) & (value < high)
+            nodes = active.reshape(-1, value.shape[-1])  # the last axis is the layer's nodes
+            saturated = 100 * float(np.mean(100 * nodes.mean(axis=0) < self.threshold_inactivity))
+            if saturated > self.threshold_layer:
+                yield Finding(f"{saturated:.4g} % of the nodes of {name} are saturated", saturated, step.number)
+
+
+@dataclass
+class StalledTrainingRule(TensorRule):
+    """No tensor was saved for a long time.
+
+    While a run is followed, until now; afterwards, between two steps, by the times of their files: a copy that does not
+    keep those hides a stall, and never makes one.
+    """
+
+    threshold: float = parameter(1800.0, "seconds without a tensor", AWS)
+    stop_training_on_fire: bool = parameter(False, "whether the platform shall stop the job", AWS)  # noqa: FBT003
+    training_job_name_prefix: str = parameter("", "which job the platform shall stop", AWS)
+
+    def __post_init__(self) -> None:
+        """Start with no step."""
+        self.last: float | None = None
+        self.last_step: int | None = None
+        self.seen = False
+
+    def look(self, step: Step) -> Iterator[Finding]:
+        """Yield a pause between two steps; the finding's value is its seconds."""
+        self.seen = True
+        if self.last is not None and step.written_at - self.last > self.threshold:
+            pause = step.written_at - self.last
+            yield Finding(f"no tensor was saved for {pause:.0f} s before it", pause, step.number)
+        self.last, self.last_step = step.written_at, step.number
+
+    def wait(self, now: float) -> Iterator[Finding]:
+        """Yield a pause that goes on; it begins with the last step, or with the first look."""
+        self.last = now if self.last is None else self.last
+        if now - self.last > self.threshold:
+            yield Finding(f"no tensor was saved for {now - self.last:.0f} s", now - self.last, self.last_step)
+
+    def missing(self) -> str:
+        """Say that there is nothing."""
+        return "" if self.seen else "no step is saved"

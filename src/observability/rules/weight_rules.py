@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from observability.rules.losses import TRAIN, scalar
-from observability.rules.rule import AWS, Array, Finding, Step, TensorRule, parameter
+from observability.rule import AWS, Array, Finding, Step, TensorRule, parameter
+from observability.rules.loss_rules import TRAIN, scalar
 
 ZERO_BY_NATURE = re.compile(r"(?:k_lin|key)/bias")
 """A key's bias adds the same to all scores of a query, which softmax ignores: its gradient is zero but for rounding."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from observability.profiler.profiler import NoProfiler, Profiler
+from observability.profiler.profiler import NullProfiler, Profiler
 from star_rating.autotune.acceleration import Acceleration, Machine, adopt, decide
 from star_rating.autotune.trial import Trial
 from star_rating.checkpointing.checkpoints import CheckpointManager
@@ -75,7 +75,7 @@ class Part(Work):
         record = self.cluster.from_first(decided.record() if decided else None)
         return decided or adopt(record, machine)
 
-    def supervision(self, stop: StopRequest, watchdog: Watchdog, profile: Profiler | NoProfiler) -> Supervision:
+    def supervision(self, stop: StopRequest, watchdog: Watchdog, profile: Profiler | NullProfiler) -> Supervision:
         """Return what carries out a stop after the same step on all hosts."""
         return SharedSupervision(stop, watchdog, profile)
 

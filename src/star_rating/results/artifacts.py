@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from observability.tensorboard.board import Board
+from observability.tensorboard import TensorBoardWriter
 from star_rating.results import export, figures, predictions
 from star_rating.results.evaluation import Evaluation, Floats, Integers, evaluate
 from star_rating.training.fit import Fit
@@ -80,7 +80,7 @@ def _predict_test(work: Work, fit: Fit, supervision: Supervision) -> tuple[Integ
         return None
 
 
-def _show(board: Board, step: int, test: Evaluation | None, confusion_matrix: Path) -> None:
+def _show(board: TensorBoardWriter, step: int, test: Evaluation | None, confusion_matrix: Path) -> None:
     """Put the test's result, if there is one, on the board, and end its files."""
     if test is not None:
         board.scalars("test", step, {"loss": test.loss, "accuracy": test.accuracy})

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from observability.debugger.debugger import attach
-from observability.rules.hyperparameter import read_rules
-from observability.rules.in_training import RuleWatch
-from observability.tensorboard.board import Board
-from observability.tensorboard.callback import TensorBoardCallback
-from observability.tensorboard.folder import tensorboard_folder
+from observability.rules.callback import RulesCallback
+from observability.rules.configuration import read_rules
+from observability.tensorboard import TensorBoardCallback, TensorBoardWriter, tensorboard_folder
 from star_rating.autotune.acceleration import Acceleration
 from star_rating.checkpointing.checkpoints import CheckpointCallback, CheckpointManager
 from star_rating.checkpointing.run_state import steps_per_epoch
@@ -47,7 +45,7 @@ class Fit:
     debugger: Mapping[str, Any]
     xla: Mapping[str, Any] | None
     """What XLA compiled; None without it."""
-    board: Board | None
+    board: TensorBoardWriter | None
     """What TensorBoard will show, still open; None if nobody asked for it."""
     seconds: float
 
@@ -89,8 +87,8 @@ def fit(
         required=hyperparameters.require_sagemaker_debugger and work.cluster.is_first,
     )
     if progress.step:
-        debugger.go_on(progress.step, progress.epochs_ended * validation_steps(work))
-    rules = RuleWatch(
+        debugger.restore(progress.step, progress.epochs_ended * validation_steps(work))
+    rules = RulesCallback(
         read_rules(hyperparameters.debugger_rules),
         debugger.out_dir,
         supervision.stop.request if hyperparameters.debugger_rule_action == "stop" else None,
@@ -98,10 +96,10 @@ def fit(
     callbacks = [guard, progress, checkpoints, *debugger.callbacks, rules, supervision]
     board = None
     if hyperparameters.enable_tensorboard and work.cluster.is_first:
-        board = Board(tensorboard_folder(contract, in_model=hyperparameters.tensorboard_in_model))
+        board = TensorBoardWriter(tensorboard_folder(contract, in_model=hyperparameters.tensorboard_in_model))
         callbacks.insert(2, TensorBoardCallback(board, progress.history, hyperparameters.as_dict()))
 
-    callbacks = supervision.profile.around(callbacks, steps_done=lambda: progress.step)
+    callbacks = supervision.profile.wrap_callbacks(callbacks, steps_done=lambda: progress.step)
 
     try:
         batches = functools.partial(work.training_batches, for_xla=acceleration.mode.xla)

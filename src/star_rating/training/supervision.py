@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import tf_keras
 
-from observability.profiler.profiler import NoProfiler, Profiler
+from observability.profiler.profiler import NullProfiler, Profiler
 from star_rating.training.interruption import StopRequest
 from star_rating.training.watchdog import Watchdog
 
@@ -25,7 +25,7 @@ Batch = TypeVar("Batch")
 class Supervision(tf_keras.callbacks.Callback):
     """Raises Stopped out of Keras's loop; stands last among the callbacks, so that they have all seen the batch."""
 
-    def __init__(self, stop: StopRequest, watchdog: Watchdog, profile: Profiler | NoProfiler) -> None:
+    def __init__(self, stop: StopRequest, watchdog: Watchdog, profile: Profiler | NullProfiler) -> None:
         super().__init__()
         self.stop = stop
         self.watchdog = watchdog

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from observability.profiler.profiler import NoProfiler, Profiler
+from observability.profiler.profiler import NullProfiler, Profiler
 from star_rating.autotune.acceleration import Acceleration, Machine, decide
 from star_rating.autotune.trial import Trial
 from star_rating.checkpointing.checkpoints import CheckpointManager
@@ -52,7 +52,7 @@ class Work:
         """Decide how to compute a run of `steps` steps; `earlier` as in acceleration.decide."""
         return decide(Trial(self.hyperparameters, pretrained, self.data["train"], steps), machine, earlier)
 
-    def supervision(self, stop: StopRequest, watchdog: Watchdog, profile: Profiler | NoProfiler) -> Supervision:
+    def supervision(self, stop: StopRequest, watchdog: Watchdog, profile: Profiler | NullProfiler) -> Supervision:
         """Return what carries out a stop between two batches."""
         return Supervision(stop, watchdog, profile)
 

@@ -12,9 +12,8 @@ import pytest
 from configuration import read_configuration
 from failure import ContainerError
 
-from observability.debugger.settings import read_settings
+from observability.debugger.settings import UnsupportedSettingError, read_settings, unsupported_settings
 from observability.debugger.tensor_folder import free_folder
-from observability.debugger.unsupported import UnsupportedSettingError, remarks
 from observability.profiler import settings as profiler_settings
 from star_rating.checkpointing.policy import checkpoint_path
 from star_rating.contract import Contract
@@ -57,7 +56,7 @@ def test_the_debugger_reads_or_refuses_them(
             settings = read_settings(contract, on_sagemaker=False)
             assert settings is not None
             free_folder(Path(settings.document["LocalPath"]), on_sagemaker=False)
-            list(remarks(settings.document))
+            list(unsupported_settings(settings.document))
         finally:
             path.unlink()
 

@@ -16,7 +16,7 @@ from html import escape
 
 import numpy as np
 
-from observability.profiler.readings import Values
+from observability.profiler.profile_reader import Values
 
 WIDTH, HEIGHT = 1000, 100
 POINTS = 300

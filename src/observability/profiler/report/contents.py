@@ -1,6 +1,6 @@
 """What the report says, as numbers and sentences; page.py and charts.py turn it into HTML.
 
-contents = gather(profile, title="my-job", verdicts=[])
+contents = build_contents(profile, "my-job", evaluate(profile))
 """
 
 from __future__ import annotations
@@ -14,18 +14,46 @@ import numpy as np
 
 from observability.profiler import operations
 from observability.profiler.operations import Cost
-from observability.profiler.reading import Node, Profile
-from observability.profiler.readings import Values
-from observability.profiler.report.words import duration, percent
-from observability.profiler.rules.base import ProfileRule
-from observability.profiler.rules.profiler_report import PROFILE_RULES
-from observability.rules.rule import Finding
+from observability.profiler.profile_reader import Node, Profile, Values
+from observability.profiler.rules import PROFILE_RULES, ProfileRule
+from observability.rule import Finding
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its unit."""
+    if seconds < 0.9995e-3:
+        return f"{seconds * 1e6:.3g} µs"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 99.95:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def size(number_of_bytes: float) -> str:
+    """Return a number of bytes in its unit."""
+    unit, name = byte_unit(number_of_bytes)
+    return f"{number_of_bytes / unit:.3g} {name}"
+
+
+def byte_unit(most: float) -> tuple[float, str]:
+    """Return the unit for numbers up to `most`: how many bytes it has, and its name."""
+    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    return next(((unit, name) for unit, name in units if most >= unit), (1.0, "B"))
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share of one in per cent."""
+    return f"{100 * share:.{digits}f} %"
+
 
 ISSUES, NO_ISSUES, NOT_JUDGED = "IssuesFound", "NoIssuesFound", "NotJudged"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RuleResult:
     """What one rule has found."""
 
     rule: ProfileRule
@@ -69,7 +97,7 @@ class Contents:
     host: str
     node: Node
     parts: Sequence[Part]
-    verdicts: Sequence[Verdict]
+    results: Sequence[RuleResult]
     operations: Sequence[Cost]
     functions: Sequence[Cost]
     input_seconds: Sequence[float]
@@ -88,13 +116,13 @@ class Contents:
         return end - start
 
 
-def judge(profile: Profile, rules: Sequence[ProfileRule] | None = None) -> list[Verdict]:
-    """Return each rule's verdict on a profile, with AWS's default parameters unless rules are given."""
+def evaluate(profile: Profile, rules: Sequence[ProfileRule] | None = None) -> list[RuleResult]:
+    """Return each rule's result on a profile, with AWS's default parameters unless rules are given."""
     rules = [rule() for rule in PROFILE_RULES] if rules is None else rules
-    return [Verdict(rule, list(rule.judge(profile))) for rule in rules]
+    return [RuleResult(rule, list(rule.evaluate(profile))) for rule in rules]
 
 
-def gather(profile: Profile, title: str, verdicts: Sequence[Verdict]) -> Contents:
+def build_contents(profile: Profile, title: str, results: Sequence[RuleResult]) -> Contents:
     """Return the contents for the host with the most steps; raise ValueError if there is nothing to show."""
     if not profile.nodes:
         raise ValueError(f"there is no profile in {', '.join(map(str, profile.folders))}")
@@ -106,7 +134,7 @@ def gather(profile: Profile, title: str, verdicts: Sequence[Verdict]) -> Content
         host=host,
         node=node,
         parts=parts(node),
-        verdicts=verdicts,
+        results=results,
         operations=operations.operations(traces[-1]) if traces else [],
         functions=list(costs),
         input_seconds=operations.input_seconds(traces[-1]) if traces else [],
@@ -155,7 +183,7 @@ def headline(contents: Contents) -> str:
     """Return the page in one sentence."""
     training = sum(part.seconds for part in contents.parts if part.key == "train")
     total = max(contents.seconds, 1e-9)
-    issues = [verdict.name for verdict in contents.verdicts if verdict.status == ISSUES]
+    issues = [result.name for result in contents.results if result.status == ISSUES]
     said = f"{' and '.join(issues)} found an issue" if issues else "No rule found an issue"
     return f"{percent(training / total)} of {duration(total)} went into training steps. {said}."
 

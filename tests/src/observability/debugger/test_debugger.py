@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import tf_keras
 
-from observability.debugger import debugger, result
+from observability.debugger import debugger, tensor_folder
 from observability.debugger.debugger import attach
 from observability.debugger.tensor_folder import count_steps, names_saved
-from observability.rules.trial import Trial
+from observability.rules.tensor_reader import TensorReader
 from star_rating.contract import Contract
 from star_rating.failures import DebuggerError
 from tests.helpers.debugger_files import configure
@@ -46,7 +46,7 @@ def test_on_sagemaker_without_a_debug_hook_config_the_result_is_in_the_jobs_outp
     assert json.loads((kept / "rules.json").read_text()) == statuses
     assert count_steps(kept / "tensors") == record["steps_saved"]
     assert names_saved(kept / "tensors") == names_saved(contract.output_dir / "tensors")
-    steps = list(Trial(kept / "tensors").new_steps(final=True))
+    steps = list(TensorReader(kept / "tensors").new_steps(final=True))
     assert sum(step.mode == "TRAIN" for step in steps) == record["steps_saved"]["TRAIN"]
     assert np.isfinite(steps[0].value("loss")).all()
 
@@ -73,9 +73,9 @@ def test_the_result_has_as_many_steps_as_fit(contract: Contract, caplog: pytest.
     steps = sum(count_steps(tensors).values())
     size = sum(path.stat().st_size for folder in ("index", "events") for path in (tensors / folder).rglob("*.*"))
     kept = contract.output_dir / "kept"
-    result.keep(kept, tensors, [], largest=size - 1)
+    tensor_folder.keep_result(kept, tensors, [], largest=size - 1)
     assert 0 < sum(count_steps(kept / "tensors").values()) < steps
-    result.keep(contract.output_dir / "none", tensors, [], largest=10)
+    tensor_folder.keep_result(contract.output_dir / "none", tensors, [], largest=10)
     assert not (contract.output_dir / "none" / "tensors").exists()
     assert f"0 of {steps} saved steps" in caplog.messages[-1]
 
@@ -85,7 +85,7 @@ def test_a_result_that_cannot_be_written_costs_a_line_in_the_log(
 ) -> None:
     contract.output_dir.mkdir(parents=True, exist_ok=True)
     (contract.output_dir / "data").write_text("a file where the folder should be")
-    result.keep(contract.output_dir / "data" / "debugger", None, [])
+    tensor_folder.keep_result(contract.output_dir / "data" / "debugger", None, [])
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -98,7 +98,7 @@ def test_a_bare_run_ends_with_the_marker_that_rules_wait_for(
     attached.finish(1.0)
     tensors = contract.output_dir / "tensors"
     assert (tensors / "training_job_end.ts").exists()
-    said, saved = [record.message for record in caplog.records if record.name.startswith("star_rating")]
+    said, saved = [record.message for record in caplog.records if record.name.startswith("observability")]
     assert said == (
         f"debugger: saving biases, gradients, losses, metrics, sm_metrics, weights every 10 steps to {tensors}"
     )
@@ -236,7 +236,7 @@ def test_what_saving_cost_is_recorded(contract: Contract) -> None:
 def test_a_run_that_is_resumed_numbers_its_steps_as_one_that_was_not(contract: Contract) -> None:
     configure(contract, {"HookParameters": {"save_interval": "1"}})
     attached = attach(contract)
-    attached.go_on(train_steps=100, validation_steps=6)
+    attached.restore(train_steps=100, validation_steps=6)
     fit(attached)
     record = attached.finish(1.0)
 

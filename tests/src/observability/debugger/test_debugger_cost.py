@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from observability.debugger.cost import Cost, Pace
+from observability.debugger.cost import AdaptiveInterval, Cost
 
 
 class Clock:
@@ -44,7 +44,7 @@ def test_a_stretch_that_fails_counts_too() -> None:
 def test_saving_stays_within_its_share_of_the_time() -> None:
     clock = Clock()
     cost = Cost(clock)
-    pace = Pace(cost, share=0.02)
+    pace = AdaptiveInterval(cost, share=0.02)
     saved = []
     for step in range(0, 10_000, 10):
         if pace.allows(step):
@@ -61,7 +61,7 @@ def test_saving_stays_within_its_share_of_the_time() -> None:
 def test_what_costs_little_is_always_saved() -> None:
     clock = Clock()
     cost = Cost(clock)
-    pace = Pace(cost, share=0.02)
+    pace = AdaptiveInterval(cost, share=0.02)
     for step in range(100):
         with cost.measured():
             clock.now += 0.001

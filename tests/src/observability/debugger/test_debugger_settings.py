@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from observability.debugger.settings import read_settings
-from observability.debugger.unsupported import UnsupportedSettingError, remarks
+from observability.debugger.settings import UnsupportedSettingError, read_settings, unsupported_settings
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError
 from tests.helpers.debugger_files import configure
@@ -135,16 +134,16 @@ def test_parts_that_sagemaker_leaves_empty_are_accepted(contract: Contract) -> N
 )
 def test_what_will_not_be_saved_is_said_once(contract: Contract, document: object, said: str) -> None:
     configure(contract, document)
-    assert [remark[: len(said)] for remark in remarks(read(contract))] == [said]
+    assert [remark[: len(said)] for remark in unsupported_settings(read(contract))] == [said]
 
 
 def test_settings_without_a_fault_are_not_remarked_on(contract: Contract) -> None:
-    assert list(remarks(read(contract))) == []
+    assert list(unsupported_settings(read(contract))) == []
     configure(contract, collection("gradients", reductions="abs_mean, variance", include_regex="kernel"))
-    assert list(remarks(read(contract))) == []
+    assert list(unsupported_settings(read(contract))) == []
 
 
 def test_a_reduction_that_smdebug_does_not_have_cannot_run(contract: Contract) -> None:
     configure(contract, collection("gradients", reductions="median"))
     with pytest.raises(UnsupportedSettingError, match="collection gradients: 'median' is no reduction of smdebug's"):
-        list(remarks(read(contract)))
+        list(unsupported_settings(read(contract)))

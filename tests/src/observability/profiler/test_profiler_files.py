@@ -12,7 +12,7 @@ import pytest
 
 from observability.profiler import usage
 from observability.profiler.files import Files
-from observability.profiler.layout import Layout
+from observability.profiler.layout import ProfileLayout
 from observability.profiler.recorder import Recorder
 from observability.profiler.settings import Rotation
 from observability.profiler.timeline import Step, Timeline
@@ -64,7 +64,7 @@ def written(folder: Path) -> list[Path]:
 
 
 def test_steps_are_written_in_time_and_in_size(tmp_path: Path) -> None:
-    timeline = Timeline(Layout(tmp_path, "algo-1"), Files(50), Rotation(seconds=60.0, size=1000))
+    timeline = Timeline(ProfileLayout(tmp_path, "algo-1"), Files(50), Rotation(seconds=60.0, size=1000))
     timeline.add(Step("TRAIN", 0, 1_600_000_000.0, 0.5))
     timeline.write_when_due(1_600_000_059.0)
     assert written(tmp_path) == []
@@ -77,7 +77,7 @@ def test_steps_are_written_in_time_and_in_size(tmp_path: Path) -> None:
 
 
 def test_the_recorder_ends_when_it_is_told_to_and_does_not_keep_the_process(tmp_path: Path) -> None:
-    layout, files = Layout(tmp_path, "algo-1"), Files(50)
+    layout, files = ProfileLayout(tmp_path, "algo-1"), Files(50)
     recorder = Recorder(layout, files, 60.0, Timeline(layout, files, Rotation()))
     recorder.start()
     assert recorder._thread.daemon
@@ -89,7 +89,7 @@ def test_a_kernel_that_cannot_be_read_ends_the_recorder_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(usage, "read", lambda: int("not a number"))
-    layout, files = Layout(tmp_path, "algo-1"), Files(50)
+    layout, files = ProfileLayout(tmp_path, "algo-1"), Files(50)
     timeline = Timeline(layout, files, Rotation())
     timeline.add(Step("TRAIN", 0, 1_600_000_000.0, 0.5))
     recorder = Recorder(layout, files, 0.1, timeline)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from observability.profiler.files import Files
-from observability.profiler.layout import Layout
+from observability.profiler.layout import ProfileLayout
+from observability.profiler.profile_reader import Profile
 from observability.profiler.python_profile import PythonProfiler
-from observability.profiler.reading import Profile
 from observability.profiler.recorder import lines
 from observability.profiler.settings import PythonProfile, Rotation, Window
 from observability.profiler.timeline import Step, Timeline
@@ -35,7 +35,7 @@ def made_by_smdebug(module: str, name: str, *arguments: str) -> Any:
 
 
 def test_system_metrics(tmp_path: Path) -> None:
-    layout, files = Layout(tmp_path, "algo-1"), Files(50)
+    layout, files = ProfileLayout(tmp_path, "algo-1"), Files(50)
     metrics = [Metric("cpu", "cpu0", "CPUUtilization", 97.5), Metric("memory", "MemoryUsedPercent", "", 12.5)]
     for now in (NOW, NOW + 60):
         files.append(layout.system_metrics(now), lines(metrics, layout, now))
@@ -54,7 +54,7 @@ def test_system_metrics(tmp_path: Path) -> None:
 
 
 def test_step_durations(tmp_path: Path) -> None:
-    timeline = Timeline(Layout(tmp_path, "algo-1"), Files(50), Rotation())
+    timeline = Timeline(ProfileLayout(tmp_path, "algo-1"), Files(50), Rotation())
     steps = [Step("TRAIN", 7, NOW, 0.25, first=True), Step("EVAL", 0, NOW + 1, 0.125), Step("TRAIN", 8, NOW + 2, 0.5)]
     for step in steps:
         timeline.add(step)
@@ -85,11 +85,11 @@ def test_step_durations(tmp_path: Path) -> None:
     [("cprofile", "off_cpu_time", "python_stats"), ("pyinstrument", "total_time", "python_stats.json")],
 )
 def test_profiles_of_python_code(tmp_path: Path, profiler: str, timer: str, file: str) -> None:
-    profile = PythonProfiler(Layout(tmp_path, "algo-1"), PythonProfile(Window(5, 2), profiler, timer))
+    profile = PythonProfiler(ProfileLayout(tmp_path, "algo-1"), PythonProfile(Window(5, 2), profiler, timer))
     for step in range(4, 9):
-        profile.turn("stepstart", step)
+        profile.switch_phase("stepstart", step)
         sum(range(1000))
-        profile.turn("stepend", step)
+        profile.switch_phase("stepend", step)
     profile.stop()
     assert profile.error is None
     folder = str(tmp_path / "framework" / "tensorflow" / profiler)
@@ -106,16 +106,16 @@ def test_profiles_of_python_code(tmp_path: Path, profiler: str, timer: str, file
 
 def test_a_folder_that_refuses_profiles_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "framework").write_text("")
-    profile = PythonProfiler(Layout(tmp_path, "algo-1"), PythonProfile(Window(0, 9)))
+    profile = PythonProfiler(ProfileLayout(tmp_path, "algo-1"), PythonProfile(Window(0, 9)))
     for step in range(3):
-        profile.turn("stepstart", step)
-        profile.turn("stepend", step)
+        profile.switch_phase("stepstart", step)
+        profile.switch_phase("stepend", step)
     assert profile.error is not None
     assert len(caplog.messages) == 1
 
 
 def test_what_is_damaged_is_left_out_and_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    layout, files = Layout(tmp_path, "algo-1"), Files(50)
+    layout, files = ProfileLayout(tmp_path, "algo-1"), Files(50)
     metrics = lines([Metric("cpu", "cpu0", "CPUUtilization", 50.0)], layout, NOW)
     files.append(layout.system_metrics(NOW), b'{"Type": "cpu"\n' + metrics + b'{"Type": "cpu", "Na')
     files.replace(layout.timeline(NOW), b"[{")

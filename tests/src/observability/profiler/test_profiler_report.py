@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from observability.profiler import operations
-from observability.profiler.reading import Profile
+from observability.profiler.profile_reader import Profile
 from observability.profiler.report import write_report
-from observability.profiler.report.contents import parts
-from observability.profiler.report.words import duration, size
+from observability.profiler.report.contents import duration, parts, size
 from tests.helpers.profile_files import Reading, write_profile, write_steps
 
 HTML = "{http://www.w3.org/1999/xhtml}"

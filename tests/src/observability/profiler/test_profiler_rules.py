@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from observability.profiler.reading import Profile
-from observability.profiler.rules.base import ProfileRule
-from observability.profiler.rules.profiler_report import PROFILE_RULES
+from observability.profiler.profile_reader import Profile
+from observability.profiler.rules import PROFILE_RULES, ProfileRule
+from observability.rule import ProfilerRule
 from observability.rules.command import read_options, run
 from observability.rules.configuration import make_rule
-from observability.rules.rule import ProfilerRule
 from star_rating.failures import ConfigurationError
 from tests.helpers.profile_files import Reading, write_profile
 
@@ -32,7 +31,7 @@ def judged(name: str, folder: Path, **parameters: Any) -> tuple[ProfileRule, lis
     profile = Profile(folder)
     profile.refresh()
     rule = BY_NAME[name](**parameters)
-    return rule, [finding.sentence for finding in rule.judge(profile)]
+    return rule, [finding.sentence for finding in rule.evaluate(profile)]
 
 
 HALF: list[Reading] = [
@@ -71,7 +70,7 @@ def test_it_fires(tmp_path: Path, name: str) -> None:
     assert len(found) == 1
     assert sentence in found[0]
     assert (rule.missing(), rule.remark()) == ("", "")
-    assert rule.evidence.violations > 0
+    assert rule.statistics.violations > 0
 
 
 @pytest.mark.parametrize("name", QUIET)
@@ -149,7 +148,7 @@ def test_a_late_first_step(tmp_path: Path, first_step_at: float, found: list[str
 def test_overall_system_usage_finds_nothing_and_has_percentiles_for_the_report(tmp_path: Path) -> None:
     rule, found = judged("OverallSystemUsage", write_profile(tmp_path, machine(99, cpu=[20.0, 40.0], memory=[7.0])))
     assert found == []
-    assert rule.evidence.details["CPU"]["algo-1"] == {"max": 30.0, "p99": 30.0, "p95": 30.0, "p50": 30.0, "min": 30.0}
+    assert rule.statistics.details["CPU"]["algo-1"] == {"max": 30.0, "p99": 30.0, "p95": 30.0, "p50": 30.0, "min": 30.0}
     assert rule.measured == "medians: CPU 30 %, CPU memory 7 %"
 
 
@@ -165,7 +164,7 @@ def test_what_a_running_job_adds_is_read_too(tmp_path: Path) -> None:
     assert list(rule.look(tmp_path)) == []
     write_profile(tmp_path, machine(gpu=[40.0]))
     assert len(list(rule.look(tmp_path))) == 1
-    assert rule.evidence.datapoints == ENOUGH
+    assert rule.statistics.datapoints == ENOUGH
 
 
 GOLDEN = Path(__file__).parents[3] / "launcher" / "golden" / "byoc_rules.json"

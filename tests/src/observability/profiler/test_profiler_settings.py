@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from observability.profiler import profiler
-from observability.profiler.settings import DEFAULT_TRACE, PythonProfile, Rotation, Settings, Window, read_settings
+from observability.profiler.settings import (
+    DEFAULT_TRACE,
+    ProfilerSettings,
+    PythonProfile,
+    Rotation,
+    Window,
+    read_settings,
+)
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError
 from tests.helpers.debugger_files import configure
@@ -21,7 +28,7 @@ SDK = json.loads((Path(__file__).parents[3] / "launcher" / "golden" / "byoc_rule
 """The notebook's profiler config, as SageMaker's SDK sends it: texts of JSON with a comma too many."""
 
 
-def settings_of(contract: Contract, document: Any) -> Settings:
+def settings_of(contract: Contract, document: Any) -> ProfilerSettings:
     configure(contract, document, "profilerconfig.json")
     settings = read_settings(contract)
     assert settings is not None
@@ -34,14 +41,14 @@ def parameters(**fields: Any) -> dict[str, Any]:
 
 def test_a_bare_run_traces_three_steps_below_the_output_folder(contract: Contract) -> None:
     settings = read_settings(contract)
-    assert settings == Settings(contract.output_dir / "profiler", trace=DEFAULT_TRACE)
+    assert settings == ProfilerSettings(contract.output_dir / "profiler", trace=DEFAULT_TRACE)
     assert not settings.configured
 
 
 def test_what_the_sdk_sends_is_read(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     settings = settings_of(contract, SDK)
-    assert settings == Settings(
+    assert settings == ProfilerSettings(
         Path("/opt/ml/output/profiler"),
         configured=True,
         interval_seconds=0.5,
@@ -98,7 +105,7 @@ def test_disable_profiler_turns_it_off(contract: Contract, switch: object) -> No
 def test_the_hyperparameter_turns_it_off_whatever_the_file_says(contract: Contract) -> None:
     configure(contract, "{", "profilerconfig.json")
     with profiler.start(contract, enabled=False) as profile:
-        assert profile.around([1, 2], lambda: 0) == [1, 2]
+        assert profile.wrap_callbacks([1, 2], lambda: 0) == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +174,7 @@ def test_the_platforms_system_metrics_are_not_written_twice(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     folder = contract.output_dir / "profiler"
-    settings = replace(Settings(folder, configured=configured), interval_seconds=0.1)
+    settings = replace(ProfilerSettings(folder, configured=configured), interval_seconds=0.1)
     assert profiler.written_by_platform(settings) == by_platform
     assert os.environ.get("TRAINING_JOB_NAME") == environ.get("TRAINING_JOB_NAME")
 

@@ -1,4 +1,4 @@
-"""Each rule with its default parameters: a trial on which it must fire, and one on which it must not."""
+"""Each rule with its default parameters: a reader on which it must fire, and one on which it must not."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from observability.rules import registry
-from observability.rules.configuration import read_configurations
-from observability.rules.evaluation import ERROR, ISSUES, NO_ISSUES, Evaluation, Verdict
-from observability.rules.trial import SavedStep, Trial
+from observability.rules.configuration import TENSOR_RULES, read_configurations
+from observability.rules.evaluation import ERROR, ISSUES, NO_ISSUES, Evaluation, RuleStatus
+from observability.rules.tensor_reader import SavedStep, TensorReader
 from tests.helpers.saved_tensors import SavedTensors
 
 Steps = list[tuple[str, dict[str, Any]]]
@@ -31,17 +30,17 @@ COLLECTIONS = {
 }
 
 
-def evaluate(folder: Path, steps: Steps, rule: str, parameters: Mapping[str, str] | None = None) -> Verdict:
+def evaluate(folder: Path, steps: Steps, rule: str, parameters: Mapping[str, str] | None = None) -> RuleStatus:
     tensors = SavedTensors(folder, COLLECTIONS)
     for number, (mode, values) in enumerate(steps):
         tensors.save(mode, skip=9 if number and mode == "TRAIN" else 0, **values)
     texts = {"rule_to_invoke": rule, **(parameters or {})}
     configured = read_configurations([{"RuleConfigurationName": "one", "RuleParameters": texts}], "the test")
     evaluation = Evaluation(configured)
-    for step in Trial(folder).new_steps(final=True):
+    for step in TensorReader(folder).new_steps(final=True):
         evaluation.feed(step)
     evaluation.finish()
-    return evaluation.verdicts[0]
+    return evaluation.rules[0]
 
 
 def training(**series: Sequence[Any]) -> Steps:
@@ -189,7 +188,7 @@ def test_a_pause_between_two_steps_is_a_stall(tmp_path: Path, pause: int, status
     for step in steps_at(tmp_path, [1000.0, 1010.0, 1010.0 + pause, 1020.0 + pause]):
         evaluation.feed(step)
     evaluation.finish()
-    verdict = evaluation.verdicts[0]
+    verdict = evaluation.rules[0]
     assert verdict.status == status
     if status == ISSUES:
         assert [(finding.step, finding.value) for finding in verdict.findings] == [(2, pause)]
@@ -201,10 +200,10 @@ def test_a_run_that_saves_nothing_more_is_a_stall_while_it_is_followed(tmp_path:
     for step in steps_at(tmp_path, [1000.0, 1010.0]):
         evaluation.feed(step)
     assert not evaluation.wait(1010.0 + 1799)
-    assert evaluation.verdicts[0].is_open
-    assert evaluation.wait(1010.0 + 1801) == evaluation.verdicts
-    assert evaluation.verdicts[0].status == ISSUES
-    assert [(finding.step, finding.value) for finding in evaluation.verdicts[0].findings] == [(1, 1801)]
+    assert evaluation.rules[0].is_open
+    assert evaluation.wait(1010.0 + 1801) == evaluation.rules
+    assert evaluation.rules[0].status == ISSUES
+    assert [(finding.step, finding.value) for finding in evaluation.rules[0].findings] == [(1, 1801)]
 
 
 def stall_rule() -> Evaluation:
@@ -218,11 +217,11 @@ def steps_at(folder: Path, times: Sequence[float]) -> list[SavedStep]:
     for number, written_at in enumerate(times):
         tensors.save("TRAIN", loss=1.0)
         os.utime(tensors.index(number), (written_at, written_at))
-    return list(Trial(folder).new_steps(final=True))
+    return list(TensorReader(folder).new_steps(final=True))
 
 
 def test_every_rule_has_both() -> None:
-    assert set(SICK) == set(HEALTHY) == set(registry.TENSOR_RULES) - {"StalledTrainingRule"}
+    assert set(SICK) == set(HEALTHY) == set(TENSOR_RULES) - {"StalledTrainingRule"}
 
 
 @pytest.mark.parametrize("rule", sorted(set(SICK) - {"ExplodingTensor", "AllZero"}))

@@ -2,14 +2,13 @@
 
 import pytest
 
-from observability.rules import registry
-from observability.rules.hyperparameter import read_rules
+from observability.rules.configuration import TENSOR_RULES, read_rules
 from observability.rules.loss_rules import LossNotDecreasing, Overfit
 from star_rating.failures import HyperparameterError
 
 
 def test_auto_is_every_rule_on_tensors_and_none_is_none() -> None:
-    assert [configured.name for configured in read_rules("auto")] == list(registry.TENSOR_RULES)
+    assert [configured.name for configured in read_rules("auto")] == list(TENSOR_RULES)
     assert read_rules(" None ") == []
 
 

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from observability.tensorboard.board import Board
-from observability.tensorboard.callback import as_markdown
-from observability.tensorboard.folder import tensorboard_folder
+from observability.tensorboard import TensorBoardWriter, as_markdown, tensorboard_folder
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError
 from tests.helpers.debugger_files import configure
@@ -19,7 +17,7 @@ from tests.helpers.tensorboard_events import read
 
 def test_scalars_texts_histograms_and_pictures_are_read_back(tmp_path: Path) -> None:
     picture = tf.io.encode_png(tf.zeros([3, 7, 3], tf.uint8)).numpy()
-    board = Board(tmp_path)
+    board = TensorBoardWriter(tmp_path)
     board.scalars("train", 10, {"loss": 1.5, "accuracy": 0.25})
     board.scalars("train", 20, {"loss": 1.25})
     board.text("train", 0, "hyperparameters", as_markdown({"epochs": 3, "use_xla": "auto"}))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from observability.rules.trial import Trial
+from observability.rules.tensor_reader import TensorReader
 from star_rating.checkpointing.checkpoints import require_space
 from star_rating.checkpointing.store import STAGING_FOLDER, STATE, TENSORS, CheckpointStore
 from star_rating.failures import DiskFullError, ExitCode
@@ -232,7 +232,7 @@ def with_gradients(job: TrainingJob) -> TrainingJob:
 
 def saved_gradients(outcome: Outcome) -> dict[int, dict[str, bytes]]:
     """Return the gradients by training step and name; their folder must be whole and closed."""
-    trial = Trial(Path(outcome.run["debugger"]["out_dir"]))
+    trial = TensorReader(Path(outcome.run["debugger"]["out_dir"]))
     assert trial.has_ended
     saved = {
         step.mode_step: {name: step.value(name).tobytes() for name in step.names(["gradients"])}

@@ -1,11 +1,11 @@
 """A folder of saved tensors as steps for rules; smdebug's readers read it.
 
-    trial = Trial(folder)
-    for step in trial.new_steps():     # those that are complete since the last call
+    reader = TensorReader(folder)
+    for step in reader.new_steps():     # those that are complete since the last call
         step.value("loss")
 
-Not smdebug's Trial, which puts its readers together: that one polls for ever where a file is missing, sleeps at the end
-of training, and after one damaged index reads none again. Here each step's files are looked at before they are read.
+Not smdebug's Trial, which combines its readers: that one polls for ever if a file is missing, sleeps at the end of
+training, and reads nothing after one damaged index. Here each step's files are looked at before they are read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from observability.rules.rule import Array
+from observability.rule import Array
 from star_rating.failures import DataError
 
 END_MARKER = "training_job_end.ts"
@@ -36,7 +36,7 @@ EXPORTED_TOO_EARLY = {"losses": {"val_loss"}}
 """smdebug exports its collections after the first batch, and has not seen these by then."""
 
 
-class Trial:
+class TensorReader:
     """A tensor folder, maybe of a run that is still writing."""
 
     def __init__(self, folder: Path) -> None:
@@ -73,7 +73,7 @@ class Trial:
 
     def _step(self, index: Path, *, final: bool) -> SavedStep | None:
         try:
-            self.readers  # noqa: B018 - a step is of no use before its collections are there
+            self.smdebug_reader  # noqa: B018 - a step is of no use before its collections are there
             step = SavedStep.from_index(self, index)
             size = step.event_file.stat().st_size
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -89,12 +89,12 @@ class Trial:
         return step
 
     @cached_property
-    def readers(self) -> Readers:
+    def smdebug_reader(self) -> SmdebugReader:
         """Return what reads the folder; raise OSError or ValueError if its file of collections is not there yet."""
-        return Readers(self.folder)
+        return SmdebugReader(self.folder)
 
 
-class Readers:
+class SmdebugReader:
     """smdebug's readers of a tensor folder; imported here, because that takes half a second."""
 
     def __init__(self, folder: Path) -> None:
@@ -136,7 +136,7 @@ class Readers:
 class SavedStep:
     """One step's index, and its tensors on demand."""
 
-    trial: Trial
+    reader: TensorReader
     number: int
     mode: str
     mode_step: int
@@ -147,16 +147,16 @@ class SavedStep:
     _values: dict[str, Array] = field(default_factory=dict)
 
     @classmethod
-    def from_index(cls, trial: Trial, index: Path) -> SavedStep:
+    def from_index(cls, reader: TensorReader, index: Path) -> SavedStep:
         """Read an index file; raise OSError, ValueError, KeyError or TypeError if it is damaged."""
         document: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
         meta = document["meta"]
         return cls(
-            trial=trial,
+            reader=reader,
             number=int(index.name.partition("_")[0]),
             mode=str(meta["mode"]).strip(),
             mode_step=int(meta["mode_step"]),
-            event_file=trial.folder / meta["event_file_name"],
+            event_file=reader.folder / meta["event_file_name"],
             written_at=index.stat().st_mtime,
             places={
                 str(entry["tensorname"]): (int(entry["start_idx"]), int(entry["length"]))
@@ -188,7 +188,7 @@ class SavedStep:
             return saved
         wanted, expressions = set[str](), list(patterns)
         for collection in collections:
-            names, more = self.trial.readers.members(collection)
+            names, more = self.reader.smdebug_reader.members(collection)
             wanted |= names
             expressions += more
         return [name for name in saved if name in wanted or any(re.match(each, name) for each in expressions)]
@@ -197,7 +197,7 @@ class SavedStep:
         """Return a saved tensor; raise DataError if its record is damaged."""
         if name not in self._values:
             try:
-                self._values[name] = self.trial.readers.tensor(name, self)
+                self._values[name] = self.reader.smdebug_reader.tensor(name, self)
             except Exception as error:  # noqa: BLE001 - anything from a NameError on
                 raise DataError(f"{self.event_file}: the record of {name} is damaged: {line(error)}.") from None
         return self._values[name]

@@ -14,11 +14,12 @@ given their folder.
 from __future__ import annotations
 
 import dataclasses
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,18 @@ class Step(Protocol):
         """Return a reduction of such a tensor, "abs_mean" for example; None if that one is not saved."""
 
 
+@dataclass(frozen=True)
+class Parameter:
+    """What can be set of a rule."""
+
+    type: Any
+    """The annotation of its field."""
+    default: Any
+    meaning: str
+    source: str
+    """Who says that this is the default."""
+
+
 def parameter(default: Any, meaning: str, source: str) -> Any:  # noqa: ANN401 - as dataclasses.field
     """Declare a rule's parameter; it is read by the type of its annotation."""
     return dataclasses.field(default=default, metadata={"meaning": meaning, "source": source})
@@ -84,9 +97,19 @@ class Rule:
     """Any rule; the fields of a subclass are its parameters."""
 
     @classmethod
-    def parameters(cls) -> Mapping[str, dataclasses.Field[Any]]:
-        """Return name -> field of what can be set."""
-        return {field.name: field for field in dataclasses.fields(cls) if "meaning" in field.metadata}
+    def parameters(cls) -> Mapping[str, Parameter]:
+        """Return name -> parameter."""
+        types = typing.get_type_hints(cls)
+        return {
+            field.name: Parameter(types[field.name], field.default, **field.metadata)
+            for field in dataclasses.fields(cls)
+            if "meaning" in field.metadata
+        }
+
+    @classmethod
+    def configured(cls, values: Mapping[str, Any]) -> Self:
+        """Return the rule with these parameters; raise ValueError or re.error for some that do not fit together."""
+        return cls(**values)
 
 
 class TensorRule(Rule, ABC):

@@ -1,6 +1,6 @@
 """Rules evaluated while the run trains, on what the hook has saved; with the action to stop.
 
-    watch = RuleWatch(configured, tensors=Path("/opt/ml/output/tensors"), on_finding=stop.request)
+    watch = RulesCallback(configured, tensors=Path("/opt/ml/output/tensors"), on_finding=stop.request)
     model.fit(..., callbacks=[*others, hook, watch, supervision])
     record = watch.finish()            # after the hook's end
 
@@ -17,10 +17,10 @@ from typing import Any
 
 import tf_keras
 
+from observability.rule import finite
 from observability.rules.configuration import ConfiguredRule
-from observability.rules.evaluation import ISSUES, Evaluation, Verdict
-from observability.rules.rule import finite
-from observability.rules.trial import Trial, line
+from observability.rules.evaluation import ISSUES, Evaluation, RuleStatus
+from observability.rules.tensor_reader import TensorReader, line
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ SECONDS_TO_START = 2.0
 """That it may take beyond its share: opening smdebug's readers."""
 
 
-class RuleWatch(tf_keras.callbacks.Callback):
+class RulesCallback(tf_keras.callbacks.Callback):
     """Evaluates rules between steps; stands after the hook, and before whatever carries out a stop."""
 
     def __init__(
@@ -40,7 +40,7 @@ class RuleWatch(tf_keras.callbacks.Callback):
         on_finding: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         super().__init__()
-        self.trial = Trial(tensors) if tensors and rules else None
+        self.reader = TensorReader(tensors) if tensors and rules else None
         """None where there is nothing to evaluate."""
         self.evaluation = Evaluation(rules)
         self.on_finding = on_finding
@@ -52,46 +52,46 @@ class RuleWatch(tf_keras.callbacks.Callback):
         """Evaluate what was saved up to the step before, if it is time."""
         del batch, logs
         allowed = SECONDS_TO_START + SHARE_OF_TIME * (time.monotonic() - self._started)
-        if self.trial is not None and self.error is None and self.seconds < allowed:
-            self._look(self.trial, final=False)
+        if self.reader is not None and self.error is None and self.seconds < allowed:
+            self._look(self.reader, final=False)
 
     def finish(self) -> dict[str, Any]:
-        """Evaluate what is left, log each verdict, and return what run.json keeps; after the hook's end, once."""
-        if self.trial is not None and self.error is None and self.trial.has_steps:
-            self._look(self.trial, final=True)
+        """Evaluate what is left, log each status, and return what run.json keeps; after the hook's end, once."""
+        if self.reader is not None and self.error is None and self.reader.has_steps:
+            self._look(self.reader, final=True)
         self.evaluation.finish()
         self.evaluation.leave_out_what_does_not_apply()
-        for verdict in self.evaluation.verdicts:
-            if verdict.status != ISSUES:  # those were said when they were found
-                log.info("debugger: rule %s found no issues", verdict.configured.name)
+        for rule_status in self.evaluation.rules:
+            if rule_status.status != ISSUES:  # those were said when they were found
+                log.info("debugger: rule %s found no issues", rule_status.configured.name)
         return {
-            "verdicts": [as_record(verdict) for verdict in self.evaluation.verdicts],
+            "verdicts": [as_record(rule_status) for rule_status in self.evaluation.rules],
             "error": self.error,
             "seconds": self.seconds,
         }
 
-    def _look(self, trial: Trial, *, final: bool) -> None:
+    def _look(self, reader: TensorReader, *, final: bool) -> None:
         started = time.monotonic()
         try:
-            for step in trial.new_steps(final=final):
-                for verdict in self.evaluation.feed(step):
-                    self._report(verdict, final=final)
+            for step in reader.new_steps(final=final):
+                for rule_status in self.evaluation.feed(step):
+                    self._report(rule_status, final=final)
         except Exception as error:  # noqa: BLE001 - a rule must not end a run that it only looks at
             self.error = line(error)
             log.warning("debugger: the rules are evaluated no further, training goes on: %s", self.error)
         self.seconds += time.monotonic() - started
 
-    def _report(self, verdict: Verdict, *, final: bool) -> None:
-        log.warning("debugger: rule %s found an issue: %s", verdict.configured.name, verdict.in_short())
+    def _report(self, rule_status: RuleStatus, *, final: bool) -> None:
+        log.warning("debugger: rule %s found an issue: %s", rule_status.configured.name, rule_status.summary())
         if self.on_finding is not None and not final:
-            finding = as_record(verdict)
+            finding = as_record(rule_status)
             self.on_finding({name: finding[name] for name in ("rule", "step", "value", "finding")})
 
 
-def as_record(verdict: Verdict) -> dict[str, Any]:
+def as_record(rule_status: RuleStatus) -> dict[str, Any]:
     """Return what run.json keeps of a rule."""
-    record: dict[str, Any] = {"rule": verdict.configured.name, "status": verdict.status}
-    if verdict.findings:
-        first = verdict.findings[0]
-        record |= {"step": first.step, "value": finite(first.value), "finding": verdict.in_short()}
+    record: dict[str, Any] = {"rule": rule_status.configured.name, "status": rule_status.status}
+    if rule_status.findings:
+        first = rule_status.findings[0]
+        record |= {"step": first.step, "value": finite(first.value), "finding": rule_status.summary()}
     return record
