@@ -24,7 +24,7 @@ from star_rating.distributed.cluster import Cluster
 from star_rating.failures import ExitCode, Failure, OtherHostError, StalledError, as_failure, write_failure
 from star_rating.hardware import instruction_set, threads
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.training.interruption import StopRequest
+from star_rating.interruption import StopRequest
 from star_rating.training.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def train_and_evaluate(
     quiet_tensorflow.load()
     import tf_keras
 
-    from star_rating.autotune import acceleration
+    from star_rating.autotune import compute_plan
     from star_rating.checkpointing.checkpoints import load_latest
     from star_rating.checkpointing.run_state import fingerprint, steps_per_epoch
     from star_rating.data.channel import require_several_classes
@@ -105,7 +105,7 @@ def train_and_evaluate(
     work = work_of(hyperparameters, data, cluster)
     print_of_run = fingerprint(hyperparameters, source, data["train"])
     checkpointing = work.checkpointing(lambda: load_latest(hyperparameters, contract, print_of_run), print_of_run)
-    machine = acceleration.Machine(instructions, thread_pools, gpu=acceleration.has_gpu())
+    machine = compute_plan.Machine(instructions, thread_pools, gpu=compute_plan.has_gpu())
     # It may measure, in a child process that ends in time by itself.
     with watchdog.paused():
         accelerated = work.acceleration(

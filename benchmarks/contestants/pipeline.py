@@ -19,7 +19,7 @@ from star_rating.data.pipeline import batches_in_a_pass, training_batches
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
-from star_rating.training.optimizer import build_optimizer
+from star_rating.model.optimizer import build_optimizer
 
 
 def main() -> None:

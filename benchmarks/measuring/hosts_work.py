@@ -17,9 +17,9 @@ from star_rating.distributed import collectives
 from star_rating.distributed.classifier import SharedClassifier
 from star_rating.distributed.cluster import Cluster
 from star_rating.distributed.shares import slice_of
+from star_rating.interruption import StopRequest
 from star_rating.model.config import DistilBertConfig
-from star_rating.training.interruption import StopRequest
-from star_rating.training.optimizer import FusedAdam
+from star_rating.model.optimizer import FusedAdam
 from star_rating.training.progress import Examples
 
 

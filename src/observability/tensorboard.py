@@ -20,8 +20,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
-from star_rating.config_file import local_path, read_object
-from star_rating.contract import Contract
+from star_rating.contract import Contract, local_path, read_object
 
 HISTOGRAM_BUCKETS = 30
 """TensorBoard's own number."""

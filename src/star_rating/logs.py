@@ -12,6 +12,8 @@ import json
 import logging
 import sys
 import time
+from dataclasses import dataclass, field
+from typing import Any
 
 METRICS = (
     "train:loss",
@@ -33,6 +35,24 @@ MEASURING = "training.progress"
 """The module of this package that logs measurements while training runs."""
 
 _NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?|inf|nan)"
+
+
+@dataclass
+class History:
+    """What the training curves are drawn from, and run.json keeps."""
+
+    steps: list[int] = field(default_factory=list)
+    """Global step of each entry of `train`."""
+    train: list[dict[str, float]] = field(default_factory=list)
+    """Mean loss and accuracy since the entry before."""
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    """One entry an epoch: step, loss, accuracy, and validation_loss and validation_accuracy if validation ran."""
+    first_step_seconds: float | None = None
+    """From the start of fit to the end of the first step: tracing, compiling, and the step."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what run.json and checkpoints keep."""
+        return {"steps": self.steps, "train": self.train, "epochs": self.epochs}
 
 
 def metric_definitions() -> list[dict[str, str]]:

@@ -15,8 +15,8 @@ import tensorflow as tf
 import tf_keras
 
 from observability.debugger.debugger import Debugger
-from star_rating.training.compiled_step import CompiledStep
-from star_rating.training.optimizer import FusedAdam
+from star_rating.model.optimizer import FusedAdam
+from star_rating.model.xla import CompiledStep
 
 STEPS, EPOCHS, BATCH = 12, 2, 4
 WORDS, LENGTH = 20, 4

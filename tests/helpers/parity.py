@@ -18,7 +18,7 @@ import tensorflow as tf
 from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.model.packing import MOST_GROUPS, number_of_groups
-from star_rating.training.buckets import active_positions
+from star_rating.model.xla import active_positions
 from tests.helpers.transformers_reference import load_reference
 
 TOLERANCE = 1e-5

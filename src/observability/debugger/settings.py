@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star_rating.config_file import is_path, local_path, read_object
-from star_rating.contract import Contract
+from star_rating.contract import Contract, is_path, local_path, read_object
 from star_rating.failures import ConfigurationError, quote
 
 log = logging.getLogger(__name__)

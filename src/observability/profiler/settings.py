@@ -19,8 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from star_rating.config_file import local_path, read_object
-from star_rating.contract import Contract
+from star_rating.contract import Contract, local_path, read_object
 from star_rating.failures import ConfigurationError, quote
 
 log = logging.getLogger(__name__)

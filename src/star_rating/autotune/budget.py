@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from star_rating.autotune.mode import Mode
-from star_rating.autotune.trial import FIRST_STEPS, ROUNDS, Trial
+from star_rating.autotune.autotuner import FIRST_STEPS, ROUNDS, Trial
+from star_rating.autotune.benchmark import Mode
 from star_rating.data.channel import Channel
 from star_rating.data.pipeline import evaluation_batches
 from star_rating.hardware import cgroup

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 import tf_keras
@@ -34,13 +34,43 @@ from star_rating.checkpointing.store import CheckpointStore, LoadedCheckpoint
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError, DiskFullError
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.training.nonfinite import NonFiniteGuard
-from star_rating.training.progress import ProgressLog
+from star_rating.logs import History
 
 log = logging.getLogger(__name__)
 
 ASSUMED_BYTES_A_SECOND = 200e6
 """Until the first checkpoint has been timed."""
+
+
+class Progress(Protocol):
+    """What a checkpoint has to know of the loop (training/progress.py)."""
+
+    history: History
+    step: int
+    epochs: int
+
+    @property
+    def epochs_ended(self) -> int:
+        """Epochs whose validation is done too."""
+
+    @property
+    def within_epoch(self) -> bool:
+        """Whether the last step was neither the last nor none of its epoch."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of the log line to come."""
+
+    def go_on(self, step: int, history: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
+        """Continue after `step` steps."""
+
+
+class Guard(Protocol):
+    """What keeps weights that are not finite out of checkpoints (training/nonfinite.py)."""
+
+    skipped: list[int]
+
+    def require_finite_weights(self, step: int) -> None:
+        """Raise LossNotFiniteError if a weight is NaN or infinite after this step."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +114,8 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
         checkpointing: CheckpointManager,
         hyperparameters: Hyperparameters,
         acceleration: Mapping[str, Any],
-        progress: ProgressLog,
-        guard: NonFiniteGuard,
+        progress: Progress,
+        guard: Guard,
         undisturbed: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         super().__init__()

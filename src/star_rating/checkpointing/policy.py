@@ -16,8 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from star_rating.config_file import local_path, read_object
-from star_rating.contract import Contract
+from star_rating.contract import Contract, local_path, read_object
 from star_rating.hyperparameters import Switch
 
 CONFIG_FILE = "checkpointconfig.json"

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from star_rating.autotune.measurement import Measurement
+from star_rating.autotune.benchmark import Measurement
 from star_rating.data.channel import Channel
 from star_rating.data.pipeline import batches_in_a_pass
 from star_rating.failures import ConfigurationError, quote

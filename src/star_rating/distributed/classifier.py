@@ -20,8 +20,8 @@ import tf_keras
 from star_rating.distributed.cluster import Cluster
 from star_rating.distributed.collectives import Collectives, Key
 from star_rating.distributed.gradients import Gradient, GradientExchange
+from star_rating.interruption import StopRequest
 from star_rating.model.distilbert import DistilBertClassifier
-from star_rating.training.interruption import StopRequest
 
 Batch = tuple[Mapping[str, tf.Tensor], tf.Tensor, tf.Tensor]
 """Features, labels, and weights that are 1 / reviews of the whole batch, or 0 for padding."""

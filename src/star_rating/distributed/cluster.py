@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from star_rating.contract import Contract
-from star_rating.distributed.link import Link
+from star_rating.distributed.control_channel import Link
 from star_rating.failures import ConfigurationError, Failure, as_failure, quote
 
 log = logging.getLogger(__name__)

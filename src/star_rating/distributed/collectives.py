@@ -23,7 +23,7 @@ from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import Coordin
 from tensorflow.python.eager import context  # there is no public name for what is set here
 
 from star_rating.distributed.cluster import Cluster
-from star_rating.distributed.link import SILENCE_SECONDS
+from star_rating.distributed.control_channel import SILENCE_SECONDS
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from typing import Any
 import tensorflow as tf
 
 from observability.profiler.profiler import NullProfiler, Profiler
-from star_rating.autotune.acceleration import Acceleration, Machine, adopt, decide
-from star_rating.autotune.trial import Trial
+from star_rating.autotune.autotuner import Trial
+from star_rating.autotune.compute_plan import Acceleration, Machine, adopt, decide
 from star_rating.checkpointing.checkpoints import CheckpointManager
 from star_rating.checkpointing.run_state import Fingerprint
 from star_rating.distributed import batches as parts
@@ -27,13 +27,12 @@ from star_rating.distributed.classifier import SharedClassifier
 from star_rating.distributed.cluster import Cluster
 from star_rating.distributed.supervision import SharedSupervision
 from star_rating.hyperparameters import Hyperparameters
+from star_rating.interruption import StopRequest
 from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.model.xla import CompiledStep, pad_to_buckets
 from star_rating.results.evaluation import Floats, Integers
-from star_rating.training.buckets import bucketed
 from star_rating.training.build import build_model
-from star_rating.training.compiled_step import CompiledStep
-from star_rating.training.interruption import StopRequest
 from star_rating.training.supervision import Supervision
 from star_rating.training.watchdog import Watchdog
 from star_rating.training.work import Work
@@ -93,9 +92,9 @@ class Part(Work):
         )
         return model
 
-    def compiled(self, model: DistilBertClassifier, seconds_without: float | None) -> CompiledStep:
+    def compiled(self, model: DistilBertClassifier, on_timed: Callable[[float], object]) -> CompiledStep:
         """Have XLA compile this host's part of the step; the exchange is none of its operations."""
-        return CompiledStep(model, seconds_without, method="part_of_step")
+        return CompiledStep(model, on_timed, method="part_of_step")
 
     def training_batches(self, step: int, *, for_xla: bool) -> tf.data.Dataset:
         """Return this host's part of the endless batches after `step` steps; under XLA, always as many rows."""
@@ -108,7 +107,7 @@ class Part(Work):
             first_batch=step,
             rows=self.most_rows if for_xla else 1,
         )
-        return bucketed(batches, self.most_rows) if for_xla else batches
+        return pad_to_buckets(batches, self.most_rows) if for_xla else batches
 
     def records_of_batch(self, batch: int) -> list[tuple[Path, int]]:
         """Return file and record of what this host has of a batch."""

@@ -175,7 +175,7 @@ def probe(ladder: Sequence[Rung], flags: frozenset[str]) -> InstructionSet:
     try:
         # -I -S: the child needs neither site-packages nor the job's environment, and starts in a few milliseconds.
         child = subprocess.run(  # noqa: S603 - our own file, run by our own interpreter
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("instruction_probe.py")), request],
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("isa_probe.py")), request],
             capture_output=True,
             check=False,
             text=True,

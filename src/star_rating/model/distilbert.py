@@ -197,7 +197,7 @@ class DistilBertClassifier(tf_keras.Model):
     Inputs are {"input_ids", "input_mask"}, int32 or int64 [batch, length], any batch and any length up to
     max_position_embeddings. The first position of each row is its [CLS]: it counts as a token whatever the mask says,
     so that a row of padding alone gives finite logits. With `jit_compile=True`, where shapes must not depend on the
-    mask, "active_positions" says which positions to work on (training/buckets.py).
+    mask, "active_positions" says which positions to work on (model/xla.py).
     """
 
     def __init__(

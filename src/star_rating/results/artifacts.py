@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from observability.tensorboard import TensorBoardWriter
+from star_rating.interruption import Stopped
 from star_rating.results import export, figures, predictions
 from star_rating.results.evaluation import Evaluation, Floats, Integers, evaluate
 from star_rating.training.fit import Fit
-from star_rating.training.interruption import Stopped
 from star_rating.training.supervision import Supervision
 from star_rating.training.work import Work
 

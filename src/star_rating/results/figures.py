@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from star_rating.logs import History
 from star_rating.results.evaluation import Evaluation
-from star_rating.training.progress import History
 
 TRAIN_COLOUR = "#1f5fa8"
 VALIDATION_COLOUR = "#d1602b"

@@ -12,7 +12,7 @@ from star_rating.failures import HyperparameterError
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
-from star_rating.training.optimizer import build_optimizer
+from star_rating.model.optimizer import build_optimizer
 from star_rating.training.progress import Examples
 from star_rating.training.skipping import SkippingClassifier
 

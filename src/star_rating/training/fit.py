@@ -13,17 +13,18 @@ from observability.debugger.debugger import attach
 from observability.rules.callback import RulesCallback
 from observability.rules.configuration import read_rules
 from observability.tensorboard import TensorBoardCallback, TensorBoardWriter, tensorboard_folder
-from star_rating.autotune.acceleration import Acceleration
+from star_rating.autotune.compute_plan import Acceleration
 from star_rating.checkpointing.checkpoints import CheckpointCallback, CheckpointManager
 from star_rating.checkpointing.run_state import steps_per_epoch
 from star_rating.contract import Contract
 from star_rating.data.pipeline import batches_in_a_pass
+from star_rating.interruption import Stopped
+from star_rating.logs import History
 from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
-from star_rating.training.interruption import Stopped
 from star_rating.training.loop import Loop
 from star_rating.training.nonfinite import NonFiniteGuard
-from star_rating.training.progress import History, ProgressLog
+from star_rating.training.progress import ProgressLog
 from star_rating.training.supervision import Supervision
 from star_rating.training.watchdog import FIRST_STEP_PATIENCE
 from star_rating.training.work import Work
@@ -68,7 +69,7 @@ def fit(
     steps = steps_per_epoch(hyperparameters, work.data["train"])
     total_steps = hyperparameters.epochs * steps
     model = work.model(pretrained, total_steps, supervision.stop)
-    compiled = work.compiled(model, acceleration.seconds_without_xla) if acceleration.mode.xla else None
+    compiled = work.compiled(model, acceleration.compare_with_xla) if acceleration.mode.xla else None
     log.info("training %d epoch(s) of %d steps", hyperparameters.epochs, steps)
 
     progress = ProgressLog(History(), hyperparameters.epochs, steps, hyperparameters.log_every_steps)

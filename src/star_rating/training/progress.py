@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
-from star_rating.logs import measurements
-from star_rating.training.optimizer import current_learning_rate
+from star_rating.logs import History, measurements
+from star_rating.model.optimizer import current_learning_rate
 
 log = logging.getLogger(__name__)
 
@@ -36,24 +35,6 @@ class Examples(tf_keras.metrics.Metric):
     def reset_state(self) -> None:
         """Start an epoch."""
         self.total.assign(0)
-
-
-@dataclass
-class History:
-    """What the training curves are drawn from, and run.json keeps."""
-
-    steps: list[int] = field(default_factory=list)
-    """Global step of each entry of `train`."""
-    train: list[dict[str, float]] = field(default_factory=list)
-    """Mean loss and accuracy since the entry before."""
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    """One entry an epoch: step, loss, accuracy, and validation_loss and validation_accuracy if validation ran."""
-    first_step_seconds: float | None = None
-    """From the start of fit to the end of the first step: tracing, compiling, and the step."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what run.json and checkpoints keep."""
-        return {"steps": self.steps, "train": self.train, "epochs": self.epochs}
 
 
 class ProgressLog(tf_keras.callbacks.Callback):

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import tf_keras
 
 from observability.profiler.profiler import NullProfiler, Profiler
-from star_rating.training.interruption import StopRequest
+from star_rating.interruption import StopRequest
 from star_rating.training.watchdog import Watchdog
 
 Batch = TypeVar("Batch")

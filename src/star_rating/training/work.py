@@ -9,22 +9,21 @@ from typing import Any
 import tensorflow as tf
 
 from observability.profiler.profiler import NullProfiler, Profiler
-from star_rating.autotune.acceleration import Acceleration, Machine, decide
-from star_rating.autotune.trial import Trial
+from star_rating.autotune.autotuner import Trial
+from star_rating.autotune.compute_plan import Acceleration, Machine, decide
 from star_rating.checkpointing.checkpoints import CheckpointManager
 from star_rating.checkpointing.run_state import Fingerprint
 from star_rating.data import pipeline
 from star_rating.data.channel import Channel
 from star_rating.distributed.cluster import Cluster
 from star_rating.hyperparameters import Hyperparameters
+from star_rating.interruption import StopRequest
 from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.model.xla import CompiledStep, pad_to_buckets
 from star_rating.results import predictions
 from star_rating.results.evaluation import Floats, Integers
-from star_rating.training.buckets import bucketed
 from star_rating.training.build import build_model
-from star_rating.training.compiled_step import CompiledStep
-from star_rating.training.interruption import StopRequest
 from star_rating.training.supervision import Supervision
 from star_rating.training.watchdog import Watchdog
 
@@ -49,7 +48,7 @@ class Work:
         machine: Machine,
         earlier: Mapping[str, Any] | None,
     ) -> Acceleration:
-        """Decide how to compute a run of `steps` steps; `earlier` as in acceleration.decide."""
+        """Decide how to compute a run of `steps` steps; `earlier` as in compute_plan.decide."""
         return decide(Trial(self.hyperparameters, pretrained, self.data["train"], steps), machine, earlier)
 
     def supervision(self, stop: StopRequest, watchdog: Watchdog, profile: Profiler | NullProfiler) -> Supervision:
@@ -63,9 +62,9 @@ class Work:
         del stop
         return build_model(self.hyperparameters, pretrained, total_steps)
 
-    def compiled(self, model: DistilBertClassifier, seconds_without: float | None) -> CompiledStep:
+    def compiled(self, model: DistilBertClassifier, on_timed: Callable[[float], object]) -> CompiledStep:
         """Have XLA compile the model's step."""
-        return CompiledStep(model, seconds_without)
+        return CompiledStep(model, on_timed)
 
     def training_batches(self, step: int, *, for_xla: bool) -> tf.data.Dataset:
         """Return the endless batches after `step` steps."""
@@ -73,7 +72,7 @@ class Work:
         batches = pipeline.training_batches(
             self.data["train"], batch_size, length, seed=self.hyperparameters.seed, first_batch=step
         )
-        return bucketed(batches, batch_size) if for_xla else batches
+        return pad_to_buckets(batches, batch_size) if for_xla else batches
 
     def records_of_batch(self, batch: int) -> list[tuple[Path, int]]:
         """Return file and record of what is in a batch, from 0."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from star_rating.config_file import local_path, read_object
+from star_rating.contract import local_path, read_object
 from star_rating.failures import ConfigurationError
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from star_rating.autotune import budget
+from star_rating.autotune.autotuner import Trial
+from star_rating.autotune.benchmark import Mode
 from star_rating.autotune.budget import NotWorthItError
-from star_rating.autotune.mode import Mode
-from star_rating.autotune.trial import Trial
 from star_rating.data.channel import open_channel
 from star_rating.hardware import cgroup
 from star_rating.hyperparameters import Hyperparameters

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from star_rating.data.channel import Channel, open_channel
 from star_rating.data.pipeline import batches_in_a_pass, evaluation_batches, records_of_batch, training_batches
-from star_rating.training.buckets import bucketed
+from star_rating.model.xla import pad_to_buckets
 from tests.helpers.training_job import examples, write_records
 
 LENGTH = 8
@@ -103,5 +103,5 @@ def test_labels_stay_with_their_reviews(channel: Channel) -> None:
 
 def test_no_iterator_has_a_thread_that_its_end_waits_for(channel: Channel) -> None:
     training = training_batches(channel, 5, LENGTH, seed=3)
-    for batches in (training, bucketed(training, 5), evaluation_batches(channel, 5, LENGTH, steps=1)):
+    for batches in (training, pad_to_buckets(training, 5), evaluation_batches(channel, 5, LENGTH, steps=1)):
         assert batches.options().autotune.enabled is False

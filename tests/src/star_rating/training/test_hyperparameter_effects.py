@@ -17,7 +17,7 @@ import tensorflow as tf
 from safetensors.numpy import load_file
 
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.training.optimizer import build_optimizer
+from star_rating.model.optimizer import build_optimizer
 from tests.helpers.training_job import RECORDS, Outcome, TrainingJob
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.training.optimizer import WarmUpThenLinearDecay, build_optimizer, current_learning_rate
+from star_rating.model.optimizer import WarmUpThenLinearDecay, build_optimizer, current_learning_rate
 
 
 def build(total_steps: int = 10, **texts: str) -> Any:

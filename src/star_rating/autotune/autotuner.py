@@ -4,7 +4,7 @@
     modes = [Mode(xla=False, compute_dtype="float32"), Mode(xla=False, compute_dtype="bfloat16")]
     measured = trial.measure(modes, seconds=60, share=0.05)
 
-The steps run in a child process (trial_process.py): the memory that they took is given back, no random number of the
+The steps run in a child process (worker.py): the memory that they took is given back, no random number of the
 run is drawn, and a mode that ends its process (an instruction that traps, memory that runs out) is one that is not
 taken.
 """
@@ -22,8 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from star_rating.autotune.measurement import Measurement, summarize
-from star_rating.autotune.mode import Mode
+from star_rating.autotune.benchmark import Measurement, Mode, summarize
 from star_rating.data.channel import Channel
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model.pretrained_weights import PretrainedWeights
@@ -67,7 +66,7 @@ class Trial:
         }
         try:
             child = subprocess.run(
-                [sys.executable, "-m", "star_rating.autotune.trial_process"],
+                [sys.executable, "-m", "star_rating.autotune.worker"],
                 input=json.dumps(request),
                 capture_output=True,
                 check=False,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from star_rating.distributed import cluster as clusters
-from star_rating.distributed import link as links
+from star_rating.distributed import control_channel
 from star_rating.distributed.cluster import Cluster
 from star_rating.failures import ConfigurationError, DataError, ExitCode, Failure, HostLostError
 from tests.helpers.hosts_job import free_ports
@@ -24,7 +24,7 @@ HOSTS = ("127.0.0.1", "algo-2", "algo-3")
 def port(monkeypatch: pytest.MonkeyPatch) -> int:
     port = free_ports()
     monkeypatch.setenv(clusters.PORT_VARIABLE, str(port))
-    monkeypatch.setattr(links, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(control_channel, "RETRY_SECONDS", 0.02)
     return port
 
 
@@ -154,8 +154,8 @@ def test_a_host_that_vanishes_is_named(lost: int) -> None:
 
 @pytest.mark.usefixtures("port")
 def test_a_host_that_falls_silent_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "SILENCE_SECONDS", 2.0)  # a busy machine delays the others by less
-    monkeypatch.setattr(links, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(control_channel, "SILENCE_SECONDS", 2.0)  # a busy machine delays the others by less
+    monkeypatch.setattr(control_channel, "BEAT_SECONDS", 0.1)
     over = threading.Event()
 
     def program(cluster: Cluster) -> None:
@@ -177,7 +177,7 @@ def test_a_host_that_falls_silent_is_lost(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_main_thread_that_hangs_is_ended_after_a_grace_but_not_while_it_writes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(links, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(control_channel, "GRACE_SECONDS", 0.1)
     losses: dict[int, Failure] = {}
     ended_while_writing = []
 

@@ -1,6 +1,6 @@
 """Train a few steps in each of several modes, in turns, and print how long each took; the child process of trial.py.
 
-    python -m star_rating.autotune.trial_process < request.json
+    python -m star_rating.autotune.worker < request.json
 
 The request is what Trial.measure writes. Prints an event a line: {"mode": 1, "seconds": 2.3, "loss": 1.61} after a
 step, the loss being the mean so far; {"mode": 2, "reason": "..."} for a mode that is left out. All modes start from the
@@ -24,16 +24,15 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from star_rating.autotune.mode import Mode
-from star_rating.autotune.trial import FIRST_STEPS, ROUNDS
+from star_rating.autotune.autotuner import FIRST_STEPS, ROUNDS
+from star_rating.autotune.benchmark import Mode
 from star_rating.data.channel import Channel
 from star_rating.data.pipeline import training_batches
 from star_rating.data.records import without_autotune
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import pretrained_weights
-from star_rating.training.buckets import bucketed
+from star_rating.model.xla import CompiledStep, pad_to_buckets
 from star_rating.training.build import build_model
-from star_rating.training.compiled_step import CompiledStep
 
 BATCHES = 12
 """Looked at, for some that have one shape: XLA compiles anew for each."""
@@ -174,7 +173,7 @@ def trial_batches(mode: Mode, hyperparameters: Hyperparameters, channel: Channel
     """Return the first batches of the run that XLA sees in one shape, the commonest one, over and over."""
     batch_size = hyperparameters.train_batch_size
     plain = training_batches(channel, batch_size, hyperparameters.max_seq_length, seed=hyperparameters.seed)
-    for_xla = bucketed(plain, batch_size)
+    for_xla = pad_to_buckets(plain, batch_size)
     shapes = [tuple(tuple(tensor.shape) for tensor in tf.nest.flatten(batch)) for batch in for_xla.take(BATCHES)]
     (commonest, _), *_ = Counter(shapes).most_common(1)
     source = for_xla if mode.xla else plain

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import tf_keras
 
-from star_rating.autotune import trial_process
-from star_rating.autotune.mode import Mode
-from star_rating.autotune.trial import ROUNDS, Trial
-from star_rating.autotune.trial_process import ENOUGH_ROUNDS, run, start_training
+from star_rating.autotune import worker
+from star_rating.autotune.autotuner import ROUNDS, Trial
+from star_rating.autotune.benchmark import Mode
+from star_rating.autotune.worker import ENOUGH_ROUNDS, run, start_training
 from star_rating.data.channel import open_channel
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import pretrained_weights
@@ -54,7 +54,7 @@ CLOCK = Clock()
 
 @pytest.fixture(autouse=True)
 def _time_passes_in_steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_process, "time", CLOCK)
+    monkeypatch.setattr(worker, "time", CLOCK)
 
 
 class Steps:
@@ -136,7 +136,7 @@ def test_a_mode_that_has_lost_is_measured_no_further_and_xla_not_tried_for_its_d
 
 
 def test_steps_that_take_their_time_are_repeated_only_until_one_mode_has_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_process, "CHEAP_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "CHEAP_SECONDS", 0.0)
     steps = Steps(slow=FLOAT32, pause=0.01)
     events = list(run([FLOAT32, BFLOAT16, COMPILED_BFLOAT16], steps.start, CLOCK.monotonic() + 60, no_sooner))
     assert modes_of(events) == [0, 1, *[0, 1] * ENOUGH_ROUNDS, 2, *[1, 2] * ROUNDS]

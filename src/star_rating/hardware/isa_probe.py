@@ -1,6 +1,6 @@
 """Run vector instructions, one after the other, and say which work; meant to die of one that does not.
 
-    python instruction_probe.py '[["c5fdefc0c5f877c3", false]]'      # prints "works" or "refused" for each entry
+    python isa_probe.py '[["c5fdefc0c5f877c3", false]]'      # prints "works" or "refused" for each entry
 
 An entry is machine code in hexadecimal and whether it needs AMX's tile registers. "refused": the kernel does not give
 this process the tile registers, and oneDNN, which asks the same way, will not use them either. Only

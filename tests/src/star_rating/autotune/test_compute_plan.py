@@ -13,11 +13,10 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from star_rating.autotune import acceleration, budget
-from star_rating.autotune.acceleration import Machine, allowed_modes, decide
-from star_rating.autotune.measurement import Measurement
-from star_rating.autotune.mode import Mode
-from star_rating.autotune.trial import Trial
+from star_rating.autotune import budget, compute_plan
+from star_rating.autotune.autotuner import Trial
+from star_rating.autotune.benchmark import Measurement, Mode
+from star_rating.autotune.compute_plan import Machine, allowed_modes, decide
 from star_rating.data.channel import open_channel
 from star_rating.hardware.instruction_set import InstructionSet
 from star_rating.hardware.threads import Threads
@@ -35,11 +34,11 @@ SECONDS = {FLOAT32: 2.0, BFLOAT16: 1.0, COMPILED: 3.0, COMPILED_BFLOAT16: 4.0}
 
 @dataclass(frozen=True)
 class KnownTrial(Trial):
-    """A trial whose outcome is known; the real one is tested in test_trial.py."""
+    """A trial whose outcome is known; the real one is tested in test_autotuner.py."""
 
     def measure(self, modes: Sequence[Mode], seconds: float, share: float) -> tuple[Measurement, ...]:
         assert 0 < seconds <= budget.MOST_SECONDS
-        assert share in (acceleration.SHARE_TO_DECIDE, acceleration.SHARE_TO_WARN)
+        assert share in (compute_plan.SHARE_TO_DECIDE, compute_plan.SHARE_TO_WARN)
         return tuple(
             Measurement(mode.xla, mode.compute_dtype, SECONDS[mode], 10.0, loss=1.6, agrees=True) for mode in modes
         )
@@ -189,7 +188,7 @@ def test_a_resumed_run_keeps_its_decision(job: TrainingJob, monkeypatch: pytest.
 
 
 def test_a_switch_that_was_set_since_overrules_the_earlier_decision(job: TrainingJob) -> None:
-    earlier = acceleration.Acceleration(BFLOAT16, "", (), MACHINE).record()
+    earlier = compute_plan.Acceleration(BFLOAT16, "", (), MACHINE).record()
     assert decide(trial(job, "False", "False", steps=3), MACHINE, earlier=earlier).mode == FLOAT32
 
 
@@ -201,7 +200,7 @@ def test_nothing_is_measured_on_a_gpu(job: TrainingJob) -> None:
 
 def test_the_record_holds_what_took_effect() -> None:
     limited = replace(MACHINE, instruction_set=InstructionSet(best="AVX512_CORE_BF16", limit="AVX512_CORE_BF16"))
-    record = acceleration.Acceleration(COMPILED_BFLOAT16, "use_xla=True, use_amp=True", (), limited).record()
+    record = compute_plan.Acceleration(COMPILED_BFLOAT16, "use_xla=True, use_amp=True", (), limited).record()
     assert (record["xla"], record["amp"], record["compute_dtype"]) == (True, True, "bfloat16")
     assert record["instruction_set"]["limit"] == "AVX512_CORE_BF16"
     assert record["threads"] == {"cores": 2, "intra_op": 2, "inter_op": 2, "hardware_threads": 2, "numa_nodes": 1}
@@ -215,7 +214,7 @@ def keras_settings() -> Iterator[None]:
 
 
 def built(mode: Mode, folder: Path) -> tf_keras.Model:
-    acceleration.Acceleration(mode, "", (), MACHINE).apply()
+    compute_plan.Acceleration(mode, "", (), MACHINE).apply()
     return build_model(
         Hyperparameters(max_seq_length=LENGTH), pretrained_weights.load(tiny_weights(folder)), total_steps=9
     )

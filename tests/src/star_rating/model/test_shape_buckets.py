@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from star_rating.training.buckets import RUNGS, active_positions, bucketed
+from star_rating.model.xla import NUM_BUCKETS, active_positions, pad_to_buckets
 
 LENGTH = 16
 BATCH = 8
@@ -15,7 +15,7 @@ def mask_of(lengths: list[int]) -> tf.Tensor:
 
 
 @pytest.mark.parametrize(("real", "expected"), [(1, 32), (4, 32), (5, 48), (8, 64), (9, 80), (16, 128)])
-def test_the_real_positions_and_padding_up_to_the_next_rung(real: int, expected: int) -> None:
+def test_the_real_positions_and_padding_up_to_the_next_bucket(real: int, expected: int) -> None:
     mask = mask_of([real] * BATCH)
     positions = active_positions(mask, BATCH).numpy()
     assert len(positions) == expected == len(set(positions))
@@ -34,4 +34,4 @@ def test_random_batches_have_few_shapes() -> None:
     lengths = np.random.default_rng(0).integers(1, LENGTH + 1, [50, BATCH])
     features = {"input_mask": (np.arange(LENGTH) < lengths[..., None]).astype(np.int32)}
     batches = tf.data.Dataset.from_tensor_slices((features, np.zeros([50, BATCH], np.int32)))
-    assert len({len(batch["active_positions"]) for batch, _ in bucketed(batches, BATCH)}) <= RUNGS - 1
+    assert len({len(batch["active_positions"]) for batch, _ in pad_to_buckets(batches, BATCH)}) <= NUM_BUCKETS - 1

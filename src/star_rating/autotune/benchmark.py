@@ -1,6 +1,6 @@
 """What a trial measured, and what follows from it: the fastest mode that agrees, the settings that cost time; pure.
 
-measured = summarize(modes, events, ending)       # events: what trial_process prints
+measured = summarize(modes, events, ending)       # events: what worker.py prints
 mode, why = fastest(allowed, measured, steps)
 """
 
@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from star_rating.autotune.mode import Mode
+FLOAT32 = "float32"
+BFLOAT16 = "bfloat16"
 
 MARGIN = 0.1
 """Share of the time that another mode must save to be taken: less is noise, and would differ from run to run."""
@@ -20,9 +21,31 @@ LOSS_TOLERANCE = 0.02
 """Largest relative difference of the trial's mean loss from the reference's: the same start, batches and dropout seeds.
 Rounding to bfloat16 was seen to make 0.0001, the other dropout masks that XLA's shapes draw 0.007."""
 
-
 XLA_SHAPES = 8
-"""First steps that a run under XLA may have, one for each shape of batch (buckets.py)."""
+"""First steps that a run under XLA may have, one for each shape of batch (model/xla.py)."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What `use_xla` and `use_amp` come down to."""
+
+    xla: bool
+    """Whether XLA compiles the step; batches then come in few shapes."""
+    compute_dtype: str
+    """Of the matrix products: float32, bfloat16 or float16. Variables, loss and logits are float32."""
+
+    @property
+    def amp(self) -> bool:
+        """Whether the products are computed in another dtype than the variables have."""
+        return self.compute_dtype != FLOAT32
+
+    @property
+    def policy(self) -> str:
+        """Keras's name for the dtypes of the layers."""
+        return f"mixed_{self.compute_dtype}" if self.amp else FLOAT32
+
+    def __str__(self) -> str:
+        return f"{self.compute_dtype} with{'' if self.xla else 'out'} XLA"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
 
 True means that it happens: XLA compiles the training step, mixed precision computes in bfloat16 on a processor and in
 float16 (with a scaled loss) on a GPU, with variables in float32 on both. `auto` measures on this machine, where the run
-is long enough to earn that back (budget.py), and takes the fastest whose losses agree (measurement.py); else it is
+is long enough to earn that back (budget.py), and takes the fastest whose losses agree (benchmark.py); else it is
 float32 without XLA. No measurement comes out twice the same: who wants a run to be repeated bit by bit sets True or
 False. A run that resumes keeps what it had decided.
 """
@@ -23,16 +23,18 @@ import tensorflow as tf
 import tf_keras
 
 from star_rating.autotune import budget
-from star_rating.autotune.measurement import (
+from star_rating.autotune.autotuner import Trial
+from star_rating.autotune.benchmark import (
+    BFLOAT16,
+    FLOAT32,
     Measurement,
+    Mode,
     fastest,
     seconds_per_step,
     slower_setting,
     table,
     unmeasured,
 )
-from star_rating.autotune.mode import BFLOAT16, FLOAT32, Mode
-from star_rating.autotune.trial import Trial
 from star_rating.hardware.instruction_set import InstructionSet
 from star_rating.hardware.threads import Threads
 from star_rating.hyperparameters import Switch
@@ -70,6 +72,11 @@ class Acceleration:
     def seconds_without_xla(self) -> float | None:
         """What a step takes in the same dtype without XLA, if it was measured."""
         return seconds_per_step(self.measured, Mode(xla=False, compute_dtype=self.mode.compute_dtype))
+
+    def compare_with_xla(self, seconds_per_step: float) -> None:
+        """Warn if the run's steps under XLA take longer than those without it that were measured."""
+        if warning := slower_setting("use_xla", seconds_per_step, self.seconds_without_xla, value=True):
+            log.warning(warning)
 
     def apply(self) -> None:
         """Make layers that are created from now on compute in the mode's dtype."""
@@ -163,7 +170,7 @@ def _measure(
 def _of_interest(allowed: Sequence[Mode]) -> list[Mode]:
     """Return what a trial shall compare, those without XLA first."""
     # Without XLA both dtypes are cheap to try, whatever is allowed: a warning may come of it. What XLA does to a run
-    # that has it anyway shows in the run itself (compiled_step.py).
+    # that has it anyway shows in the run itself (model/xla.py).
     compiled = [mode for mode in allowed if mode.xla] if len(allowed) > 1 else []
     return [*(Mode(xla=False, compute_dtype=dtype) for dtype in (FLOAT32, BFLOAT16)), *compiled]
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from star_rating.autotune.measurement import Measurement, fastest, slower_setting, summarize, table
-from star_rating.autotune.mode import Mode
+from star_rating.autotune.benchmark import Measurement, Mode, fastest, slower_setting, summarize, table
 
 FLOAT32, BFLOAT16 = Mode(xla=False, compute_dtype="float32"), Mode(xla=False, compute_dtype="bfloat16")
 COMPILED = Mode(xla=True, compute_dtype="float32")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from star_rating.training.interruption import Stopped, StopRequest
+from star_rating.interruption import Stopped, StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -42,7 +42,7 @@ def test_the_handlers_of_before_are_back_afterwards() -> None:
 
 
 def ended_by(program: str) -> int:
-    header = "import os, signal, time\nfrom star_rating.training.interruption import StopRequest\n"
+    header = "import os, signal, time\nfrom star_rating.interruption import StopRequest\n"
     return subprocess.run(
         [sys.executable, "-c", header + textwrap.dedent(program)],
         check=False,
