@@ -14,8 +14,8 @@ train: ## from a bare machine to a trained model: engine, image, channels, train
 local: ## the same job through the local SageMaker: the launcher, the API, Processing and training jobs in containers
 	@scripts/rehearse_locally.sh
 
-test: ## every test tier that this machine can run
-	@scripts/test.sh
+test: ## every test tier that this machine can run; only some of them: TIERS="unit docker"
+	@scripts/test.sh $(TIERS)
 
 test-long: ## what CI leaves out or shortens, at full length, and kill-hosts and kill-matrix: hours
 	@scripts/test_long.sh

@@ -8,6 +8,7 @@
 # What a tier prints appears when the tier has ended; until then it is in .cache/test-logs/.
 #
 #   make test
+#   make test TIERS="unit docker"       # only these; what they need is made all the same
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,6 +20,21 @@ mkdir -p "$logs"
 state=$(mktemp --directory)
 trap 'rm -rf "$state"' EXIT
 
+chosen=("$@")
+wants() { # wants TIER...: success if one of them is to run
+    local name
+    for name in "$@"; do
+        if [[ ${#chosen[@]} == 0 || " ${chosen[*]} " == *" $name "* ]]; then return; fi
+    done
+    return 1
+}
+for name in "${chosen[@]}"; do
+    if [[ " lint unit slow browser registry docker image " != *" $name "* ]]; then
+        echo "test: there is no tier $name; write lint, unit, slow, browser, registry, docker or image" >&2
+        exit 2
+    fi
+done
+
 pytest=(.venv/bin/python -m pytest --quiet --durations 10)
 # A process for each core, each with TensorFlow loaded. By file: what the tests of a file share, such as a trained
 # model, is made once.
@@ -27,6 +43,7 @@ in_parallel=(--numprocesses auto --dist loadfile)
 without_src=(--ignore tests/src)
 
 run_tier() { # run_tier NAME COMMAND...: keep its result for `await`; success if the command succeeds
+    [[ $1 == @(python|image build) ]] || wants "${1/weights/slow}" || return 0
     local name=$1 log=$logs/${1// /-}.log begin=$SECONDS result=passed
     "${@:2}" > "$log" 2>&1 || result=FAILED
     {
@@ -58,12 +75,16 @@ host_lane() {
     run_tier weights scripts/host_weights.sh || true # once, before several processes ask for them
     run_tier slow "${pytest[@]}" "${in_parallel[@]}" -m 'slow and not image and not docker' || true
     local why
-    if why=$(scripts/browser.sh 2>&1); then
+    if ! wants browser; then
+        :
+    elif why=$(scripts/browser.sh 2>&1); then
         run_tier browser "${pytest[@]}" "${without_src[@]}" -m browser || true
     else
         leave_out browser "$why"
     fi
-    if await 'image build'; then
+    if ! wants registry; then
+        :
+    elif await 'image build'; then
         run_tier registry "${pytest[@]}" -m image tests/registry || true
     else
         leave_out registry 'there is no image'
@@ -72,6 +93,7 @@ host_lane() {
 
 docker_lane() {
     trap 'exit 130' INT
+    wants docker image registry || return 0
     local why
     if ! why=$(scripts/engine.sh 2>&1); then
         leave_out 'image build' "$why"

@@ -13,17 +13,15 @@ import dataclasses
 import functools
 import inspect
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from launcher.cli.main import launcher
+from tests.helpers.documented_commands import COMMANDS, FalseCommandError, check_command
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDERS = ("src", "container", "launcher", "local_sagemaker", "scripts")
-IMAGE_COMMANDS = (REPOSITORY / "container" / "entrypoint.py").read_text(encoding="utf-8")
 
 Definition = ast.FunctionDef | ast.ClassDef
 
@@ -395,52 +393,12 @@ def _of_arguments(arguments: ast.arguments, *, skip_first: bool) -> inspect.Sign
     return inspect.Signature(parameters)
 
 
-def check_command(line: str) -> None:
-    """Hold a command line against the files, modules, commands and options that there are."""
-    words = shlex.split(line.partition("  #")[0].split(" | ")[0])
-    program, *rest = words
-    if program == "launcher":
-        _check_launcher(rest)
-    elif program == "python":
-        options = [word for word in rest if word.startswith("-") and len(word) == 2]
-        target = next(word for word in rest if not word.startswith("-"))
-        if "-m" in options:
-            exists = target in BY_NAME
-        else:
-            # `python x.py` stands beside x.py, or in the exported model's folder.
-            exists = any(module.path.as_posix().endswith(f"/{target.removeprefix('code/')}") for module in MODULES)
-        if not exists:
-            raise FalseExampleError(f"`{line}`: there is no {target}")
-    elif program == "docker":
-        command = rest[rest.index("IMAGE") + 1]
-        if f"\n  {command} " not in IMAGE_COMMANDS:
-            raise FalseExampleError(f"`{line}`: the image has no command {command}")
-    elif not (REPOSITORY / program).exists():
-        raise FalseExampleError(f"`{line}`: there is no {program}")
-
-
-def _check_launcher(words: list[str]) -> None:
-    command = launcher
-    options: set[str] = set()
-    for word in words:
-        if word in {"|", ">", "&&"}:
-            return
-        if word.startswith("-"):
-            if word not in options:
-                raise FalseExampleError(f"launcher {' '.join(words)}: no option {word}")
-        elif word in getattr(command, "commands", {}):
-            command = getattr(command, "commands")[word]  # noqa: B009 - click's groups only
-            options = {name for parameter in command.params for name in parameter.opts}
-        elif hasattr(command, "commands"):
-            raise FalseExampleError(f"launcher {' '.join(words)}: no command {word}")
-
-
 def check(module: Module, block: str) -> None:
     """Check one block: commands, addresses or a tree of files, or Python."""
     first = block.split(maxsplit=1)[0]
-    if first in {"launcher", "python", "docker"} or first.startswith("scripts/"):
+    if first in COMMANDS or first.startswith("scripts/"):
         for line in block.replace("\\\n", " ").splitlines():
-            check_command(line)
+            check_command(line, modules={module.name for module in MODULES})
     elif first in {"GET", "POST"} or re.match(r"[\w./<>-]*/[\w./<>-]*\s", block):
         for part in re.findall(r"(?<![\w<])[a-z_]{3,}(?=/)", block.partition("  ")[0]):
             if part not in "".join(line for line in ast.unparse(module.tree)):
@@ -465,7 +423,7 @@ def test_the_example_at_a_modules_top_is_true(module: Module) -> None:
     for block in EXAMPLES[module]:
         try:
             check(module, block)
-        except FalseExampleError as error:
+        except (FalseExampleError, FalseCommandError) as error:
             pytest.fail(
                 f"{module.path.relative_to(REPOSITORY)}:1: mend the example in the docstring: {error}", pytrace=False
             )
