@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from launcher.aws import session
-from local_sagemaker.client import stop_server, using_local
+from launcher import Session, use_local
+from local_sagemaker.client import ensure_server, stop_server
 from local_sagemaker.state import State
 
 LONGEST_SECONDS = 2.0
@@ -34,13 +34,12 @@ def main() -> int:
     bare, jobs, memory = [], [], 0.0
     with tempfile.TemporaryDirectory() as folder:
         state = State(Path(folder))
-        with using_local(state) as server:
-            assert server is not None
-            session.client("s3", None).create_bucket(Bucket="bucket")
-            for number in range(rounds):
-                bare.append(docker_run(image))
-                jobs.append(job(f"job-{number}", image))
-            memory = peak_megabytes(server.pid)
+        session = use_local(state.folder)
+        session.client("s3").create_bucket(Bucket="bucket")
+        for number in range(rounds):
+            bare.append(docker_run(image))
+            jobs.append(job(f"job-{number}", image, session))
+        memory = peak_megabytes(ensure_server(state).pid)
         stop_server(state)
     print(f"{rounds} rounds, {os.cpu_count()} cores       median     90 %")
     for name, seconds in (("docker run", bare), ("CreateTrainingJob to Completed", jobs)):
@@ -57,9 +56,9 @@ def docker_run(image: str) -> float:
     return time.monotonic() - begin
 
 
-def job(name: str, image: str) -> float:
+def job(name: str, image: str, session: Session) -> float:
     """Return the seconds that a job takes which does nothing, by the clock of DescribeTrainingJob."""
-    sagemaker = session.client("sagemaker", None)
+    sagemaker = session.client("sagemaker")
     specification = {"TrainingImage": image, "TrainingInputMode": "File", "ContainerEntrypoint": ["true"]}
     sagemaker.create_training_job(
         TrainingJobName=name,

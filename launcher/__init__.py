@@ -2,13 +2,13 @@
 
     import launcher
 
-    launcher.use_local()  # only for the local SageMaker; without it AWS is asked, as boto3 is set up
     job = launcher.load_job("job.toml", settings={"compute.instance_count": 1})
     training_job = launcher.TrainingJob.submit(launcher.build_request(job), region=job.region)
     training_job.show()
 
-The command line (`launcher --help`) is the same functions. Reading order: job_file/schema.py, request/training.py,
-checks/offline.py, aws/training_job.py, cli/main.py.
+AWS is asked, as boto3 is set up; for the local SageMaker, pass `session=launcher.use_local()`. The command line
+(`launcher --help`) is the same functions. Reading order: job_file/schema.py, request/training.py, checks/offline.py,
+aws/session.py, aws/training_job.py, cli/main.py.
 """
 
 from __future__ import annotations
@@ -17,23 +17,33 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from launcher.aws.processing_job import ProcessingJob
+    from launcher.aws.session import Session
     from launcher.aws.training_job import TrainingJob
     from launcher.checks.offline import build_request
+    from launcher.cli.local import use_local
     from launcher.job_file.load import load_job
     from launcher.request.processing import build_processing_request
-    from local_sagemaker.client import use_local
 
     __version__: str
 
-__all__ = ["ProcessingJob", "TrainingJob", "build_processing_request", "build_request", "load_job", "use_local"]
+__all__ = [
+    "ProcessingJob",
+    "Session",
+    "TrainingJob",
+    "build_processing_request",
+    "build_request",
+    "load_job",
+    "use_local",
+]
 
 _HOME = {
     "ProcessingJob": "launcher.aws.processing_job",
+    "Session": "launcher.aws.session",
     "TrainingJob": "launcher.aws.training_job",
     "build_processing_request": "launcher.request.processing",
     "build_request": "launcher.checks.offline",
     "load_job": "launcher.job_file.load",
-    "use_local": "local_sagemaker.client",
+    "use_local": "launcher.cli.local",
 }
 
 

@@ -34,6 +34,10 @@ class LauncherError(Exception):
     exit_code = ExitCode.ERROR
 
 
+class AwsError(LauncherError):
+    """AWS refused or could not be reached."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One mistake, or one warning: where it stands (file, key) and what to change."""

@@ -1,9 +1,10 @@
 """What the launcher remembers of each submission: request, image digest, git commit, job ARN. Secrets never enter it.
 
-    write_record(request, "us-east-1", arn)
-    latest_record().job_name
+    records = Records()
+    records.write(request, "us-east-1", arn)
+    records.latest().job_name
 
-One JSON file a job, in $XDG_STATE_HOME/distilbert-launcher (by default ~/.local/state). Nothing depends on it but
+One JSON file per job, in $XDG_STATE_HOME/distilbert-launcher (by default ~/.local/state). Nothing depends on it but
 `latest`, and what `diff` says of commits: SageMaker itself remembers the rest, for every machine.
 """
 
@@ -38,15 +39,77 @@ class Record:
     request: dict[str, Any]
 
 
-kept_in: Path | None = None
-"""If set, where the records are: what the local SageMaker has run is never AWS's `latest`, nor the other way round."""
+class Records:
+    """The records of one folder: those of the local SageMaker are never AWS's `latest`, nor the other way round."""
 
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
 
-def folder() -> Path:
-    """Return where the records are."""
-    if kept_in is not None:
-        return kept_in
-    return state_home() / "distilbert-launcher"
+    @property
+    def folder(self) -> Path:
+        """Where the records are; by default below the user's state home."""
+        return self._folder or state_home() / "distilbert-launcher"
+
+    def why_unwritable(self) -> str | None:
+        """Return why no record can be kept here, None if one can: asked before a job is submitted and costs money."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.TemporaryFile(dir=self.folder) as probe:
+                probe.write(b" " * 65536)
+        except OSError as error:
+            return of_the_system(error)
+        except LauncherError as error:
+            return str(error)
+        return None
+
+    def write(self, request: dict[str, Any], region: str, arn: str, image: str | None = None) -> Record:
+        """Keep a submission, without values that could be secret; `image` is the name with its digest, where known."""
+        record = Record(
+            job_name=request["TrainingJobName"],
+            job_arn=arn,
+            region=region,
+            submitted_at=dt.datetime.now(dt.UTC).isoformat(),
+            image=image or request["AlgorithmSpecification"]["TrainingImage"],
+            git_commit=_git_commit(),
+            request=without_secrets(request),
+        )
+        self._write(record)
+        return record
+
+    def add_image(self, job_name: str, image: str) -> None:
+        """Put the image's name with its digest into a job's record, if there is one."""
+        record = self.find(job_name)
+        if record is not None:
+            self._write(dataclasses.replace(record, image=image))
+
+    def find(self, job_name: str) -> Record | None:
+        """Return a job's record, or None if it was submitted elsewhere."""
+        try:
+            return _read(self.folder / f"{job_name}.json") if "/" not in job_name else None
+        except LauncherError:
+            return None
+
+    def latest(self, region: str | None = None) -> Record | None:
+        """Return the newest record, of a region if one is given."""
+        try:
+            records = [record for path in self.folder.glob("*.json") if (record := _read(path)) is not None]
+        except LauncherError:
+            return None
+        here = [record for record in records if region in (None, record.region)]
+        return max(here, key=lambda record: record.submitted_at, default=None)
+
+    def _write(self, record: Record) -> None:
+        """Write a record aside and rename it: a disk that fills up leaves the old one, or none."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.folder / f"{record.job_name}.json"
+        aside = path.with_suffix(".json.new")
+        try:
+            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                json.dump(dataclasses.asdict(record), file, indent=1)
+            aside.replace(path)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
 
 
 def state_home() -> Path:
@@ -56,59 +119,6 @@ def state_home() -> Path:
         return Path(named) if named else Path.home() / ".local" / "state"
     except RuntimeError:  # a user id without a name and without HOME, as in many a container
         raise LauncherError("there is no home folder to remember anything in; set HOME or XDG_STATE_HOME") from None
-
-
-def why_unwritable() -> str | None:
-    """Return why no record can be kept here, None if one can: asked before a job is submitted and costs money."""
-    try:
-        folder().mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryFile(dir=folder()) as probe:
-            probe.write(b" " * 65536)
-    except OSError as error:
-        return of_the_system(error)
-    except LauncherError as error:
-        return str(error)
-    return None
-
-
-def write_record(request: dict[str, Any], region: str, arn: str, image: str | None = None) -> Record:
-    """Keep a submission, without values that could be secret; `image` is the name with its digest, where known."""
-    record = Record(
-        job_name=request["TrainingJobName"],
-        job_arn=arn,
-        region=region,
-        submitted_at=dt.datetime.now(dt.UTC).isoformat(),
-        image=image or request["AlgorithmSpecification"]["TrainingImage"],
-        git_commit=_git_commit(),
-        request=without_secrets(request),
-    )
-    _write(record)
-    return record
-
-
-def add_image(job_name: str, image: str) -> None:
-    """Put the image's name with its digest into a job's record, if there is one."""
-    record = find_record(job_name)
-    if record is not None:
-        _write(dataclasses.replace(record, image=image))
-
-
-def find_record(job_name: str) -> Record | None:
-    """Return a job's record, or None if it was submitted elsewhere."""
-    try:
-        return _read(folder() / f"{job_name}.json") if "/" not in job_name else None
-    except LauncherError:
-        return None
-
-
-def latest_record(region: str | None = None) -> Record | None:
-    """Return the newest record, of a region if one is given."""
-    try:
-        records = [record for path in folder().glob("*.json") if (record := _read(path)) is not None]
-    except LauncherError:
-        return None
-    here = [record for record in records if region in (None, record.region)]
-    return max(here, key=lambda record: record.submitted_at, default=None)
 
 
 def without_secrets(request: dict[str, Any]) -> dict[str, Any]:
@@ -121,20 +131,6 @@ def without_secrets(request: dict[str, Any]) -> dict[str, Any]:
         },
     }
     return {name: hidden.get(name, value) for name, value in request.items()}
-
-
-def _write(record: Record) -> None:
-    """Write a record aside and rename it: a disk that fills up leaves the old one, or none."""
-    folder().mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder() / f"{record.job_name}.json"
-    aside = path.with_suffix(".json.new")
-    try:
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(dataclasses.asdict(record), file, indent=1)
-        aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def _read(path: Path) -> Record | None:

@@ -1,10 +1,9 @@
-"""The other side of the server: find it, start it, let this process use it and nothing else, ask its control API.
+"""The other side of the server: find it, start it, end it, ask its control API.
 
-    with using_local(State(default_folder())):       # starts a server if none runs
-        launcher.TrainingJob.submit(request, region="us-east-1")
+    server = ensure_server(State(default_folder()))     # starts one if none runs
+    control(server, "GET", "status")
 
-While it is used, every boto3 client goes to loopback: credentials are the server's token, and profiles, endpoints of
-single services and whatever else could lead to AWS are out of the environment.
+The launcher makes a Session of a server's address, token and region (launcher/cli/local.py).
 """
 
 from __future__ import annotations
@@ -17,19 +16,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import launcher
-from launcher import records
-from launcher.aws import session
 from launcher.terminal import Terminal
 from local_sagemaker.errors import EmulatorError
 from local_sagemaker.files import refuse_full_disk
-from local_sagemaker.state import REGION, Server, State, default_folder
+from local_sagemaker.state import REGION, Server, State
 
 _START_SECONDS = 300.0
 """A state of many objects takes a second for each 10,000, and longer on a busy machine."""
@@ -38,9 +35,7 @@ _STOP_SECONDS = 180.0
 _EXTRA = ("docker", "flask", "flask_cors", "moto")
 """What pyproject.toml's extra `local` installs, by the names that are imported."""
 
-_used: list[Server | None] = []
 _started: list[subprocess.Popen[bytes]] = []
-_for_good = ExitStack()
 
 _LOOPBACK = "127.0.0.1,localhost"
 
@@ -145,62 +140,9 @@ def control(server: Server, method: str, path: str, body: object = None) -> Any:
         raise ServerError(f"the server at {server.address} does not answer: {error}") from None
 
 
-@contextmanager
-def using_local(state: State, *, start: bool = True) -> Iterator[Server | None]:
-    """Let this process's clients reach the local SageMaker and nothing else; without `start` they reach nothing."""
-    server = ensure_server(state) if start else None
-    used = server or Server(0, 9, "none")
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(local_environment(before, used))
-    session.only_endpoint = used.address
-    records.kept_in = state.folder / "records"
-    _used.append(server)
-    try:
-        yield server
-    finally:
-        _used.pop()
-        session.only_endpoint = None
-        records.kept_in = None
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def use_local(folder: str | Path | None = None) -> Server:
-    """Let this process use the local SageMaker of a state folder from now on, started if none runs: for notebooks.
-
-    Called again it changes to the other folder's server, or to the one that runs now. Ends with the process.
-    """
-    _for_good.close()
-    server = _for_good.enter_context(using_local(State(Path(folder) if folder else default_folder())))
-    assert server is not None
-    return server
-
-
-def running_local() -> Server | None:
-    """Return the server that this process uses; None outside `using_local`."""
-    return _used[-1] if _used else None
-
-
 def region_of(environ: Mapping[str, str]) -> str:
     """Return the region of an environment, else the local SageMaker's own; no profile is asked."""
     return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or REGION
-
-
-def local_environment(environ: dict[str, str], server: Server) -> dict[str, str]:
-    """Return an environment from which paths lead to a server, and none to AWS."""
-    region = region_of(environ)
-    kept = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
-    return {
-        **kept,
-        **past_proxies(kept),
-        **server.exports,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
-    }
 
 
 def past_proxies(environ: Mapping[str, str]) -> dict[str, str]:

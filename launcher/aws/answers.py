@@ -13,16 +13,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-import traceback
 from types import UnionType
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from launcher.errors import LauncherError, of_the_system
-
-Answer = Any
-"""A part of what AWS says, of the type that the model has for it."""
+from launcher.aws.errors import Answer, AnswerError, passes, said, without_password
+from launcher.errors import LauncherError
 
 _SCALARS: dict[str, type | UnionType] = {
     "string": str,
@@ -34,19 +31,8 @@ _SCALARS: dict[str, type | UnionType] = {
     "timestamp": dt.datetime,
 }
 
-_LONGEST = 300
-"""Characters of what a library has to say."""
-
 _POLICY = "policyDocumentType"
 """IAM's policies are texts in the model; botocore makes them JSON."""
-
-
-class AwsError(LauncherError):
-    """AWS refused or could not be reached."""
-
-
-class AnswerError(AwsError):
-    """What came is no answer of AWS's: a proxy's page, a cut stream, another service."""
 
 
 def hold_against_the_model(base_classes: list[type], **_: object) -> None:
@@ -69,24 +55,6 @@ def refuse_pages(http_response: Any, model: Any, **_: object) -> None:  # noqa: 
             is_object = False
         if not is_object:
             raise _no_answer(place, "it is no JSON object")
-
-
-def passes(error: Exception, *modules: str) -> bool:
-    """Tell whether an exception has come through one of these modules or packages."""
-    names = {frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)}
-    return any(name == module or name.startswith(f"{module}.") for name in names for module in modules)
-
-
-def said(error: Exception) -> str:
-    """Return an exception's text; an exception that has none is told by its class."""
-    text = of_the_system(error) if isinstance(error, OSError) else str(error).rstrip(". ")
-    first = without_password(text).partition("\n")[0]  # a parser shows the whole page below
-    return (first if len(first) <= _LONGEST else first[:_LONGEST] + "...") or type(error).__name__
-
-
-def without_password(text: str) -> str:
-    """Return a text that may have addresses in it without their user names and passwords."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", text)
 
 
 class _Checked:

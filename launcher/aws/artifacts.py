@@ -1,6 +1,6 @@
 """Fetch what a job made, and unpack it as if it came from a stranger.
 
-    download(description, "us-east-1", Path("out"))
+    download(description, session, Path("out"))
 
 An archive is refused, before anything of it is written outside a temporary folder, if a member would leave the folder,
 is a link that leads out of it or a device, or if there is too much of it.
@@ -22,8 +22,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from launcher.aws.session import AwsError, client, explained, is_missing, own_command
-from launcher.errors import LauncherError, of_the_system
+from launcher.aws.errors import is_missing, translating_aws_errors
+from launcher.aws.session import Session
+from launcher.errors import AwsError, LauncherError, of_the_system
 
 LARGEST = 50 * 1024**3
 """Bytes that an archive may unpack to."""
@@ -50,30 +51,30 @@ class Downloaded:
     """metrics/evaluation.json of the model, if it has one."""
 
 
-def download(description: dict[str, Any], region: str, folder: Path) -> Downloaded:
+def download(description: dict[str, Any], session: Session, folder: Path) -> Downloaded:
     """Fetch model and output of an ended job into `folder`/model and `folder`/output."""
     artifact = description.get("ModelArtifacts", {}).get("S3ModelArtifacts")
     name = description["TrainingJobName"]
     if not artifact:
         status = description["TrainingJobStatus"]
         raise AwsError(
-            f"{name} has left no model: its status is {status}; the log says why: {own_command(f'logs {name}')}"
+            f"{name} has left no model: its status is {status}; the log says why: {session.cli_hint(f'logs {name}')}"
         )
     model, output = folder / "model", folder / "output"
     for taken in (model, output):
         if taken.exists():
             raise AwsError(f"{taken} exists; name another folder with --to, or delete it")
     folder.mkdir(parents=True, exist_ok=True)
-    _fetch(artifact, region, model)
+    _fetch(artifact, session, model)
     place = f"{artifact.rpartition('/output/')[0]}/output"
-    has_output = _exists(f"{place}/output.tar.gz", region)
+    has_output = _exists(f"{place}/output.tar.gz", session)
     if has_output:
-        _fetch(f"{place}/output.tar.gz", region, output)
+        _fetch(f"{place}/output.tar.gz", session, output)
     elif description.get("OutputDataConfig", {}).get("CompressionType") == "NONE":
-        keys = _keys(f"{place}/data", region)
+        keys = _keys(f"{place}/data", session)
         has_output = bool(keys)
         if has_output:
-            _fetch_objects(f"{place}/data", keys, region, output)
+            _fetch_objects(f"{place}/data", keys, session, output)
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     return Downloaded(
         model=model,
@@ -84,15 +85,15 @@ def download(description: dict[str, Any], region: str, folder: Path) -> Download
     )
 
 
-def read_output(description: dict[str, Any], region: str, name: str) -> bytes | None:
+def read_output(description: dict[str, Any], session: Session, name: str) -> bytes | None:
     """Return a small file of a job's output.tar.gz, read as it streams by; None if there is none."""
     s3_uri = f"{description['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{description['TrainingJobName']}"
     s3_uri += "/output/output.tar.gz"
-    if not _exists(s3_uri, region):
+    if not _exists(s3_uri, session):
         return None
     bucket, key = _parts(s3_uri)
-    with explained(f"read {s3_uri}"):
-        body = client("s3", region).get_object(Bucket=bucket, Key=key)["Body"]
+    with translating_aws_errors(f"read {s3_uri}"):
+        body = session.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
         try:
             with gzip.open(body) as content, tarfile.open(fileobj=content, mode="r|") as tar:
                 for member in _checked(tar, s3_uri, LARGEST):
@@ -181,30 +182,30 @@ def _checked(tar: tarfile.TarFile, name: str, largest: int) -> Iterator[tarfile.
         yield member
 
 
-def _fetch(s3_uri: str, region: str, folder: Path) -> None:
+def _fetch(s3_uri: str, session: Session, folder: Path) -> None:
     """Fetch an archive and unpack it, or, with CompressionType NONE, the objects under a prefix."""
     if not s3_uri.endswith(".tar.gz"):
-        _fetch_objects(s3_uri, _keys(s3_uri, region), region, folder)
+        _fetch_objects(s3_uri, _keys(s3_uri, session), session, folder)
         return
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
         archive = Path(scratch) / s3_uri.rpartition("/")[2]
-        _fetch_object(*_parts(s3_uri), region, archive)
+        _fetch_object(*_parts(s3_uri), session, archive)
         unpack(archive, folder)
 
 
-def _keys(s3_uri: str, region: str) -> list[str]:
+def _keys(s3_uri: str, session: Session) -> list[str]:
     """Return the keys of the objects below a prefix."""
     bucket, prefix = _parts(s3_uri)
-    with explained(f"list {s3_uri}"):
+    with translating_aws_errors(f"list {s3_uri}"):
         pages = (
-            client("s3", region)
+            session.client("s3")
             .get_paginator("list_objects_v2")
             .paginate(Bucket=bucket, Prefix=prefix.rstrip("/") + "/")
         )
         return [entry["Key"] for page in pages for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
 
 
-def _fetch_objects(s3_uri: str, keys: Sequence[str], region: str, folder: Path) -> None:
+def _fetch_objects(s3_uri: str, keys: Sequence[str], session: Session, folder: Path) -> None:
     """Fetch objects below a prefix into a folder that does not exist yet; it is empty if there are none."""
     bucket, prefix = _parts(s3_uri)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
@@ -217,13 +218,13 @@ def _fetch_objects(s3_uri: str, keys: Sequence[str], region: str, folder: Path) 
             if (inside / path).exists():
                 raise UnsafeArchiveError(f"{s3_uri} is refused: its object {key!r} and another one are one file")
             (inside / path).parent.mkdir(parents=True, exist_ok=True)
-            _fetch_object(bucket, key, region, inside / path)
+            _fetch_object(bucket, key, session, inside / path)
         inside.rename(folder)
 
 
-def _fetch_object(bucket: str, key: str, region: str, path: Path) -> None:
-    s3 = client("s3", region)
-    with explained(f"download s3://{bucket}/{key}"):
+def _fetch_object(bucket: str, key: str, session: Session, path: Path) -> None:
+    s3 = session.client("s3")
+    with translating_aws_errors(f"download s3://{bucket}/{key}"):
         head = s3.head_object(Bucket=bucket, Key=key)
         expected = head["ContentLength"] if head["ETag"] else 0  # what has no ETag is no S3
         s3.download_file(bucket, key, str(path))
@@ -231,11 +232,11 @@ def _fetch_object(bucket: str, key: str, region: str, path: Path) -> None:
         raise AwsError(f"s3://{bucket}/{key} has {expected} bytes, {path.stat().st_size} arrived; download it again")
 
 
-def _exists(s3_uri: str, region: str) -> bool:
+def _exists(s3_uri: str, session: Session) -> bool:
     bucket, key = _parts(s3_uri)
-    with explained(f"look for {s3_uri}"):
+    with translating_aws_errors(f"look for {s3_uri}"):
         try:
-            client("s3", region).head_object(Bucket=bucket, Key=key)
+            session.client("s3").head_object(Bucket=bucket, Key=key)
         except ClientError as error:
             # Without the right to list a bucket, S3 denies what is not there.
             if is_missing(error) or error.response["Error"]["Code"] == "403":

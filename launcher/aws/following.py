@@ -1,6 +1,6 @@
 """The wait loop: look, tell what is new, sleep; longer and longer while nothing changes.
 
-    for event in follow(name, way_back, look, tail, timeout=3600, poll_interval=10): print(event)
+    for event in follow(name, reattach_command, look, tail, timeout=3600, poll_interval=10): print(event)
 
 An event prints as one line. A look that AWS refuses because it is busy counts as nothing new; a quarter of an hour of
 that ends the wait.
@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from launcher.aws.errors import NotFoundError
 from launcher.aws.log_tail import LogLine, LogTail
 from launcher.aws.metrics import rule_statuses
-from launcher.aws.session import AwsError, NotFoundError
-from launcher.errors import WaitTimeoutError
+from launcher.errors import AwsError, WaitTimeoutError
 from launcher.terminal import Terminal
 
 PATIENCE = 900.0
@@ -81,7 +81,7 @@ Event = Phase | LogLine | RuleVerdict | Remark | Waiting
 
 def follow(
     name: str,
-    way_back: str,
+    reattach_command: str,
     look: Callable[[], dict[str, Any] | None],
     tail: LogTail | None,
     *,
@@ -91,7 +91,7 @@ def follow(
 ) -> Iterator[Event]:
     """Yield what is new until the job has ended and its log is complete; with `waiting`, Waiting where nothing is.
 
-    `way_back` is the command that a wait which is given up names. A log that cannot be read is done without.
+    `reattach_command` is the command that a wait which is given up names. A log that cannot be read is done without.
     """
     began = answered = time.monotonic()
     interval = min(FIRST_INTERVAL, poll_interval)
@@ -102,7 +102,7 @@ def follow(
         except NotFoundError:
             raise
         except AwsError as error:
-            raise type(error)(f"{error}; {name} goes on: {way_back}") from None
+            raise type(error)(f"{error}; {name} goes on: {reattach_command}") from None
         has_news = False
         for event in news.of(description, log):
             has_news = True
@@ -113,9 +113,9 @@ def follow(
                 yield from _rest_of(log, min(poll_interval, QUIET_INTERVAL))
                 return
         if time.monotonic() - answered > PATIENCE:
-            raise AwsError(f"AWS has not answered for {PATIENCE:.0f} s; {name} goes on: {way_back}")
+            raise AwsError(f"AWS has not answered for {PATIENCE:.0f} s; {name} goes on: {reattach_command}")
         if timeout is not None and time.monotonic() - began >= timeout:
-            raise WaitTimeoutError(f"{name} has not ended after {timeout:g} s, and goes on: {way_back}")
+            raise WaitTimeoutError(f"{name} has not ended after {timeout:g} s, and goes on: {reattach_command}")
         if waiting:
             yield Waiting(news.status, time.monotonic() - began)
         interval = min(FIRST_INTERVAL if has_news else interval * 1.5, poll_interval)

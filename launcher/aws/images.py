@@ -1,18 +1,19 @@
 """What ECR knows of an image: its digest, its kind, its platform.
 
-image_digest("123456789012.dkr.ecr.us-east-1.amazonaws.com/star-rating:v1", "us-east-1")
+image_digest("123456789012.dkr.ecr.us-east-1.amazonaws.com/star-rating:v1", session)
 """
 
 from __future__ import annotations
 
 import json
-import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 
-from launcher.aws.session import AwsError, client, explained
+from launcher.aws.errors import translating_aws_errors
+from launcher.aws.session import Session
 from launcher.checks.image import ECR
+from launcher.errors import AwsError
 
 _MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -43,7 +44,7 @@ class Image:
         return self.media_type in _INDEXES
 
 
-def find_image(name: str, region: str, *, seconds: float | None = None) -> Image | None:
+def find_image(name: str, session: Session, *, seconds: float | None = None) -> Image | None:
     """Return what ECR has under a name, None for a name outside ECR; raise AwsError if it is not there.
 
     With `seconds` an ECR that takes longer is not waited for.
@@ -53,8 +54,8 @@ def find_image(name: str, region: str, *, seconds: float | None = None) -> Image
         return None
     identifier = {"imageDigest": match["digest"]} if match["digest"] else {"imageTag": match["tag"] or "latest"}
     where = {"registryId": match["account"], "repositoryName": match["repository"]}
-    with explained(f"find the image {name}"):
-        found = client("ecr", region, seconds=seconds).batch_get_image(
+    with translating_aws_errors(f"find the image {name}"):
+        found = session.client("ecr", seconds=seconds).batch_get_image(
             **where, imageIds=[identifier], acceptedMediaTypes=[*_MANIFESTS, *_INDEXES]
         )
     if not found.get("images"):
@@ -62,15 +63,15 @@ def find_image(name: str, region: str, *, seconds: float | None = None) -> Image
     image = found["images"][0]
     manifest = _manifest(image["imageManifest"], name)
     media_type = image.get("imageManifestMediaType") or manifest.get("mediaType", _MANIFESTS[0])
-    return Image(image["imageId"]["imageDigest"], media_type, _platforms(manifest, where, region))
+    return Image(image["imageId"]["imageDigest"], media_type, _platforms(manifest, where, session))
 
 
-def image_digest(name: str, region: str) -> str:
+def image_digest(name: str, session: Session) -> str:
     """Return the name with its digest where ECR tells it, and the name alone where not."""
     if "@" in name:
         return name
     try:
-        image = find_image(name, region, seconds=SOON)
+        image = find_image(name, session, seconds=SOON)
     except AwsError:
         return name  # the record is worth less, the job is not
     return f"{name}@{image.digest}" if image else name
@@ -86,7 +87,7 @@ def _manifest(text: str, name: str) -> dict[str, Any]:
     return manifest
 
 
-def _platforms(manifest: dict[str, Any], where: dict[str, str], region: str) -> tuple[str, ...]:
+def _platforms(manifest: dict[str, Any], where: dict[str, str], session: Session) -> tuple[str, ...]:
     if "manifests" in manifest:
         entries = [entry for entry in manifest["manifests"] or () if isinstance(entry, dict)]
         platforms = (entry.get("platform") or {} for entry in entries)
@@ -95,9 +96,9 @@ def _platforms(manifest: dict[str, Any], where: dict[str, str], region: str) -> 
     if config is None:
         return ()
     try:
-        with explained("read the image's configuration"):
-            layer = client("ecr", region).get_download_url_for_layer(**where, layerDigest=config)
-        with urllib.request.urlopen(layer["downloadUrl"], timeout=30) as answer:  # noqa: S310 - ECR's own https link
+        with translating_aws_errors("read the image's configuration"):
+            layer = session.client("ecr").get_download_url_for_layer(**where, layerDigest=config)
+        with session.open_url(layer["downloadUrl"]) as answer:
             content = json.load(answer)
         platform = content["os"], content["architecture"]
     except (AwsError, HTTPException, OSError, ValueError, LookupError, TypeError):

@@ -1,25 +1,27 @@
 """Experiments and lineage: what SageMaker remembers around a job.
 
-associations(description, region)       # [{"direction": "from", "type": "DataSet", "source": "s3://..."}, ...]
+associations(description, session)       # [{"direction": "from", "type": "DataSet", "source": "s3://..."}, ...]
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from launcher.aws.session import AwsError, Client, client, explained
+from launcher.aws.errors import translating_aws_errors
+from launcher.aws.session import Client, Session
+from launcher.errors import AwsError
 
 MOST_RUNS = 500
 
 
-def experiment_runs(description: dict[str, Any], region: str) -> list[dict[str, Any]]:
+def experiment_runs(description: dict[str, Any], session: Session) -> list[dict[str, Any]]:
     """Return a row for each run of the job's experiment, newest first: name, status, parameters, last metric values."""
     experiment = description.get("ExperimentConfig", {}).get("ExperimentName")
     if not experiment:
         name = description["TrainingJobName"]
         raise AwsError(f"{name} belongs to no experiment; set experiment_config.experiment_name in the job file")
-    sagemaker = client("sagemaker", region)
-    with explained(f"read experiment {experiment}"):
+    sagemaker = session.client("sagemaker")
+    with translating_aws_errors(f"read experiment {experiment}"):
         pages = sagemaker.get_paginator("search").paginate(
             Resource="ExperimentTrialComponent",
             SearchExpression={
@@ -33,11 +35,11 @@ def experiment_runs(description: dict[str, Any], region: str) -> list[dict[str, 
     return _same_columns([_run(component) for component in components])
 
 
-def associations(description: dict[str, Any], region: str) -> list[dict[str, Any]]:
+def associations(description: dict[str, Any], session: Session) -> list[dict[str, Any]]:
     """Return what contributed to the job's trial component and what it produced."""
-    sagemaker = client("sagemaker", region)
+    sagemaker = session.client("sagemaker")
     name = description["TrainingJobName"]
-    with explained(f"read the lineage of {name}"):
+    with translating_aws_errors(f"read the lineage of {name}"):
         component = sagemaker.describe_trial_component(TrialComponentName=f"{name.lower()}-aws-training-job")
         arn = component["TrialComponentArn"]
         rows = []

@@ -1,6 +1,6 @@
 """A job's log from CloudWatch: all hosts in time order, each line once, at most a page of each host in memory.
 
-    tail = LogTail("/aws/sagemaker/TrainingJobs", "star-rating-1", region="us-east-1")
+    tail = LogTail("/aws/sagemaker/TrainingJobs", "star-rating-1", session)
     for line in tail.new_lines(): ...       # what has come since the last call
 
 Each stream is read with its forward token, so nothing is read twice or missed, whatever the clocks say; the streams'
@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.aws.session import Answer, client, explained, is_missing, is_transient
+from launcher.aws.errors import Answer, is_missing, is_transient, translating_aws_errors
+from launcher.aws.session import Session
 
 PAGE = 10_000
 """Events a page; also AWS's limit, beside a megabyte."""
@@ -47,10 +48,10 @@ class _Stream:
 class LogTail:
     """The log of one job, from its first line on."""
 
-    def __init__(self, log_group: str, job_name: str, region: str | None) -> None:
+    def __init__(self, log_group: str, job_name: str, session: Session) -> None:
         self._group = log_group
         self._prefix = f"{job_name}/"
-        self._region = region
+        self._session = session
         self._streams: dict[str, _Stream] = {}
 
     def new_lines(self) -> Iterator[LogLine]:
@@ -96,9 +97,9 @@ class LogTail:
 
     def _call(self, operation: str, arguments: dict[str, Any]) -> Answer:
         """Return a page, or None where there is none yet, or none now."""
-        with explained("read the log"):
+        with translating_aws_errors("read the log"):
             try:
-                return getattr(client("logs", self._region), operation)(**arguments)
+                return getattr(self._session.client("logs"), operation)(**arguments)
             except Exception as error:
                 if is_missing(error) or is_transient(error):
                     return None

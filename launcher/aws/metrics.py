@@ -10,7 +10,9 @@ import json
 from typing import Any
 
 from launcher.aws.artifacts import read_output
-from launcher.aws.session import AwsError, client, explained
+from launcher.aws.errors import translating_aws_errors
+from launcher.aws.session import Session
+from launcher.errors import AwsError
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
 
@@ -25,7 +27,7 @@ def final_values(description: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def time_series(description: dict[str, Any], region: str, period: int) -> list[dict[str, Any]]:
+def time_series(description: dict[str, Any], session: Session, period: int) -> list[dict[str, Any]]:
     """Return {metric, time, value} by metric and time: CloudWatch's average over each period (seconds)."""
     names = [metric["Name"] for metric in description["AlgorithmSpecification"].get("MetricDefinitions", [])]
     start, end = description["CreationTime"], description.get("TrainingEndTime") or dt.datetime.now(dt.UTC)
@@ -37,9 +39,9 @@ def time_series(description: dict[str, Any], region: str, period: int) -> list[d
         ]
         if not queries:
             break
-        with explained("read the metrics"):
+        with translating_aws_errors("read the metrics"):
             pages = (
-                client("cloudwatch", region)
+                session.client("cloudwatch")
                 .get_paginator("get_metric_data")
                 .paginate(
                     MetricDataQueries=queries,
@@ -79,12 +81,12 @@ def rule_statuses(description: dict[str, Any]) -> list[dict[str, Any]]:
     return [_rule_row(status, kind, "SageMaker") for kind, field in kinds for status in description.get(field, [])]
 
 
-def rules_of_the_image(description: dict[str, Any], region: str) -> list[dict[str, Any]]:
+def rules_of_the_image(description: dict[str, Any], session: Session) -> list[dict[str, Any]]:
     """Return the verdicts that the image itself has left in the job's output, in the same form.
 
     It evaluates Debugger's rules while it trains, with or without the service, which new accounts cannot use.
     """
-    content = read_output(description, region, "debugger/rules.json")
+    content = read_output(description, session, "debugger/rules.json")
     if content is None:
         return []
     try:

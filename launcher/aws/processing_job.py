@@ -14,11 +14,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from launcher.aws.errors import DeniedError, NotFoundError, is_transient, translating_aws_errors
 from launcher.aws.following import Event, follow, print_events
 from launcher.aws.log_tail import LogTail
-from launcher.aws.session import AwsError, DeniedError, NotFoundError, client, explained, is_transient
-from launcher.aws.submission import create, way_back
-from launcher.errors import JobFailedError, JobStoppedError
+from launcher.aws.session import Session, aws
+from launcher.aws.submission import create, reattach_command
+from launcher.errors import AwsError, JobFailedError, JobStoppedError
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 
@@ -33,9 +34,10 @@ _KEYS_A_CALL = 1000
 class ProcessingJob:
     """One Processing job, by name and region."""
 
-    def __init__(self, name: str, region: str, arn: str) -> None:
+    def __init__(self, name: str, region: str, arn: str, *, session: Session | None = None) -> None:
         self.name = name
         self.region = region
+        self._session = (session or aws()).for_region(region)
         self.arn = arn
         self.last_seen: dict[str, Any] | None = None
         """What SageMaker said of the job last, if it was asked."""
@@ -44,23 +46,24 @@ class ProcessingJob:
         self._transitions: list[dict[str, Any]] = []
 
     @classmethod
-    def submit(cls, request: dict[str, Any], region: str) -> ProcessingJob:
+    def submit(cls, request: dict[str, Any], region: str, *, session: Session | None = None) -> ProcessingJob:
         """Create the job, and remove what earlier runs of prepare have left where it writes.
 
         Raises AwsError if SageMaker refuses the request; then nothing was removed. If S3 refuses the removal, the job
         is stopped: its records would come to stand beside those of another split.
         """
+        session = (session or aws()).for_region(region)
         output = request["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
         earlier: list[str] = []
         remark = ""
         try:
-            earlier = _records_below(output, region)
+            earlier = _records_below(output, session)
         except DeniedError:
             remark = (
                 f"{output} may not be listed: if an earlier run has written there, its records stay, and training "
                 "refuses the mixture. Then name a prefix of this run's own (processing.s3_output with {job_name})"
             )
-        job = cls(request["ProcessingJobName"], region, create("processing", request, region))
+        job = cls(request["ProcessingJobName"], region, create("processing", request, session), session=session)
         if earlier:
             job._replace(output, earlier)
             remark = f"removed {len(earlier)} object(s) of earlier runs below {output}: this run replaces them"
@@ -69,23 +72,23 @@ class ProcessingJob:
 
     def describe(self) -> dict[str, Any]:
         """Return DescribeProcessingJob's answer."""
-        with explained(f"describe {self.name}"):
+        with translating_aws_errors(f"describe {self.name}"):
             self.last_seen = self._describe()
         return self.last_seen
 
     @property
-    def way_back(self) -> str:
+    def reattach_command(self) -> str:
         """The command that shows the job."""
-        return way_back("processing", self.name, self.region)
+        return reattach_command("processing", self.name, self._session)
 
     def follow(
         self, *, timeout: float | None = None, poll_interval: float = 10.0, waiting: bool = False
     ) -> Iterator[Event]:
         """Yield statuses and log lines as they come, until the job has ended; with `waiting`, Waiting between."""
-        tail = LogTail(LOG_GROUP, self.name, self.region)
+        tail = LogTail(LOG_GROUP, self.name, self._session)
         return follow(
             self.name,
-            self.way_back,
+            self.reattach_command,
             self._look,
             tail,
             timeout=timeout,
@@ -100,17 +103,17 @@ class ProcessingJob:
 
     def _replace(self, output: str, keys: list[str]) -> None:
         try:
-            _delete(output, keys, self.region)
+            _delete(output, keys, self._session)
         except AwsError as error:
-            with explained(f"stop {self.name}"):
-                client("sagemaker", self.region).stop_processing_job(ProcessingJobName=self.name)
+            with translating_aws_errors(f"stop {self.name}"):
+                self._session.client("sagemaker").stop_processing_job(ProcessingJobName=self.name)
             raise AwsError(
                 f"{error}. {self.name} is stopped, as its records would mix with those. Remove them, or name a prefix "
                 "of this run's own (processing.s3_output with {job_name})"
             ) from None
 
     def _describe(self) -> dict[str, Any]:
-        description: dict[str, Any] = client("sagemaker", self.region).describe_processing_job(
+        description: dict[str, Any] = self._session.client("sagemaker").describe_processing_job(
             ProcessingJobName=self.name
         )
         assert description["ProcessingJobStatus"]  # or AnswerError
@@ -118,7 +121,7 @@ class ProcessingJob:
 
     def _look(self) -> dict[str, Any] | None:
         """Describe the job, with the history of its status, which SageMaker keeps for training jobs only."""
-        with explained(f"follow {self.name}"):
+        with translating_aws_errors(f"follow {self.name}"):
             try:
                 self.last_seen = description = self._describe()
             except Exception as error:
@@ -132,24 +135,24 @@ class ProcessingJob:
         return description | {"SecondaryStatusTransitions": self._transitions}
 
 
-def _records_below(output: str, region: str) -> list[str]:
+def _records_below(output: str, session: Session) -> list[str]:
     """Return the keys of what prepare has written below an S3 prefix."""
     bucket, prefix = _bucket_and_prefix(output)
     try:
-        with explained(f"list {output}"):
-            pages = client("s3", region).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        with translating_aws_errors(f"list {output}"):
+            pages = session.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
             keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
     except NotFoundError:
         return []
     return [key for key in keys if _WRITTEN_BY_PREPARE.fullmatch(key.removeprefix(prefix))]
 
 
-def _delete(output: str, keys: list[str], region: str) -> None:
+def _delete(output: str, keys: list[str], session: Session) -> None:
     bucket, _ = _bucket_and_prefix(output)
     for start in range(0, len(keys), _KEYS_A_CALL):
         objects = [{"Key": key} for key in keys[start : start + _KEYS_A_CALL]]
-        with explained(f"remove what earlier runs left below {output}"):
-            answer = client("s3", region).delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        with translating_aws_errors(f"remove what earlier runs left below {output}"):
+            answer = session.client("s3").delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
         if errors := answer.get("Errors"):
             raise AwsError(f"cannot remove s3://{bucket}/{errors[0].get('Key')}: {errors[0].get('Message')}")
 

@@ -1,6 +1,6 @@
 """Create a job, and never lose sight of it: as patient as with any other call, and sure of what has become of it.
 
-    arn = create("training", request, "us-east-1")
+    arn = create("training", request, session)
 
 Names are unique, so a repetition makes no second job. Where the answer is lost, SageMaker is asked for the job by its
 name; where that fails as well, the error says that the job may run, and how to find out before it is submitted again.
@@ -16,20 +16,16 @@ from typing import Any, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.exceptions import ConnectionError as ConnectionFailedError
 
-from launcher.aws.session import (
+from launcher.aws.errors import (
     AnswerError,
-    AwsError,
-    Client,
     RefusedError,
-    as_sentence,
-    aws_command,
-    client,
-    explained,
+    call_with_retries,
     is_missing,
-    own_command,
-    patiently,
+    to_aws_error,
+    translating_aws_errors,
 )
-from launcher.errors import LauncherError
+from launcher.aws.session import Client, Session
+from launcher.errors import AwsError, LauncherError
 
 Kind = Literal["training", "processing"]
 
@@ -41,20 +37,20 @@ class FateUnknownError(AwsError):
     """A job was sent to SageMaker, and whether it is there could not be found out."""
 
 
-def create(kind: Kind, request: dict[str, Any], region: str) -> str:
+def create(kind: Kind, request: dict[str, Any], session: Session) -> str:
     """Create a job and return its ARN; raise AwsError if it is not there, FateUnknownError if it may be."""
     title = kind.title()
     name = request[f"{title}JobName"]
-    sagemaker = client("sagemaker", region)
+    sagemaker = session.client("sagemaker")
     doing = f"submit {name}"
-    with explained(doing), _watching(sagemaker, f"Create{title}Job") as attempts:
+    with translating_aws_errors(doing), _watching(sagemaker, f"Create{title}Job") as attempts:
         try:
-            return str(patiently(getattr(sagemaker, f"create_{kind}_job"), **request)[f"{title}JobArn"])
+            return str(call_with_retries(getattr(sagemaker, f"create_{kind}_job"), **request)[f"{title}JobArn"])
         except (AnswerError, BotoCoreError, ClientError) as error:
             if not (isinstance(error, AnswerError) or any(attempts)):
                 raise
             failure = error
-    arn = _look_for(kind, name, sagemaker, failure, doing)
+    arn = _look_for(kind, name, session, failure, doing)
     if arn is None:
         raise as_refusal(failure, doing)
     return arn
@@ -81,23 +77,27 @@ def as_refusal(failure: Exception, doing: str) -> LauncherError:
     """Return a failure of creating as the error to raise."""
     if isinstance(failure, LauncherError):
         return failure
-    return as_sentence(failure, doing) or RefusedError(f"cannot {doing}: {failure}")
+    return to_aws_error(failure, doing) or RefusedError(f"cannot {doing}: {failure}")
 
 
-def way_back(kind: Kind, name: str, region: str) -> str:
+def reattach_command(kind: Kind, name: str, session: Session) -> str:
     """Return the command that shows a job; the launcher has none for Processing jobs."""
     if kind == "training":
-        return own_command(f"attach {name}")
-    return aws_command(f"sagemaker describe-processing-job --processing-job-name {name} --region {region}")
+        return session.cli_hint(f"attach {name}")
+    return session.aws_cli_hint(
+        f"sagemaker describe-processing-job --processing-job-name {name} --region {session.region}"
+    )
 
 
-def _look_for(kind: Kind, name: str, sagemaker: Client, failure: Exception, doing: str) -> str | None:
+def _look_for(kind: Kind, name: str, session: Session, failure: Exception, doing: str) -> str | None:
     """Return the ARN of a job whose creation was not answered; None if it is not there, or is an older one's."""
     title = kind.title()
     try:
-        with explained(f"look for {name}"):
+        with translating_aws_errors(f"look for {name}"):
             try:
-                found = patiently(getattr(sagemaker, f"describe_{kind}_job"), **{f"{title}JobName": name})
+                found = call_with_retries(
+                    getattr(session.client("sagemaker"), f"describe_{kind}_job"), **{f"{title}JobName": name}
+                )
             except ClientError as error:
                 if is_missing(error):
                     return None
@@ -105,8 +105,7 @@ def _look_for(kind: Kind, name: str, sagemaker: Client, failure: Exception, doin
             is_ours = dt.datetime.now(dt.UTC) - found["CreationTime"] < _NEW
             return str(found[f"{title}JobArn"]) if is_ours else None
     except LauncherError:
-        region = sagemaker.meta.region_name
         raise FateUnknownError(
             f"{as_refusal(failure, doing)}; it may run all the same: before you submit it again, look with "
-            f"{way_back(kind, name, region)}"
+            f"{reattach_command(kind, name, session)}"
         ) from None

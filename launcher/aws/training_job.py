@@ -17,29 +17,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from launcher import records
-from launcher.aws import console, lineage, metrics
+from launcher.aws import lineage, metrics
 from launcher.aws.artifacts import Downloaded, download
+from launcher.aws.errors import NotFoundError, RefusedError, call_with_retries, is_transient, translating_aws_errors
 from launcher.aws.following import Event, follow, has_ended, print_events
 from launcher.aws.images import image_digest
 from launcher.aws.log_tail import LogLine, LogTail
 from launcher.aws.notebook import Table, job_html
-from launcher.aws.session import (
-    AwsError,
-    NotFoundError,
-    RefusedError,
-    client,
-    explained,
-    is_transient,
-    local_sagemaker,
-    own_command,
-    patiently,
-)
-from launcher.aws.submission import create, way_back
-from launcher.aws.summary import summary
-from launcher.errors import JobFailedError, JobStoppedError, LauncherError, UsageError
+from launcher.aws.session import Session, aws
+from launcher.aws.submission import create, reattach_command
+from launcher.aws.summary import console_links, local_link, summary
+from launcher.errors import AwsError, JobFailedError, JobStoppedError, LauncherError, UsageError
 from launcher.request.fields import host_count
-from local_sagemaker.state import job_key
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 
@@ -49,9 +38,10 @@ _ARN = re.compile(r"arn:[\w-]+:sagemaker:(?P<region>[a-z0-9-]+):\d{12}:training-
 class TrainingJob:
     """One training job, by name and region."""
 
-    def __init__(self, name: str, region: str, arn: str | None = None) -> None:
+    def __init__(self, name: str, region: str, arn: str | None = None, *, session: Session | None = None) -> None:
         self.name = name
         self.region = region
+        self._session = (session or aws()).for_region(region)
         self._arn = arn
         self.last_seen: dict[str, Any] | None = None
         """What SageMaker said of the job last, if it was asked."""
@@ -72,36 +62,38 @@ class TrainingJob:
         return job_html(self.name, fields["status"], self.links(), shown)
 
     @classmethod
-    def submit(cls, request: dict[str, Any], region: str) -> TrainingJob:
+    def submit(cls, request: dict[str, Any], region: str, *, session: Session | None = None) -> TrainingJob:
         """Create the job and keep a record of it; raise AwsError if SageMaker refuses the request.
 
         From here on it runs and costs: nothing else is waited for. `record_image` adds the image's digest.
         """
+        session = (session or aws()).for_region(region)
         try:
-            arn = create("training", request, region)
+            arn = create("training", request, session)
         except RefusedError as error:
             raise RefusedError(f"{error}{_way_without(str(error))}") from None
         # Without a record, say on a full disk, `latest` asks SageMaker; the job runs all the same.
         with suppress(OSError, LauncherError):
-            records.write_record(request, region, arn)
-        job = cls(request["TrainingJobName"], region, arn)
+            session.records.write(request, region, arn)
+        job = cls(request["TrainingJobName"], region, arn, session=session)
         job._request = request
         return job
 
     def record_image(self, image: str) -> None:
         """Put the image's digest into the job's record, as far as ECR tells it soon and the disk takes it."""
         with suppress(OSError, LauncherError):
-            records.add_image(self.name, image_digest(image, self.region))
+            self._session.records.add_image(self.name, image_digest(image, self._session))
 
     @classmethod
-    def attach(cls, job: str = "latest", region: str | None = None) -> TrainingJob:
+    def attach(cls, job: str = "latest", region: str | None = None, *, session: Session | None = None) -> TrainingJob:
         """Return a job by name or ARN, or the latest one; raise NotFoundError if it is not in the region."""
-        name, region = find(job, region)
-        training_job = cls(name, region)
+        session = session or aws()
+        name, region = find(job, region, session)
+        training_job = cls(name, region, session=session)
         try:
             training_job.describe()
         except NotFoundError:
-            jobs = own_command(f"list --region {region}")
+            jobs = session.cli_hint(f"list --region {region}")
             raise NotFoundError(f"there is no training job {name} in {region}: {jobs} shows what is there") from None
         return training_job
 
@@ -114,18 +106,18 @@ class TrainingJob:
 
     def describe(self) -> dict[str, Any]:
         """Return DescribeTrainingJob's answer."""
-        with explained(f"describe {self.name}"):
-            description: dict[str, Any] = patiently(
-                client("sagemaker", self.region).describe_training_job, TrainingJobName=self.name
+        with translating_aws_errors(f"describe {self.name}"):
+            description: dict[str, Any] = call_with_retries(
+                self._session.client("sagemaker").describe_training_job, TrainingJobName=self.name
             )
         return self._seen(description)
 
     def links(self) -> dict[str, str]:
         """Return the pages that show the job: AWS's console, or the local SageMaker's own."""
-        server = local_sagemaker(client("sagemaker", self.region).meta.endpoint_url)
-        if server is not None:
-            return {"page": f"{server}#training/{job_key(self.name, self.region)}"}
-        return console.links(self.last_seen or self._request or self.describe(), self.region)
+        dashboard = self._session.dashboard_url()
+        if dashboard is not None:
+            return {"page": local_link(dashboard, self.name, self.region)}
+        return console_links(self.last_seen or self._request or self.describe(), self.region)
 
     def follow(
         self,
@@ -140,8 +132,8 @@ class TrainingJob:
         Every event prints as one line; with `waiting`, a Waiting comes wherever nothing is new. Raises WaitTimeoutError
         after `timeout` seconds; the job goes on.
         """
-        tail = LogTail(LOG_GROUP, self.name, self.region) if logs else None
-        back = way_back("training", self.name, self.region)
+        tail = LogTail(LOG_GROUP, self.name, self._session) if logs else None
+        back = reattach_command("training", self.name, self._session)
         return follow(self.name, back, self._look, tail, timeout=timeout, poll_interval=poll_interval, waiting=waiting)
 
     def show(self, *, logs: bool = True, timeout: float | None = None, poll_interval: float = 10.0) -> TrainingJob:
@@ -165,7 +157,7 @@ class TrainingJob:
 
     def logs(self) -> Iterator[LogLine]:
         """Yield the lines that are there now, all hosts in time order."""
-        return LogTail(LOG_GROUP, self.name, self.region).new_lines()
+        return LogTail(LOG_GROUP, self.name, self._session).new_lines()
 
     def metrics(self) -> Table:
         """Return the exact final value of each metric, as {metric, value, time}."""
@@ -173,32 +165,32 @@ class TrainingJob:
 
     def metric_series(self, period: int = 60) -> Table:
         """Return CloudWatch's time series of each metric, as {metric, time, value}; `period` in seconds."""
-        return Table(metrics.time_series(self.describe(), self.region, period))
+        return Table(metrics.time_series(self.describe(), self._session, period))
 
     def rules(self) -> Table:
         """Return the verdict of each rule: the service's, or, of an ended job without any, those of the image."""
         description = self.describe()
         statuses = metrics.rule_statuses(description)
         if not statuses and has_ended(description):
-            statuses = metrics.rules_of_the_image(description, self.region)
+            statuses = metrics.rules_of_the_image(description, self._session)
         return Table(statuses)
 
     def experiment(self) -> Table:
         """Return the runs of the job's experiment, newest first."""
-        return Table(lineage.experiment_runs(self.describe(), self.region))
+        return Table(lineage.experiment_runs(self.describe(), self._session))
 
     def lineage(self) -> Table:
         """Return what the job was made from and what it made."""
-        return Table(lineage.associations(self.describe(), self.region))
+        return Table(lineage.associations(self.describe(), self._session))
 
     def download(self, folder: str | Path) -> Downloaded:
         """Fetch and unpack model and output into a folder; raise AwsError or UnsafeArchiveError."""
-        return download(self.describe(), self.region, Path(folder))
+        return download(self.describe(), self._session, Path(folder))
 
     def stop(self) -> None:
         """Ask SageMaker to stop the job: SIGTERM, and two minutes to end in order."""
-        with explained(f"stop {self.name}"):
-            client("sagemaker", self.region).stop_training_job(TrainingJobName=self.name)
+        with translating_aws_errors(f"stop {self.name}"):
+            self._session.client("sagemaker").stop_training_job(TrainingJobName=self.name)
 
     def _seen(self, description: dict[str, Any]) -> dict[str, Any]:
         """Keep a description; raise AnswerError for one that does not even say what has become of the job."""
@@ -208,9 +200,9 @@ class TrainingJob:
 
     def _look(self) -> dict[str, Any] | None:
         """Describe the job; None if AWS is busy now, or the way to it is cut."""
-        with explained(f"follow {self.name}"):
+        with translating_aws_errors(f"follow {self.name}"):
             try:
-                return self._seen(client("sagemaker", self.region).describe_training_job(TrainingJobName=self.name))
+                return self._seen(self._session.client("sagemaker").describe_training_job(TrainingJobName=self.name))
             except Exception as error:
                 if is_transient(error):
                     return None
@@ -239,7 +231,7 @@ def raise_for_status(description: dict[str, Any]) -> None:
 
 
 def list_jobs(
-    region: str | None, *, name_contains: str | None = None, status: str | None = None, limit: int = 20
+    session: Session, *, name_contains: str | None = None, status: str | None = None, limit: int = 20
 ) -> list[dict[str, Any]]:
     """Return the newest training jobs as {job, status, created, ended}."""
     wanted: dict[str, Any] = {"SortBy": "CreationTime", "SortOrder": "Descending"}
@@ -247,9 +239,9 @@ def list_jobs(
         wanted["NameContains"] = name_contains
     if status:
         wanted["StatusEquals"] = status
-    with explained("list training jobs"):
+    with translating_aws_errors("list training jobs"):
         pages = (
-            client("sagemaker", region)
+            session.client("sagemaker")
             .get_paginator("list_training_jobs")
             .paginate(**wanted, PaginationConfig={"MaxItems": limit, "PageSize": min(limit, 100)})
         )
@@ -265,20 +257,21 @@ def list_jobs(
         ]
 
 
-def find(job: str, region: str | None) -> tuple[str, str]:
+def find(job: str, region: str | None, session: Session) -> tuple[str, str]:
     """Return name and region for a name, an ARN or `latest`; raise AwsError where there is none."""
     if job.startswith("arn:"):
         match = _ARN.fullmatch(job)
         if match is None:
             raise UsageError(f"{job} is no training job's ARN: arn:aws:sagemaker:REGION:ACCOUNT:training-job/NAME")
         return match["name"], match["region"]
-    record = records.latest_record(region) if job == "latest" else records.find_record(job)
+    record = session.records.latest(region) if job == "latest" else session.records.find(job)
     if record is not None and region in (None, record.region):
         return record.job_name, record.region
-    region = region or client("sagemaker", None).meta.region_name
+    session = session.for_region(region)
+    region = session.client("sagemaker").meta.region_name
     if job != "latest":
         return job, region
-    newest = list_jobs(region, limit=1)
+    newest = list_jobs(session, limit=1)
     if not newest:
-        raise NotFoundError(f"there is no training job in {region}; submit one with {own_command('train')}")
+        raise NotFoundError(f"there is no training job in {region}; submit one with {session.cli_hint('train')}")
     return newest[0]["job"], region

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from launcher.cli import options
 from launcher.terminal import Output, Terminal
+
+if TYPE_CHECKING:
+    from launcher.aws.session import Session
 
 
 @click.command()
@@ -19,11 +23,11 @@ from launcher.terminal import Output, Terminal
     "--period", type=click.IntRange(min=1), default=60, show_default=True, help="Seconds a point, with --series."
 )
 @options.output
-def metrics(job: str, region: str | None, *, series: bool, period: int, output: Output) -> None:
+def metrics(job: str, region: str | None, session: Session, *, series: bool, period: int, output: Output) -> None:
     """Show a job's metrics: exact final values, or the time series."""
     from launcher.aws.training_job import TrainingJob
 
-    training_job = TrainingJob.attach(job, region)
+    training_job = TrainingJob.attach(job, region, session=session)
     Terminal(output).rows(training_job.metric_series(period) if series else training_job.metrics())
 
 
@@ -32,11 +36,11 @@ def metrics(job: str, region: str | None, *, series: bool, period: int, output: 
 @options.region
 @options.local
 @options.output
-def rules(job: str, region: str | None, output: Output) -> None:
+def rules(job: str, region: str | None, session: Session, output: Output) -> None:
     """Show the verdicts of Debugger's and Profiler's rules."""
     from launcher.aws.training_job import TrainingJob
 
-    Terminal(output).rows(TrainingJob.attach(job, region).rules())
+    Terminal(output).rows(TrainingJob.attach(job, region, session=session).rules())
 
 
 @click.command()
@@ -44,11 +48,11 @@ def rules(job: str, region: str | None, output: Output) -> None:
 @options.region
 @options.local
 @options.output
-def experiment(job: str, region: str | None, output: Output) -> None:
+def experiment(job: str, region: str | None, session: Session, output: Output) -> None:
     """Show the runs of a job's experiment, newest first."""
     from launcher.aws.training_job import TrainingJob
 
-    Terminal(output).rows(TrainingJob.attach(job, region).experiment())
+    Terminal(output).rows(TrainingJob.attach(job, region, session=session).experiment())
 
 
 @click.command()
@@ -56,11 +60,11 @@ def experiment(job: str, region: str | None, output: Output) -> None:
 @options.region
 @options.local
 @options.output
-def lineage(job: str, region: str | None, output: Output) -> None:
+def lineage(job: str, region: str | None, session: Session, output: Output) -> None:
     """Show what a job was made from and what it made."""
     from launcher.aws.training_job import TrainingJob
 
-    Terminal(output).rows(TrainingJob.attach(job, region).lineage())
+    Terminal(output).rows(TrainingJob.attach(job, region, session=session).lineage())
 
 
 @click.command()
@@ -69,12 +73,12 @@ def lineage(job: str, region: str | None, output: Output) -> None:
 @options.local
 @click.option("--to", type=click.Path(path_type=Path), help="Folder; by default the job's name.")
 @options.output
-def download(job: str, region: str | None, to: Path | None, output: Output) -> None:
+def download(job: str, region: str | None, session: Session, to: Path | None, output: Output) -> None:
     """Fetch and unpack the model, and show its evaluation."""
     from launcher.aws.training_job import TrainingJob
     from launcher.cli.evaluation import show
 
-    training_job = TrainingJob.attach(job, region)
+    training_job = TrainingJob.attach(job, region, session=session)
     downloaded = training_job.download(to or Path(training_job.name))
     terminal = Terminal(output)
     terminal.say(f"{downloaded.model}: {downloaded.files} files, {downloaded.bytes:,} bytes")
@@ -90,11 +94,11 @@ def download(job: str, region: str | None, to: Path | None, output: Output) -> N
 @options.region
 @options.local
 @options.output
-def diff(job: str, other: str, region: str | None, output: Output) -> None:
+def diff(job: str, other: str, region: str | None, session: Session, output: Output) -> None:
     """Show in what two jobs differ: settings, image, git commit."""
-    from launcher.aws.differences import differences
+    from launcher.aws.diff import diff_jobs
 
-    Terminal(output).rows(differences(job, other, region))
+    Terminal(output).rows(diff_jobs(job, other, region, session))
 
 
 COMMANDS = (metrics, rules, experiment, lineage, download, diff)

@@ -9,45 +9,45 @@ from typing import Any
 
 import click
 
-from launcher import records
 from launcher.aws.following import Event, Remark, RuleVerdict, Waiting, as_line
 from launcher.aws.log_tail import LogLine
 from launcher.aws.processing_job import ProcessingJob
 from launcher.aws.processing_job import raise_for_status as raise_for_processing
-from launcher.aws.session import own_command
+from launcher.aws.session import Session
 from launcher.aws.summary import summary
 from launcher.aws.training_job import TrainingJob, raise_for_status
 from launcher.errors import ExitCode, JobFailedError, LauncherError
 from launcher.request.fields import host_count
 from launcher.terminal import Terminal
-from local_sagemaker.client import running_local
 
 LAST_LINES = 10
 """Log lines that a failure is shown with."""
 
 
 @contextmanager
-def detaching(name: str, terminal: Terminal, next_commands: Sequence[str], *, sent: bool = True) -> Iterator[None]:
+def detaching(
+    name: str, session: Session, terminal: Terminal, next_commands: Sequence[str], *, sent: bool = True
+) -> Iterator[None]:
     """Let Ctrl-C leave the job alone: say that it goes on, or may (not `sent` yet), and how to come back."""
     try:
         yield
     except KeyboardInterrupt:
-        where = "the local SageMaker" if running_local() else "SageMaker"
+        where = "the local SageMaker" if session.is_local else "SageMaker"
         goes_on = f"{name} goes on in {where}" if sent else f"{name} may have reached {where}, and goes on then"
         terminal.say(f"\ndetached: {goes_on}")
         _say_next(next_commands, terminal)
         raise click.exceptions.Exit(ExitCode.DETACHED) from None
 
 
-def submit(request: dict[str, Any], region: str, terminal: Terminal) -> TrainingJob:
+def submit(request: dict[str, Any], region: str, session: Session, terminal: Terminal) -> TrainingJob:
     """Submit a job, and say at once its name, its ARN and where the console, or the local page, shows it."""
     name = request["TrainingJobName"]
-    why = records.why_unwritable()
+    why = session.records.why_unwritable()
     if why is not None:
         terminal.say(f"no record of {name} will be kept here: {why}", colour="yellow")
-    with detaching(name, terminal, _ways_back(name), sent=False):
-        job = TrainingJob.submit(request, region=region)
-    with detaching(name, terminal, _ways_back(name)):
+    with detaching(name, session, terminal, _reattach_commands(name, session), sent=False):
+        job = TrainingJob.submit(request, region, session=session)
+    with detaching(name, session, terminal, _reattach_commands(name, session)):
         terminal.say(f"submitted {name}")
         terminal.say(f"  {'arn':12} {job.arn}")
         with suppress(LauncherError):  # the job runs, linked or not
@@ -57,9 +57,11 @@ def submit(request: dict[str, Any], region: str, terminal: Terminal) -> Training
     return job
 
 
-def follow(job: TrainingJob, terminal: Terminal, *, logs: bool, timeout: float | None, poll_interval: float) -> None:
+def follow(
+    job: TrainingJob, session: Session, terminal: Terminal, *, logs: bool, timeout: float | None, poll_interval: float
+) -> None:
     """Show a training job until it ends, then what became of it; raise JobFailedError, JobStoppedError on a bad end."""
-    with detaching(job.name, terminal, _ways_back(job.name)):
+    with detaching(job.name, session, terminal, _reattach_commands(job.name, session)):
         last = _show(job, job.follow(logs=logs, timeout=timeout, poll_interval=poll_interval, waiting=True), terminal)
     description = job.last_seen or job.describe()
     _record(summary(description, job.region), terminal)
@@ -69,14 +71,16 @@ def follow(job: TrainingJob, terminal: Terminal, *, logs: bool, timeout: float |
         terminal.say("last log lines:")
         for line in last or _last_lines(job, terminal):
             terminal.say(f"  {line}")
-        _say_next([own_command(f"logs {job.name}")], terminal)
+        _say_next(_commands(job.name, session, "logs"), terminal)
         raise
-    _say_next(_commands(job.name, "download", "metrics", "rules", "lineage"), terminal)
+    _say_next(_commands(job.name, session, "download", "metrics", "rules", "lineage"), terminal)
 
 
-def follow_processing(job: ProcessingJob, terminal: Terminal, *, timeout: float | None, poll_interval: float) -> None:
+def follow_processing(
+    job: ProcessingJob, session: Session, terminal: Terminal, *, timeout: float | None, poll_interval: float
+) -> None:
     """Show a Processing job until it ends; raise JobFailedError, JobStoppedError on a bad end."""
-    with detaching(job.name, terminal, [job.way_back]):
+    with detaching(job.name, session, terminal, [job.reattach_command]):
         _show(job, job.follow(timeout=timeout, poll_interval=poll_interval, waiting=True), terminal)
     description = job.last_seen or job.describe()
     outputs = description.get("ProcessingOutputConfig", {}).get("Outputs", [])
@@ -107,12 +111,12 @@ def _last_lines(job: TrainingJob, terminal: Terminal) -> Iterable[LogLine]:
         return ()
 
 
-def _ways_back(name: str) -> list[str]:
-    return _commands(name, "attach", "status", "stop")
+def _reattach_commands(name: str, session: Session) -> list[str]:
+    return _commands(name, session, "attach", "status", "stop")
 
 
-def _commands(job: str, *names: str) -> list[str]:
-    return [own_command(f"{name} {job}") for name in names]
+def _commands(job: str, session: Session, *names: str) -> list[str]:
+    return [session.cli_hint(f"{name} {job}") for name in names]
 
 
 def _say_next(commands: Sequence[str], terminal: Terminal) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from launcher.errors import LauncherError, UsageError
 from launcher.terminal import Output, Terminal
 
 if TYPE_CHECKING:
+    from launcher.aws.session import Session
     from local_sagemaker.state import Server, State
 
 _state = click.option(
@@ -31,6 +32,42 @@ _after = click.option(
     show_default=True,
     help="When, from now or from the beginning of training; a random moment between two.",
 )
+
+
+def local_session(folder: Path | None = None, *, start: bool = True) -> Session:
+    """Return the session of a state folder's server, started if none runs; without `start` it reaches nothing."""
+    from launcher.aws.session import Session, region_of_environment
+    from local_sagemaker.client import ensure_server
+    from local_sagemaker.state import REGION
+
+    state = _state_of(folder)
+    server = ensure_server(state) if start else None
+    return Session(
+        endpoint_url=server.address if server else "http://127.0.0.1:9",
+        access_key=server.token if server else None,
+        region=region_of_environment() or REGION,
+        records_dir=state.folder / "records",
+    )
+
+
+def use_local(folder: str | Path | None = None) -> Session:
+    """Return the session of the local SageMaker, to be handed to TrainingJob and ProcessingJob.
+
+    Its server is started if none runs. `folder` is its state folder.
+    """
+    return local_session(Path(folder) if folder else None)
+
+
+def interrupt_later(request: dict[str, Any], after: str, session: Session) -> None:
+    """Have the spot hosts of a job reclaimed once, so many seconds after training has begun."""
+    if not session.is_local:
+        raise UsageError("--interrupt-after needs --local: SageMaker itself interrupts when it likes")
+    if not request.get("EnableManagedSpotTraining"):
+        raise UsageError("--interrupt-after needs a spot job: --set compute.enable_managed_spot_training=true")
+    from local_sagemaker.client import control, ensure_server
+
+    fault = {"kind": "interrupt", "job": request["TrainingJobName"], "after": seconds_range(after)}
+    control(ensure_server(_state_of(None)), "POST", "faults", fault)
 
 
 @click.group(short_help="SageMaker on this machine's Docker engine.")
@@ -127,23 +164,7 @@ def ui(folder: Path | None) -> None:
 @_state
 def put(source: Path, target: str, folder: Path | None) -> None:
     """Put a file, or a folder with all that is in it, into the local S3; the bucket is made if it is not there."""
-    from launcher.aws.session import client, explained
-    from local_sagemaker.client import using_local
-    from local_sagemaker.container_contract.s3_uri import split
-    from local_sagemaker.state import REGION
-
-    try:
-        bucket, prefix = split(target)
-    except ValueError:
-        raise UsageError(f"{target} is no S3 URI: write s3://bucket/folder/") from None
-    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
-    with using_local(_state_of(folder)), explained(f"put {source}"):
-        s3 = client("s3", REGION)
-        if bucket not in {entry["Name"] for entry in s3.list_buckets()["Buckets"]}:
-            s3.create_bucket(Bucket=bucket)
-        for path in files:
-            s3.upload_file(str(path), bucket, _key(path, source, prefix))
-    count, size = len(files), sum(path.stat().st_size for path in files)
+    count, size = _upload(source, target, local_session(folder))
     Terminal().say(f"{target}: {count} file{'s' * (count != 1)}, {size:,} bytes")
 
 
@@ -203,16 +224,39 @@ def faults(folder: Path | None, output: Output, *, clear: bool) -> None:
 
 
 def _tell(job: str, folder: Path | None, what: str, body: dict[str, object]) -> None:
-    from launcher.aws.session import own_command
     from launcher.aws.training_job import find
-    from local_sagemaker.client import control, using_local
+    from local_sagemaker.client import control, ensure_server
     from local_sagemaker.state import job_key
 
-    with using_local(_state_of(folder)) as server:
-        assert server is not None
-        name, region = find(job, None)
-        control(server, "POST", f"jobs/training/{job_key(name, region)}/{what}", body)
-        Terminal().say(f"next: {own_command(f'attach {name}')}")
+    session = local_session(folder)
+    name, region = find(job, None, session)
+    control(ensure_server(_state_of(folder)), "POST", f"jobs/training/{job_key(name, region)}/{what}", body)
+    Terminal().say(f"next: {session.cli_hint(f'attach {name}')}")
+
+
+def _upload(source: Path, target: str, session: Session) -> tuple[int, int]:
+    """Put a file, or what is in a folder, below an S3 URI; return how many files and bytes."""
+    from launcher.aws.errors import translating_aws_errors
+
+    match = re.fullmatch(r"s3://([^/]+)(?:/(.*))?", target)
+    if match is None:
+        raise UsageError(f"{target} is no S3 URI: write s3://bucket/folder/")
+    bucket, key = match[1], match[2] or ""
+    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    with translating_aws_errors(f"put {source}"):
+        s3 = session.client("s3")
+        if bucket not in {entry["Name"] for entry in s3.list_buckets()["Buckets"]}:
+            s3.create_bucket(Bucket=bucket)
+        for path in files:
+            s3.upload_file(str(path), bucket, _key(path, source, key))
+    return len(files), sum(path.stat().st_size for path in files)
+
+
+def _key(path: Path, source: Path, key: str) -> str:
+    if source.is_dir():
+        prefix = f"{key.rstrip('/')}/" if key else ""
+        return f"{prefix}{path.relative_to(source).as_posix()}"
+    return f"{key}{path.name}" if not key or key.endswith("/") else key
 
 
 def _state_of(folder: Path | None) -> State:
@@ -245,19 +289,6 @@ def _moment(text: str) -> float:
     return random.uniform(*seconds_range(text))  # noqa: S311 - no secret
 
 
-def interrupt_later(request: Mapping[str, Any], after: str) -> None:
-    """Have the spot hosts of a job reclaimed once, so many seconds after training has begun."""
-    from local_sagemaker.client import control, running_local
-
-    server = running_local()
-    if server is None:
-        raise UsageError("--interrupt-after needs --local: SageMaker itself interrupts when it likes")
-    if not request.get("EnableManagedSpotTraining"):
-        raise UsageError("--interrupt-after needs a spot job: --set compute.enable_managed_spot_training=true")
-    fault = {"kind": "interrupt", "job": request["TrainingJobName"], "after": seconds_range(after)}
-    control(server, "POST", "faults", fault)
-
-
 def seconds_range(text: str) -> tuple[float, float]:
     """Return the two ends of `5..20`, or of `20`; raise UsageError."""
     first, dots, last = text.partition("..")
@@ -265,14 +296,6 @@ def seconds_range(text: str) -> tuple[float, float]:
         return float(first), float(last if dots else first)
     except ValueError:
         raise UsageError(f"{text!r} is no time: write seconds, 20, or two, 5..20") from None
-
-
-def _key(path: Path, source: Path, prefix: str) -> str:
-    """Return the key that `put` gives a file."""
-    if source.is_dir():
-        folder = f"{prefix.rstrip('/')}/" if prefix else ""
-        return f"{folder}{path.relative_to(source).as_posix()}"
-    return f"{prefix}{path.name}" if not prefix or prefix.endswith("/") else prefix
 
 
 def _bytes(text: str) -> int:

@@ -105,9 +105,9 @@ def _known(error: Exception) -> LauncherError | None:
         return LauncherError(str(error))
     if "botocore" not in sys.modules:
         return None
-    from launcher.aws.session import as_sentence
+    from launcher.aws.errors import to_aws_error
 
-    return as_sentence(error, "go on")
+    return to_aws_error(error, "go on")
 
 
 def _usage(error: click.ClickException) -> str:

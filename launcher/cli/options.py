@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from launcher.aws.session import Session
     from launcher.job_file.load import LoadedJob
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -58,19 +59,19 @@ logs = click.option("--logs/--no-logs", default=True, show_default=True, help="S
 
 
 def local(function: Function) -> Function:
-    """Add --local; with it the command runs against the local SageMaker, which --dry-run does not start."""
+    """Add --local; the command gets the session of AWS or of the local SageMaker, which --dry-run does not start."""
 
     @functools.wraps(function)
     def command(*arguments: object, local: bool, **others: object) -> object:
+        from launcher.aws.session import aws
+
         if not local:
-            return function(*arguments, **others)
-        from local_sagemaker.client import using_local
-        from local_sagemaker.state import State, default_folder
+            return function(*arguments, session=aws(), **others)
+        from launcher.cli.local import local_session
 
         if click.get_current_context().get_parameter_source("poll_interval") is click.core.ParameterSource.DEFAULT:
             others["poll_interval"] = LOCAL_POLL_INTERVAL  # nobody throttles here
-        with using_local(State(default_folder()), start=not others.get("dry_run")):
-            return function(*arguments, **others)
+        return function(*arguments, session=local_session(start=not others.get("dry_run")), **others)
 
     option = click.option("--local", is_flag=True, help="Use the local SageMaker, on this machine's Docker engine.")
     return option(command)  # type: ignore[return-value]
@@ -91,13 +92,14 @@ class JobChoice:
     image: str | None
     job_name: str | None
 
-    def load(self, more_settings: Mapping[str, str] | None = None) -> LoadedJob:
+    def load(self, session: Session, more_settings: Mapping[str, str] | None = None) -> LoadedJob:
         """Read the job file with everything that stands above it; raise JobFileError."""
         from launcher.job_file.load import load_job, parse_settings
 
         left_out = {FEATURES[feature]: "false" for feature in self.without}
         image = {"training_image": self.image} if self.image else {}
-        return load_job(self.path, parse_settings(self.settings) | left_out | image | dict(more_settings or {}))
+        settings = parse_settings(self.settings) | left_out | image | dict(more_settings or {})
+        return load_job(self.path, settings, default_region=session.region if session.is_local else None)
 
 
 def job_file(function: Callable[..., None]) -> Callable[..., None]:

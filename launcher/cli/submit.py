@@ -12,6 +12,7 @@ from launcher.errors import JobFileError, Problem
 from launcher.terminal import Output, Terminal
 
 if TYPE_CHECKING:
+    from launcher.aws.session import Session
     from launcher.job_file.load import LoadedJob
 
 
@@ -21,20 +22,23 @@ if TYPE_CHECKING:
 @click.option("--offline", is_flag=True, help="Ask no AWS service.")
 @click.option("--max-cost", type=options.Number(min=0), help="Most dollars that the job may come to.")
 @options.output
-def check(choice: options.JobChoice, *, offline: bool, max_cost: float | None, output: Output) -> None:
+def check(
+    choice: options.JobChoice, session: Session, *, offline: bool, max_cost: float | None, output: Output
+) -> None:
     """Find what is wrong with a job before it costs anything."""
     from launcher.checks.cost import check_ceiling, most_expensive_end
-    from launcher.checks.online import online_checks
 
     terminal = Terminal(output)
-    job, request = _job_and_request(choice, terminal)
+    job, request = _job_and_request(choice, session, terminal)
     check_ceiling(job, max_cost)
     rows = [
         {"check": "offline", "result": "ok", "detail": "job file and request"},
         {"check": "cost", "result": "ok", "detail": most_expensive_end(job)},
     ]
     if not offline:
-        rows += online_checks(job, request)
+        from launcher.aws.preflight import preflight_checks
+
+        rows += preflight_checks(job, request, session)
     terminal.rows(rows)
     failed = [row["check"] for row in rows if row["result"] == "failed"]
     if failed:
@@ -59,6 +63,7 @@ def check(choice: options.JobChoice, *, offline: bool, max_cost: float | None, o
 @options.output
 def train(  # noqa: PLR0913 - one an option
     choice: options.JobChoice,
+    session: Session,
     *,
     dry_run: bool,
     wait: bool,
@@ -74,8 +79,8 @@ def train(  # noqa: PLR0913 - one an option
     from launcher.checks.cost import check_ceiling
 
     terminal = Terminal(output)
-    resumed = _checkpoints_of(resume_from, may_ask_aws=not dry_run)
-    job, request = _job_and_request(choice, terminal, resumed)
+    resumed = _checkpoints_of(resume_from, session, may_ask_aws=not dry_run)
+    job, request = _job_and_request(choice, session, terminal, resumed)
     check_ceiling(job, max_cost)
     if dry_run:
         terminal.document(request)
@@ -85,10 +90,10 @@ def train(  # noqa: PLR0913 - one an option
     if interrupt_after is not None:
         from launcher.cli.local import interrupt_later
 
-        interrupt_later(request, interrupt_after)
-    training_job = submit(request, job.region, terminal)
+        interrupt_later(request, interrupt_after, session)
+    training_job = submit(request, job.region, session, terminal)
     if wait:
-        follow(training_job, terminal, logs=logs, timeout=timeout, poll_interval=poll_interval)
+        follow(training_job, session, terminal, logs=logs, timeout=timeout, poll_interval=poll_interval)
     else:
         terminal.record({"job": training_job.name, "arn": training_job.arn})
 
@@ -103,6 +108,7 @@ def train(  # noqa: PLR0913 - one an option
 @options.output
 def process(
     choice: options.JobChoice,
+    session: Session,
     *,
     dry_run: bool,
     wait: bool,
@@ -116,7 +122,7 @@ def process(
 
     terminal = Terminal(output)
     try:
-        job = choice.load()
+        job = choice.load(session)
     except JobFileError as error:
         raise further_problems(error, lambda rest: processing_problems(rest, choice.job_name)) from None
     request = build_processing_request(job, choice.job_name)
@@ -126,14 +132,15 @@ def process(
     from launcher.aws.processing_job import ProcessingJob
     from launcher.cli.follow import detaching, follow_processing
 
-    way_back = ProcessingJob(request["ProcessingJobName"], job.region, "").way_back
-    with detaching(request["ProcessingJobName"], terminal, [way_back], sent=False):
-        processing_job = ProcessingJob.submit(request, region=job.region)
+    name = request["ProcessingJobName"]
+    reattach = ProcessingJob(name, job.region, "", session=session).reattach_command
+    with detaching(name, session, terminal, [reattach], sent=False):
+        processing_job = ProcessingJob.submit(request, job.region, session=session)
     terminal.say(f"submitted {processing_job.name}\n  {'arn':12} {processing_job.arn}")
     if processing_job.remark:
         terminal.say(processing_job.remark)
     if wait:
-        follow_processing(processing_job, terminal, timeout=timeout, poll_interval=poll_interval)
+        follow_processing(processing_job, session, terminal, timeout=timeout, poll_interval=poll_interval)
     else:
         terminal.record({"job": processing_job.name, "arn": processing_job.arn})
 
@@ -147,7 +154,7 @@ def schema() -> None:
 
 
 def _job_and_request(
-    choice: options.JobChoice, terminal: Terminal, more_settings: Mapping[str, str] | None = None
+    choice: options.JobChoice, session: Session, terminal: Terminal, more_settings: Mapping[str, str] | None = None
 ) -> tuple[LoadedJob, dict[str, Any]]:
     """Return the job and its request; show warnings, raise JobFileError for errors."""
     from launcher.checks.offline import further_problems, offline_problems
@@ -158,32 +165,29 @@ def _job_and_request(
         return request, offline_problems(job, request)
 
     try:
-        job = choice.load(more_settings)
+        job = choice.load(session, more_settings)
     except JobFileError as error:
         raise further_problems(error, lambda rest: request_and_problems(rest)[1]) from None
     request, problems = request_and_problems(job)
-    is_local = click.get_current_context().params.get("local", False)
     warnings = (problem for problem in problems if problem.is_warning)
-    terminal.problems(warning for warning in warnings if not (is_local and warning.is_about_aws))
+    terminal.problems(warning for warning in warnings if not (session.is_local and warning.is_about_aws))
     errors = [problem for problem in problems if not problem.is_warning]
     if errors:
         raise JobFileError(errors)
     return job, request
 
 
-def _checkpoints_of(job_name: str | None, *, may_ask_aws: bool) -> dict[str, str]:
+def _checkpoints_of(job_name: str | None, session: Session, *, may_ask_aws: bool) -> dict[str, str]:
     """Return the settings that make a job go on from another job's checkpoints."""
     if job_name is None:
         return {}
-    from launcher.records import find_record
-
-    record = find_record(job_name)
+    record = session.records.find(job_name)
     if record is not None:
         config = record.request.get("CheckpointConfig")
     elif may_ask_aws:
         from launcher.aws.training_job import TrainingJob
 
-        config = TrainingJob.attach(job_name).describe().get("CheckpointConfig")
+        config = TrainingJob.attach(job_name, session=session).describe().get("CheckpointConfig")
     else:
         raise JobFileError.of(
             f"--resume-from {job_name}", "was not submitted from here, and --dry-run does not ask AWS; leave that out"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from launcher.cli import options
 from launcher.terminal import Output, Terminal
+
+if TYPE_CHECKING:
+    from launcher.aws.session import Session
 
 
 @click.command(name="list")
@@ -15,11 +20,13 @@ from launcher.terminal import Output, Terminal
 @click.option("--status", type=click.Choice(["InProgress", "Completed", "Failed", "Stopping", "Stopped"]))
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most jobs to show.")
 @options.output
-def list_command(region: str | None, name: str | None, status: str | None, limit: int, output: Output) -> None:
+def list_command(
+    region: str | None, session: Session, name: str | None, status: str | None, limit: int, output: Output
+) -> None:
     """List training jobs, newest first."""
     from launcher.aws.training_job import list_jobs
 
-    Terminal(output).rows(list_jobs(region, name_contains=name, status=status, limit=limit))
+    Terminal(output).rows(list_jobs(session.for_region(region), name_contains=name, status=status, limit=limit))
 
 
 @click.command()
@@ -27,12 +34,12 @@ def list_command(region: str | None, name: str | None, status: str | None, limit
 @options.region
 @options.local
 @options.output
-def status(job: str, region: str | None, output: Output) -> None:
+def status(job: str, region: str | None, session: Session, output: Output) -> None:
     """Show where a job is, its times, cost, metrics and paths."""
     from launcher.aws.summary import summary
     from launcher.aws.training_job import TrainingJob
 
-    training_job = TrainingJob.attach(job, region)
+    training_job = TrainingJob.attach(job, region, session=session)
     Terminal(output).record(summary(training_job.describe(), training_job.region))
 
 
@@ -45,14 +52,21 @@ def status(job: str, region: str | None, output: Output) -> None:
 @options.poll_interval
 @options.output
 def attach(
-    job: str, region: str | None, *, logs: bool, timeout: float | None, poll_interval: float, output: Output
+    job: str,
+    region: str | None,
+    session: Session,
+    *,
+    logs: bool,
+    timeout: float | None,
+    poll_interval: float,
+    output: Output,
 ) -> None:
     """Follow a job that runs, from any machine."""
     from launcher.aws.training_job import TrainingJob
     from launcher.cli.follow import follow
 
-    training_job = TrainingJob.attach(job, region)
-    follow(training_job, Terminal(output), logs=logs, timeout=timeout, poll_interval=poll_interval)
+    training_job = TrainingJob.attach(job, region, session=session)
+    follow(training_job, session, Terminal(output), logs=logs, timeout=timeout, poll_interval=poll_interval)
 
 
 @click.command()
@@ -60,12 +74,12 @@ def attach(
 @options.region
 @options.local
 @options.output
-def logs(job: str, region: str | None, output: Output) -> None:
+def logs(job: str, region: str | None, session: Session, output: Output) -> None:
     """Print the log that is there, all hosts in time order."""
     from launcher.aws.training_job import TrainingJob
 
     terminal = Terminal(output)
-    lines = TrainingJob.attach(job, region).logs()
+    lines = TrainingJob.attach(job, region, session=session).logs()
     if output == "table":
         for line in lines:
             terminal.line(f"{line.time:%Y-%m-%dT%H:%M:%S.%fZ} {line.host} {line.text}")
@@ -77,14 +91,13 @@ def logs(job: str, region: str | None, output: Output) -> None:
 @options.job_name
 @options.region
 @options.local
-def stop(job: str, region: str | None) -> None:
+def stop(job: str, region: str | None, session: Session) -> None:
     """Stop a job: it has two minutes to save what it has."""
-    from launcher.aws.session import own_command
     from launcher.aws.training_job import TrainingJob
 
-    training_job = TrainingJob.attach(job, region)
+    training_job = TrainingJob.attach(job, region, session=session)
     training_job.stop()
-    Terminal().say(f"{training_job.name} is being stopped\nnext: {own_command(f'attach {training_job.name}')}")
+    Terminal().say(f"{training_job.name} is being stopped\nnext: {session.cli_hint(f'attach {training_job.name}')}")
 
 
 COMMANDS = (list_command, status, attach, logs, stop)

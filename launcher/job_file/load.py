@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from launcher.errors import JobFileError, Problem, UsageError, nearest
+from launcher.errors import AwsError, JobFileError, Problem, UsageError, nearest
 from launcher.job_file.messages import describe, known_keys, place
 from launcher.job_file.overrides import (
     PREFIX,
@@ -67,11 +67,16 @@ class LoadedJob(Job):
 
 
 def load_job(
-    path: str | Path, settings: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+    path: str | Path,
+    settings: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    default_region: str | None = None,
 ) -> LoadedJob:
     """Read a job file with what stands above it; raise JobFileError with every problem at once.
 
-    `settings` are `section.key` -> value, as --set has them. `environ` is by default this process's.
+    `settings` are `section.key` -> value, as --set has them. `environ` is by default this process's, and then
+    `default_region` is the profile's.
     """
     path = Path(path)
     variables = os.environ if environ is None else environ
@@ -81,7 +86,7 @@ def load_job(
         overrides[dotted(parts)] = by
         put(tree, parts, value_of(parts, value), by)
     if "region" not in tree:
-        _set_default_region(tree, variables, overrides, is_own=environ is None)
+        _set_default_region(tree, variables, overrides, default_region, may_read_profile=environ is None)
     tree = as_written(tree)
     source = Source(path, text, overrides)
     impossible = [Problem(source.locate(key), message) for key, message in _impossible(tree, "")]
@@ -127,7 +132,12 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _set_default_region(
-    tree: dict[str, Any], environ: Mapping[str, str], overrides: dict[str, str], *, is_own: bool
+    tree: dict[str, Any],
+    environ: Mapping[str, str],
+    overrides: dict[str, str],
+    default: str | None,
+    *,
+    may_read_profile: bool,
 ) -> None:
     """Set what AWS's own tools would take, below the file: their variables, then the profile."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
@@ -135,13 +145,23 @@ def _set_default_region(
             tree["region"] = environ[name]
             overrides["region"] = f"environment variable {name}"
             return
-    if is_own:
-        from launcher.aws.session import region_of_profile  # noqa: PLC0415 - only where nothing else says it
+    if default is not None:
+        tree["region"] = default
+        overrides["region"] = "the default region"
+    elif may_read_profile and (region := _region_of_profile()):
+        tree["region"] = region
+        overrides["region"] = f"profile {environ.get('AWS_PROFILE') or 'default'}"
 
-        region = region_of_profile()
-        if region:
-            tree["region"] = region
-            overrides["region"] = f"profile {environ.get('AWS_PROFILE') or 'default'}"
+
+def _region_of_profile() -> str | None:
+    import botocore.session  # noqa: PLC0415 - only if nothing else names a region
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
+    try:
+        region: str | None = botocore.session.Session().get_config_variable("region")
+    except BotoCoreError as error:
+        raise AwsError(f"cannot read the profile: {str(error).rstrip('. ')}") from None
+    return region
 
 
 def _from_environment(environ: Mapping[str, str], tree: Mapping[str, Any]) -> list[tuple[Parts, object, str]]:

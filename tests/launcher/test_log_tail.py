@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from launcher import Session
 from launcher.aws.log_tail import LogTail
 from launcher.cli.main import main
 from tests.helpers.job_files import REPOSITORY, write
@@ -74,7 +75,7 @@ def test_two_hundred_thousand_lines_of_four_hosts_in_bounded_memory(aws: StandIn
 def test_a_host_that_comes_late_and_lines_that_come_late_are_not_lost(aws: StandIn) -> None:
     logs = aws.client("logs")
     write_log(logs, GROUP, "late", [("algo-1-1", "one"), ("algo-1-1", "two")])
-    tail = LogTail(GROUP, "late", "us-east-1")
+    tail = LogTail(GROUP, "late", Session(region="us-east-1"))
     assert [line.text for line in tail.new_lines()] == ["one", "two"]
     assert list(tail.new_lines()) == []
     write_log(logs, GROUP, "late", [("algo-2-1", "other host")])
@@ -84,7 +85,7 @@ def test_a_host_that_comes_late_and_lines_that_come_late_are_not_lost(aws: Stand
 
 def test_a_throttled_stream_is_read_at_the_next_call(aws: StandIn) -> None:
     write_log(aws.client("logs"), GROUP, "busy", [("algo-1-1", "one"), ("algo-2-1", "two")])
-    tail = LogTail(GROUP, "busy", "us-east-1")
+    tail = LogTail(GROUP, "busy", Session(region="us-east-1"))
     throttled = ApiError("ThrottlingException", "Rate exceeded")
     aws.faults.append(Fault("GetLogEvents", throttled, 2))  # all of botocore's attempts for the first stream
     first = [line.text for line in tail.new_lines()]
@@ -94,10 +95,10 @@ def test_a_throttled_stream_is_read_at_the_next_call(aws: StandIn) -> None:
 
 @pytest.mark.usefixtures("aws")
 def test_a_job_without_a_log_has_no_lines() -> None:
-    assert list(LogTail("/no/such/group", "job", "us-east-1").new_lines()) == []
+    assert list(LogTail("/no/such/group", "job", Session(region="us-east-1")).new_lines()) == []
 
 
 def test_a_restarted_host_is_the_same_host(aws: StandIn) -> None:
     write_log(aws.client("logs"), GROUP, "spot", [("algo-1-1700000000", "first"), ("algo-1-1700009999", "again")])
-    tail = LogTail(GROUP, "spot", "us-east-1")
+    tail = LogTail(GROUP, "spot", Session(region="us-east-1"))
     assert {line.host for line in tail.new_lines()} == {"algo-1"}

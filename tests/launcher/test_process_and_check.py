@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launcher.checks.online import _principal
+from launcher.aws.preflight import _principal
 from launcher.cli.main import main
 from tests.helpers.job_files import write
 from tests.helpers.sagemaker_stand_in import BUCKET, SCRIPTS, ApiError, Fault, StandIn

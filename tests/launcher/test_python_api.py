@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 import launcher
-from launcher.aws.console import links
 from launcher.aws.following import Phase
 from launcher.aws.notebook import Table, job_html
-from launcher.aws.summary import summary
+from launcher.aws.summary import console_links, summary
 from launcher.cli.main import main
 from launcher.errors import ExitCode, JobFailedError, JobStoppedError, WaitTimeoutError
 from tests.helpers.job_files import write
@@ -156,7 +155,7 @@ def test_the_summary_has_spot_saving_and_cost() -> None:
     ],
 )
 def test_console_links_are_of_the_regions_partition(region: str, console: str) -> None:
-    pages = links(DESCRIPTION, region)
+    pages = console_links(DESCRIPTION, region)
     assert set(pages) == {"job", "logs", "output", "checkpoints"}
     assert all(address.startswith(console) and f"region={region}" in address for address in pages.values())
     assert pages["output"].endswith("/s3/buckets/bucket?region=" + region + "&prefix=jobs/star-rating-1/")

@@ -24,10 +24,11 @@ from typing import Any
 
 import pytest
 
-from launcher import records
-from launcher.aws import session
-from launcher.checks.online import _trusts_sagemaker, _Unknown
+from launcher import Session
+from launcher.aws import errors, session
+from launcher.aws.preflight import _trusts_sagemaker, _Unknown
 from launcher.cli.main import main
+from launcher.records import Records
 from tests.helpers.job_files import REPOSITORY, write
 
 COMMANDS = {
@@ -179,7 +180,7 @@ def server(_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     environment = {"ENDPOINT_URL": _server.address, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}
     for name, value in {**environment, "REGION": "us-east-1", "MAX_ATTEMPTS": "1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
-    monkeypatch.setattr(session, "PATIENCE", 0.0)
+    monkeypatch.setattr(errors, "PATIENCE", 0.0)
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "job.toml", {"processing.s3_input": '"s3://{bucket}/reviews/"'})
     _server.asked = []
@@ -210,7 +211,7 @@ def test_a_wrong_answer_is_a_sentence_that_names_the_endpoint(
     # What AWS is too busy to say is unknown to `check`, and no finding.
     assert code == (1 if command != "check" else 0 if answer == "a gateway's error" else 2)
     assert server.address in said
-    assert not list(records.folder().glob("*.json"))
+    assert not list(Records().folder.glob("*.json"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -419,7 +420,7 @@ def test_an_output_that_takes_nothing_does_not_end_the_wait(server: Server, stre
     assert ended.returncode == 3  # the job's own end
     assert "Traceback" not in ended.stdout + ended.stderr
     assert "Exception ignored" not in ended.stderr
-    assert next(records.folder().glob("x.json"))
+    assert next(Records().folder.glob("x.json"))
 
 
 def test_a_terminal_without_the_characters_is_served(server: Server) -> None:
@@ -494,8 +495,8 @@ def test_a_trust_policy_that_is_none_is_unknown(policy: object) -> None:
 def test_a_submission_that_is_throttled_is_repeated_as_any_other_call(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    monkeypatch.setattr(session, "PATIENCE", 60.0)
-    monkeypatch.setattr(session, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(errors, "PATIENCE", 60.0)
+    monkeypatch.setattr(errors, "FIRST_WAIT", 0.01)
     job = Job({})
     refusals = iter([denies("ThrottlingException")] * times)
 
@@ -517,8 +518,8 @@ def test_a_name_that_was_taken_before_is_not_taken_for_ours(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer is lost, and the repetition is told that there is such a job: an old one."""
-    monkeypatch.setattr(session, "PATIENCE", 60.0)
-    monkeypatch.setattr(session, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(errors, "PATIENCE", 60.0)
+    monkeypatch.setattr(errors, "FIRST_WAIT", 0.01)
     answers = iter([ANSWERS["a gateway's error"], denies("ResourceInUse")])
 
     def lost_then_taken(handler: Handler) -> None:
@@ -597,9 +598,10 @@ def test_credentials_that_cannot_be_loaded_name_the_profile(
 
 
 def test_a_profile_that_is_set_later_is_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = session.client("sagemaker", "us-east-1")
-    assert session.client("sagemaker", "us-east-1") is elsewhere
+    session = Session(region="us-east-1")
+    elsewhere = session.client("sagemaker")
+    assert session.client("sagemaker") is elsewhere
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert session.client("sagemaker", "us-east-1").meta.endpoint_url == "http://127.0.0.1:9"
+    assert session.client("sagemaker").meta.endpoint_url == "http://127.0.0.1:9"
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.address)
-    assert session.client("sagemaker", "us-east-1") is elsewhere
+    assert session.client("sagemaker") is elsewhere

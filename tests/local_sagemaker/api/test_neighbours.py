@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.aws.session import client
+from launcher import Session
 from launcher.cli.main import main
 from tests.helpers.job_files import write
 from tests.helpers.local_server import BUCKET, serving
@@ -29,7 +29,7 @@ def _server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_check_passes_for_a_job_that_has_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for channel in ("train", "validation", "test"):
-        client("s3", "us-east-1").put_object(Bucket=BUCKET, Key=f"{channel}/a", Body=b"x")
+        Session(region="us-east-1").client("s3").put_object(Bucket=BUCKET, Key=f"{channel}/a", Body=b"x")
     job = write(tmp_path / "job.toml", {"training_image": '"distilbert-trainer:local"'})
     assert main(["check", "--file", str(job), "--output", "json"]) == 0
     results = {row["check"]: row["result"] for row in json.loads(capsys.readouterr().out)}
@@ -47,7 +47,7 @@ def test_check_finds_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_quotas_are_told_page_by_page() -> None:
-    quotas = client("service-quotas", "us-east-1")
+    quotas = Session(region="us-east-1").client("service-quotas")
     names = [
         quota["QuotaName"]
         for page in quotas.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")

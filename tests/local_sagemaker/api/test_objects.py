@@ -20,8 +20,8 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from launcher.aws.session import client as aws_client
-from local_sagemaker.client import stop_server, using_local
+from launcher import use_local
+from local_sagemaker.client import ensure_server, stop_server
 from local_sagemaker.services.objects import Objects
 from local_sagemaker.state import State
 from tests.helpers.local_server import ApiServer, serving
@@ -316,14 +316,13 @@ def test_no_object_is_in_memory_as_a_whole(tmp_path: Path) -> None:
             file.write(os.urandom(1 << 20))
     state = State(tmp_path / "state")
     try:
-        with using_local(state) as local:
-            assert local is not None
-            s3 = aws_client("s3", "us-east-1")
-            s3.create_bucket(Bucket=BUCKET)
-            to_and_fro(s3, small, target)  # moto is imported bit by bit
-            before = peak(local.pid)
-            to_and_fro(s3, source, target)
-            assert peak(local.pid) - before < 24 << 20
+        s3 = use_local(state.folder).client("s3")
+        pid = ensure_server(state).pid
+        s3.create_bucket(Bucket=BUCKET)
+        to_and_fro(s3, small, target)  # moto is imported bit by bit
+        before = peak(pid)
+        to_and_fro(s3, source, target)
+        assert peak(pid) - before < 24 << 20
     finally:
         stop_server(state)
 

@@ -52,7 +52,7 @@ def test_a_server_that_starts_ends_and_keeps_what_it_was_given(
 
 
 @pytest.mark.parametrize(("text", "expected"), [("20", (20.0, 20.0)), ("5..20", (5.0, 20.0)), ("0.5", (0.5, 0.5))])
-def test_seconds_range(text: str, expected: tuple[float, float]) -> None:
+def testseconds_range(text: str, expected: tuple[float, float]) -> None:
     assert seconds_range(text) == expected
 
 

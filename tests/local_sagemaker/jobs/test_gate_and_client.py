@@ -8,12 +8,15 @@ import os
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from launcher.aws import session
-from launcher.aws.session import AwsError
-from local_sagemaker.client import ServerError, control, local_environment, using_local
+from launcher import Session, use_local
+from launcher.aws.training_job import list_jobs
+from launcher.cli.local import local_session
+from launcher.errors import AwsError
+from local_sagemaker.client import ServerError, control
 from local_sagemaker.server import LocalServer
 from local_sagemaker.state import Server, State, StateInUseError
 
@@ -55,45 +58,70 @@ def test_web_pages_of_strangers_are_refused(server: LocalServer, headers: dict[s
     connection.close()
 
 
-def test_no_path_leads_from_local_to_aws() -> None:
-    environ = local_environment(
-        {
-            "AWS_PROFILE": "production",
-            "AWS_ENDPOINT_URL_S3": "https://s3.eu-west-1.amazonaws.com",
-            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
-            "AWS_SESSION_TOKEN": "secret",
-            "AWS_ROLE_ARN": "arn:aws:iam::999999999999:role/Production",
-            "AWS_REGION": "eu-west-1",
-            "HTTPS_PROXY": "http://proxy:3128",
-            "NO_PROXY": "intranet",
-            "HOME": "/home/user",
-        },
-        Server(1, 4000, "TOKEN"),
-    )
-    assert {name for name in environ if name.startswith("AWS_")} == {
-        "AWS_ACCESS_KEY_ID",
-        "AWS_CONFIG_FILE",
-        "AWS_DEFAULT_REGION",
-        "AWS_EC2_METADATA_DISABLED",
-        "AWS_ENDPOINT_URL",
-        "AWS_REGION",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SHARED_CREDENTIALS_FILE",
-    }
-    assert environ["AWS_REGION"] == "eu-west-1"
-    assert environ["NO_PROXY"] == "intranet,127.0.0.1,localhost"
-    assert environ["HOME"] == "/home/user"
+HOSTILE = {
+    "AWS_PROFILE": "production",
+    "AWS_CONFIG_FILE": "/no/such/config",
+    "AWS_ENDPOINT_URL": "https://api.sagemaker.eu-west-1.amazonaws.com",
+    "AWS_ENDPOINT_URL_S3": "https://s3.eu-west-1.amazonaws.com",
+    "AWS_ENDPOINT_URL_SAGEMAKER": "https://api.sagemaker.eu-west-1.amazonaws.com",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+    "AWS_USE_FIPS_ENDPOINT": "true",
+    "AWS_USE_DUALSTACK_ENDPOINT": "true",
+    "AWS_ACCESS_KEY_ID": "AKIAPRODUCTION",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_SESSION_TOKEN": "secret",
+    "AWS_ROLE_ARN": "arn:aws:iam::999999999999:role/Production",
+    "AWS_CA_BUNDLE": "/no/such/bundle",
+    "AWS_REGION": "eu-west-1",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+}
+"""An environment in which every path leads to AWS, or nowhere."""
 
 
-def test_a_client_that_would_leave_is_not_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("AWS_PROFILE", "production")
-    with using_local(State(tmp_path), start=False):
-        assert "AWS_PROFILE" not in os.environ
-        # As if something had set it again behind our back.
-        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", "https://api.sagemaker.us-east-1.amazonaws.com")
+@pytest.fixture
+def local(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """The session that --local makes, in an environment that would lead elsewhere."""
+    state = State(server.jobs.store.folder("training", "x").parents[2])
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+    return use_local(state.folder)
+
+
+def test_no_path_leads_from_local_to_aws(server: LocalServer, local: Session) -> None:
+    before = dict(os.environ)
+    for service in ("sagemaker", "s3", "logs", "cloudwatch", "ecr", "iam", "sts", "kms", "service-quotas"):
+        client = local.client(service)
+        assert client.meta.endpoint_url == server.address
+        assert client._request_signer._credentials.access_key == server.token
+        assert client._request_signer._credentials.token is None
+    assert "TrainingJobSummaries" in local.client("sagemaker").list_training_jobs()
+    assert "bucket" in {bucket["Name"] for bucket in local.client("s3").list_buckets()["Buckets"]}
+    assert local.client("sagemaker").meta.region_name == "eu-west-1"
+    assert local.dashboard_url() == f"{server.address}/?token={server.token}"
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("address", ["https://api.sagemaker.us-east-1.amazonaws.com/", "http://127.0.0.1:9/"])
+def test_a_request_that_would_leave_is_not_sent(local: Session, address: str) -> None:
+    client = local.client("sagemaker")
+
+    def lead_away(request: Any, **_: object) -> None:
+        request.url = address
+
+    client.meta.events.register_first("before-send.sagemaker.ListTrainingJobs", lead_away)
+    try:
         with pytest.raises(AwsError, match="outside the local SageMaker"):
-            session.client("sagemaker", "us-east-1")
-    assert os.environ["AWS_PROFILE"] == "production"
+            list_jobs(local)
+    finally:
+        client.meta.events.unregister("before-send.sagemaker.ListTrainingJobs", lead_away)
+
+
+def test_without_a_server_a_session_reaches_nothing(tmp_path: Path) -> None:
+    session = local_session(tmp_path, start=False)
+    assert session.client("sagemaker", seconds=1).meta.endpoint_url == "http://127.0.0.1:9"
+    assert session.records.folder == tmp_path / "records"
 
 
 def test_a_state_folder_has_one_server(server: LocalServer) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher import records
 from launcher.cli.main import main
+from launcher.records import Records
 from local_sagemaker.client import stop_server
 from local_sagemaker.state import State, default_folder
 from tests.helpers.emulator import IMAGE
@@ -55,7 +55,7 @@ def test_jobs_and_their_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture
     phases = [line.split()[2] for line in printed.err.splitlines() if line.startswith("--- ")]
     assert phases[-3:] == ["Training", "Uploading", "Completed"]
     assert main(["download", "--local", "latest", "--to", str(tmp_path / "out")]) == 0
-    assert records.latest_record() is None  # that is AWS's
+    assert Records().latest() is None  # that is AWS's
     assert (tmp_path / "out" / "model" / "weights").read_text() == "weights\n"
 
     assert train(tmp_path, "fails", "echo 'No such column.' > /opt/ml/output/failure; exit 11") == 3

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.aws.training_job import TrainingJob
+from launcher import TrainingJob, use_local
 from launcher.cli.main import main
-from local_sagemaker.client import stop_server, using_local
+from local_sagemaker.client import stop_server
 from local_sagemaker.state import State, default_folder
 
 pytestmark = pytest.mark.image
@@ -81,11 +81,10 @@ def test_an_interrupted_job_has_the_weights_of_one_that_was_not(
 
 def seconds_to_the_first_checkpoint(job: str) -> float:
     """Return when an ended job had something to go on from, counted from the beginning of its training."""
-    with using_local(State(default_folder())):
-        training_job = TrainingJob.attach(job)
-        transitions = training_job.describe()["SecondaryStatusTransitions"]
-        begins = next(entry["StartTime"] for entry in transitions if entry["Status"] == "Training")
-        line = next(line for line in training_job.logs() if "checkpoint /opt/ml/checkpoints" in line.text)
+    training_job = TrainingJob.attach(job, session=use_local())
+    transitions = training_job.describe()["SecondaryStatusTransitions"]
+    begins = next(entry["StartTime"] for entry in transitions if entry["Status"] == "Training")
+    line = next(line for line in training_job.logs() if "checkpoint /opt/ml/checkpoints" in line.text)
     return float((line.time - begins).total_seconds())
 
 

@@ -1,6 +1,6 @@
 """In what two jobs differ.
 
-    differences("job-1", "job-2", "us-east-1")   # [{"setting": "HyperParameters.epochs", "job-1": "3", "job-2": "5"}]
+    diff_jobs("job-1", "job-2", session)   # [{"setting": "HyperParameters.epochs", "job-1": "3", "job-2": "5"}]
 
 SageMaker remembers the settings; this machine's records add image digest and git commit, if it submitted the jobs.
 """
@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from launcher import records
+from launcher.aws.session import Session
 from launcher.aws.training_job import TrainingJob
+from launcher.records import HIDDEN
 
 COMPARED = (
     "AlgorithmSpecification",
@@ -40,10 +41,10 @@ COMPARED = (
 """Fields of DescribeTrainingJob that are settings, not results."""
 
 
-def differences(job: str, other: str, region: str | None) -> list[dict[str, Any]]:
+def diff_jobs(job: str, other: str, region: str | None, session: Session) -> list[dict[str, Any]]:
     """Return a row {setting, <job>, <other>} for each setting that is not the same; environment values stay hidden."""
-    jobs = [TrainingJob.attach(name, region) for name in (job, other)]
-    settings = [_settings(training_job) for training_job in jobs]
+    jobs = [TrainingJob.attach(name, region, session=session) for name in (job, other)]
+    settings = [_settings(training_job, session) for training_job in jobs]
     names = dict.fromkeys(name for side in settings for name in side)
     return [
         {"setting": name, jobs[0].name: _shown(name, settings[0]), jobs[1].name: _shown(name, settings[1])}
@@ -52,12 +53,12 @@ def differences(job: str, other: str, region: str | None) -> list[dict[str, Any]
     ]
 
 
-def _settings(training_job: TrainingJob) -> dict[str, Any]:
+def _settings(training_job: TrainingJob, session: Session) -> dict[str, Any]:
     description = training_job.describe()
     settings = {
         name: value for field in COMPARED if field in description for name, value in _leaves(field, description[field])
     }
-    record = records.find_record(training_job.name)
+    record = session.records.find(training_job.name)
     if record is not None:
         settings |= {"image": record.image, "git commit": record.git_commit}
     return settings
@@ -79,6 +80,6 @@ def _shown(name: str, settings: dict[str, Any]) -> str | None:
     if name not in settings:
         return None
     if name.startswith("Environment."):
-        return records.HIDDEN
+        return HIDDEN
     value = settings[name]
     return value if isinstance(value, str) else json.dumps(value)

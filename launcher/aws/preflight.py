@@ -1,6 +1,6 @@
 """What only AWS can say of a job before it runs: everything that it names exists, and may be used.
 
-for row in online_checks(job, request): print(row["check"], row["result"], row["detail"])
+for row in preflight_checks(job, request, session): print(row["check"], row["result"], row["detail"])
 
 A question that the caller has no rights to ask is `unknown`, not `failed`: SageMaker's own role may have them.
 """
@@ -11,8 +11,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from launcher.aws.errors import BusyError, DeniedError, translating_aws_errors
 from launcher.aws.images import find_image
-from launcher.aws.session import AwsError, BusyError, DeniedError, client, explained
+from launcher.aws.session import Session
+from launcher.errors import AwsError
 from launcher.job_file.schema import Job
 from launcher.request.fields import host_count
 
@@ -21,18 +23,19 @@ Row = dict[str, str]
 _MOST_PAGES = 10
 
 
-def online_checks(job: Job, request: dict[str, Any]) -> list[Row]:
+def preflight_checks(job: Job, request: dict[str, Any], session: Session) -> list[Row]:
     """Return a row {check, result, detail} for each thing that the job needs; result: ok, failed or unknown."""
-    rows = [_row("credentials", lambda: _caller(job))]
+    session = session.for_region(job.region)
+    rows = [_row("credentials", lambda: _caller(job, session))]
     if rows[0]["result"] == "failed":
         return rows  # nothing else could be asked
-    rows.append(_row("image", lambda: _image(request["AlgorithmSpecification"]["TrainingImage"], job.region)))
-    rows.append(_row("role", lambda: _role(request["RoleArn"], job.region)))
+    rows.append(_row("image", lambda: _image(request["AlgorithmSpecification"]["TrainingImage"], session)))
+    rows.append(_row("role", lambda: _role(request["RoleArn"], session)))
     for channel in request.get("InputDataConfig", []):
-        rows += _channel(channel, request["ResourceConfig"], job.region)
-    rows.append(_row("output", lambda: _bucket(request["OutputDataConfig"]["S3OutputPath"], job.region)))
-    rows += [_row(f"key {key}", lambda key=key: _key(key, job.region)) for key in _keys(request)]  # type: ignore[misc]
-    rows.append(_row("quota", lambda: _quota(request, job.region)))
+        rows += _channel(channel, request["ResourceConfig"], session)
+    rows.append(_row("output", lambda: _bucket(request["OutputDataConfig"]["S3OutputPath"], session)))
+    rows += [_row(f"key {key}", lambda key=key: _key(key, session)) for key in _keys(request)]  # type: ignore[misc]
+    rows.append(_row("quota", lambda: _quota(request, session)))
     return rows
 
 
@@ -55,16 +58,16 @@ def _row(check: str, ask: Callable[[], str]) -> Row:
         return {"check": check, "result": "failed", "detail": str(error)}
 
 
-def _caller(job: Job) -> str:
-    with explained("ask who the credentials belong to"):
-        caller = client("sts", job.region).get_caller_identity()
+def _caller(job: Job, session: Session) -> str:
+    with translating_aws_errors("ask who the credentials belong to"):
+        caller = session.client("sts").get_caller_identity()
     if job.account and caller["Account"] != job.account:
         raise _Failed(f"they belong to account {caller['Account']}, the job file names {job.account}")
     return str(caller["Arn"])
 
 
-def _image(name: str, region: str) -> str:
-    image = find_image(name, region)
+def _image(name: str, session: Session) -> str:
+    image = find_image(name, session)
     if image is None:
         raise _Unknown(f"{name} is not in ECR: nothing is known of it")
     if image.platforms and "linux/amd64" not in image.platforms:
@@ -74,13 +77,13 @@ def _image(name: str, region: str) -> str:
     return f"{image.digest}, {image.platforms[0] if image.platforms else 'platform unknown'}"
 
 
-def _role(arn: str, region: str) -> str:
+def _role(arn: str, session: Session) -> str:
     name = arn.rpartition("/")[2]
-    with explained(f"read role {name}"):
-        role = client("iam", region).get_role(RoleName=name)["Role"]
+    with translating_aws_errors(f"read role {name}"):
+        role = session.client("iam").get_role(RoleName=name)["Role"]
     if not _trusts_sagemaker(role["AssumeRolePolicyDocument"]):
         raise _Failed(f"{name} does not let sagemaker.amazonaws.com assume it; add that to its trust policy")
-    _pass_on(arn, region)
+    _pass_on(arn, session)
     return f"{name} trusts SageMaker and can be passed"
 
 
@@ -96,12 +99,12 @@ def _trusts_sagemaker(policy: object) -> bool:
     return "sagemaker.amazonaws.com" in json.dumps(allowed) or "*" in allowed
 
 
-def _pass_on(arn: str, region: str) -> None:
-    with explained("ask who the credentials belong to"):
-        caller = _principal(client("sts", region).get_caller_identity()["Arn"])
+def _pass_on(arn: str, session: Session) -> None:
+    with translating_aws_errors("ask who the credentials belong to"):
+        caller = _principal(session.client("sts").get_caller_identity()["Arn"])
     try:
-        with explained(f"simulate iam:PassRole for {caller}"):
-            answer = client("iam", region).simulate_principal_policy(
+        with translating_aws_errors(f"simulate iam:PassRole for {caller}"):
+            answer = session.client("iam").simulate_principal_policy(
                 PolicySourceArn=caller, ActionNames=["iam:PassRole"], ResourceArns=[arn]
             )
     except AwsError as error:
@@ -121,18 +124,18 @@ def _principal(arn: str) -> str:
     return f"arn:{partition}:iam::{account}:role/{resource.split('/')[1]}"
 
 
-def _channel(channel: dict[str, Any], resources: dict[str, Any], region: str) -> Iterator[Row]:
+def _channel(channel: dict[str, Any], resources: dict[str, Any], session: Session) -> Iterator[Row]:
     source = channel["DataSource"].get("S3DataSource")
     if source is None or source["S3DataType"] != "S3Prefix":
         return
-    yield _row(f"channel {channel['ChannelName']}", lambda: _objects(source, host_count(resources), region))
+    yield _row(f"channel {channel['ChannelName']}", lambda: _objects(source, host_count(resources), session))
 
 
-def _objects(source: dict[str, Any], hosts: int, region: str) -> str:
+def _objects(source: dict[str, Any], hosts: int, session: Session) -> str:
     bucket, _, prefix = source["S3Uri"].removeprefix("s3://").partition("/")
     count = size = 0
-    with explained(f"list {source['S3Uri']}"):
-        pages = client("s3", region).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    with translating_aws_errors(f"list {source['S3Uri']}"):
+        pages = session.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         for number, page in enumerate(pages, start=1):
             contents = [entry for entry in page.get("Contents", []) if entry["Size"]]
             count += len(contents)
@@ -146,13 +149,13 @@ def _objects(source: dict[str, Any], hosts: int, region: str) -> str:
     return f"{count}{'' if number < _MOST_PAGES else ' or more'} objects, {size:,} bytes"
 
 
-def _bucket(s3_uri: str, region: str) -> str:
+def _bucket(s3_uri: str, session: Session) -> str:
     bucket = s3_uri.removeprefix("s3://").partition("/")[0]
-    with explained(f"reach bucket {bucket}"):
-        answer = client("s3", region).head_bucket(Bucket=bucket)
-    where = answer.get("BucketRegion", region)
-    if where != region:
-        raise _Failed(f"{bucket} is in {where}, the job in {region}; use a bucket of {region}")
+    with translating_aws_errors(f"reach bucket {bucket}"):
+        answer = session.client("s3").head_bucket(Bucket=bucket)
+    where = answer.get("BucketRegion", session.region)
+    if where != session.region:
+        raise _Failed(f"{bucket} is in {where}, the job in {session.region}; use a bucket of {session.region}")
     return bucket
 
 
@@ -161,21 +164,21 @@ def _keys(request: dict[str, Any]) -> list[str]:
     return sorted({key for key in keys if key})
 
 
-def _key(key: str, region: str) -> str:
-    with explained(f"read key {key}"):
-        state = client("kms", region).describe_key(KeyId=key)["KeyMetadata"]["KeyState"]
+def _key(key: str, session: Session) -> str:
+    with translating_aws_errors(f"read key {key}"):
+        state = session.client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyState"]
     if state != "Enabled":
         raise _Failed(f"its state is {state}; enable it, or name another")
     return "enabled"
 
 
-def _quota(request: dict[str, Any], region: str) -> str:
+def _quota(request: dict[str, Any], session: Session) -> str:
     resources = request["ResourceConfig"]
     instance_type, hosts = resources.get("InstanceType"), host_count(resources)
     kind = "spot training" if request.get("EnableManagedSpotTraining") else "training"
     wanted = f"{instance_type} for {kind} job usage"
-    with explained("read the quota"):
-        pages = client("service-quotas", region).get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
+    with translating_aws_errors("read the quota"):
+        pages = session.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
         found = (quota["Value"] for page in pages for quota in page["Quotas"] if quota["QuotaName"] == wanted)
         allowed = next(found, None)
     if allowed is None:
