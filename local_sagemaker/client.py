@@ -22,7 +22,6 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-import launcher
 from launcher.terminal import Terminal
 from local_sagemaker.errors import EmulatorError
 from local_sagemaker.files import refuse_full_disk
@@ -155,7 +154,7 @@ def _environment_of_server() -> dict[str, str]:
     """Return this process's environment without what a server has no business with: it never asks AWS anything."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LAUNCHER_"))}
     # The launcher may run from its repository, without having been installed.
-    packages = str(Path(launcher.__file__).parent.parent)
+    packages = str(Path(__file__).parent.parent)
     return kept | {"PYTHONPATH": os.pathsep.join(filter(None, (packages, os.environ.get("PYTHONPATH"))))}
 
 
