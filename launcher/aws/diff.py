@@ -1,6 +1,6 @@
 """In what two jobs differ.
 
-    diff_jobs("job-1", "job-2", session)   # [{"setting": "HyperParameters.epochs", "job-1": "3", "job-2": "5"}]
+    diff_jobs("job-1", "job-2", None, session)   # [{"setting": "HyperParameters.epochs", "job-1": "3", "job-2": "5"}]
 
 SageMaker remembers the settings; this machine's records add image digest and git commit, if it submitted the jobs.
 """
