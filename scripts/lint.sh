@@ -13,3 +13,4 @@ mypy src container data benchmarks launcher local_sagemaker scripts tests
 PYTHONPATH=src lint-imports --no-logo --cache-dir .cache/imports # pyproject.toml says who may import whom
 shellcheck --external-sources scripts/*.sh scripts/image/*.sh .ci/run
 hadolint Dockerfile
+cfn-lint infrastructure/template.yaml # its IAM rules know every service's actions

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cfnlint.decode import decode
 
 from tests.helpers.ecr_stand_in import LOGIN, EcrStandIn
+from tests.helpers.iam import listed, statements
 from tests.helpers.pushing import COMMIT, REPOSITORY, CutOff, Images, Push, Result, inspect
 
 pytestmark = [pytest.mark.image, pytest.mark.usefixtures("cut_off")]
@@ -203,6 +205,37 @@ def test_a_missing_permission(
         ecr.denied = set()
         assert push("--image", image, "--repository", repository).exit_code == 0
         assert ecr.client("ecr").get_lifecycle_policy(repositoryName=repository)["lifecyclePolicyText"]
+
+
+ACTIONS = {
+    "DescribeRepositories": "ecr:DescribeRepositories",
+    "GetAuthorizationToken": "ecr:GetAuthorizationToken",
+    "GET manifests": "ecr:BatchGetImage",
+    "HEAD manifests": "ecr:BatchGetImage",
+    "GET blobs": "ecr:GetDownloadUrlForLayer",
+    "HEAD blobs": "ecr:BatchCheckLayerAvailability",
+    "POST uploads": "ecr:InitiateLayerUpload",
+    "PATCH uploads": "ecr:UploadLayerPart",
+    "PUT uploads": "ecr:CompleteLayerUpload",
+    "PUT manifests": "ecr:PutImage",
+}
+"""What of its API ECR asks IAM for when a registry's client comes: "Private repository policies" in its guide."""
+
+
+def test_the_publishers_role_has_what_a_push_needs(
+    ecr: EcrStandIn, images: Images, push: Push, repository: str
+) -> None:
+    """The repository is there: the stack that makes the role makes it too."""
+    ecr.client("ecr").create_repository(repositoryName=repository)
+    ecr.calls.clear()
+    image = images.build("first")
+    assert push("--image", image, "--repository", repository).exit_code == 0
+    # Another build of the same: its settings are compared with what is there.
+    assert push("--image", images.again(image), "--repository", repository).exit_code == 0
+    needed = {ACTIONS[call] for call in ecr.calls if call not in ("GET login", "HEAD login")}
+    template = decode(str(REPOSITORY / "infrastructure" / "template.yaml"))[0]
+    document = template["Resources"]["PublisherPolicy"]["Properties"]["PolicyDocument"]
+    assert {action for one in statements(document) for action in listed(one["Action"])} == needed
 
 
 def test_a_login_that_expires_before_the_push(ecr: EcrStandIn, images: Images, push: Push, repository: str) -> None:

@@ -1,0 +1,273 @@
+"""infrastructure/template.yaml gives the launcher's role what its commands ask of AWS, and nothing that none needs.
+
+The template is deployed into moto's CloudFormation; every command then runs against AWS's stand-in while its calls are
+recorded. Each recorded call has to be allowed by the role that the stack made, and each statement has to allow a call
+that without it would be denied. IAM's logic is tests/helpers/iam.py: moto's own knows no conditions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+from cfnlint.decode import decode
+
+from launcher.cli.main import main
+from tests.helpers.iam import Call, Document, allows, listed, statements, without
+from tests.helpers.job_files import REPOSITORY, write
+from tests.helpers.sagemaker_stand_in import StandIn
+
+ACCOUNT, REGION, PREFIX = "123456789012", "us-east-1", "star-rating"
+ARN = f"{REGION}:{ACCOUNT}"
+TEMPLATE = REPOSITORY / "infrastructure" / "template.yaml"
+
+COMMANDS = [
+    *(["check"], ["process", "--job-name", "prepares"], ["train", "--job-name", "trains"]),
+    *(["attach", "trains"], ["diff", "trains", "trains"], ["experiment", "trains"]),
+    *(["lineage", "trains"], ["list"], ["logs", "trains"], ["metrics", "trains", "--series"], ["rules", "trains"]),
+    *(["status", "trains"], ["stop", "trains"], ["download", "trains"]),
+]
+
+NOT_THE_LAUNCHERS = {
+    "UploadReviews": Call("s3:PutObject", f"arn:aws:s3:::distilbert-trainer-{ACCOUNT}-{REGION}/{PREFIX}/reviews/a.tsv"),
+    "RunJobs": Call("sagemaker:StopProcessingJob", f"arn:aws:sagemaker:{ARN}:processing-job/prepares"),
+}
+"""What a user does beside the commands: `aws s3 cp reviews.tsv ...`; and Ctrl-C while `launcher process` waits."""
+
+
+@pytest.fixture(scope="module")
+def stack(_stand_in: StandIn) -> dict[str, str]:
+    """Deploy the template once and return its outputs."""
+    aws = _stand_in
+    key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+    cloudformation = aws.client("cloudformation")
+    parameters = {"KmsKeyArn": key, "GitHubRepository": "owner/name"}
+    with pytest.warns(UserWarning, match="AWS::S3::BucketPolicy"):  # the one type that moto does not know
+        cloudformation.create_stack(
+            StackName="trainer",
+            TemplateBody=TEMPLATE.read_text(),
+            Capabilities=["CAPABILITY_IAM"],
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+        )
+    (stack,) = cloudformation.describe_stacks(StackName="trainer")["Stacks"]
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]} | {"Key": key}
+
+
+def policies(aws: StandIn, role_arn: str) -> list[Document]:
+    iam, role = aws.client("iam"), role_arn.rpartition("/")[2]
+    names = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    return [iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names]
+
+
+def calls_of(service: str, operation: str, parameters: dict[str, Any]) -> Iterator[Call]:
+    """Yield what IAM is asked for an operation: the service authorization reference's actions and resources."""
+    if service == "sagemaker":
+        yield from _sagemaker(operation, parameters)
+    elif service == "s3":
+        bucket = f"arn:aws:s3:::{parameters['Bucket']}"
+        if operation in ("ListObjectsV2", "HeadBucket"):
+            yield Call("s3:ListBucket", bucket, {"s3:prefix": parameters.get("Prefix", "")})
+        elif operation == "DeleteObjects":
+            yield from (Call("s3:DeleteObject", f"{bucket}/{one['Key']}") for one in parameters["Delete"]["Objects"])
+        else:
+            yield Call(f"s3:{operation.replace('HeadObject', 'GetObject')}", f"{bucket}/{parameters['Key']}")
+    elif service == "ecr":
+        yield Call(f"ecr:{operation}", f"arn:aws:ecr:{ARN}:repository/{parameters['repositoryName']}")
+    elif service == "logs":
+        yield Call(f"logs:{operation}", f"arn:aws:logs:{ARN}:log-group:{parameters['logGroupName']}:*")
+    elif service == "iam":
+        # Who asks is moto's own user here, and the launcher's role where it is used.
+        role = parameters.get("RoleName", "trainer-LauncherRole-1")
+        yield Call(f"iam:{operation}", f"arn:aws:iam::{ACCOUNT}:role/{role}")
+    elif service == "kms":
+        yield Call(f"kms:{operation}", parameters["KeyId"])
+    elif service != "sts":  # GetCallerIdentity needs no right
+        yield Call(f"{service.replace('service-quotas', 'servicequotas')}:{operation}")
+
+
+def _sagemaker(operation: str, parameters: dict[str, Any]) -> Iterator[Call]:
+    kinds = {"TrainingJobName": "training-job", "ProcessingJobName": "processing-job", "ArtifactArn": ""}
+    kinds |= {"TrialComponentName": "experiment-trial-component"}
+    name = next((name for name in kinds if name in parameters), None)
+    resource = f"arn:aws:sagemaker:{ARN}:{kinds[name]}/{parameters[name]}" if name else "*"
+    yield Call(f"sagemaker:{operation}", parameters[name] if name == "ArtifactArn" else resource)
+    if operation.startswith("Create"):
+        yield Call("iam:PassRole", parameters["RoleArn"], {"iam:PassedToService": "sagemaker.amazonaws.com"})
+        if parameters.get("Tags"):
+            yield Call("sagemaker:AddTags", resource)
+
+
+@pytest.fixture
+def recorded(aws: StandIn, monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+    """Return the list of what the launcher asks; the stand-in asks moto by clients of its own, in this process too."""
+    calls: list[Call] = []
+    make = BaseClient._make_api_call
+
+    def record(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
+        service = client.meta.service_model.service_name
+        if client is not aws.client(service):
+            calls.extend(calls_of(service, operation, parameters))
+        return make(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", record)
+    return calls
+
+
+def test_the_launchers_role_allows_every_command_and_each_statement_is_needed(
+    aws: StandIn,
+    stack: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: list[Call],
+    say: Callable[[str], None],
+) -> None:
+    s3 = aws.client("s3")
+    for name in (
+        "reviews/a.tsv",
+        "channels/train/part-algo-1-old.tfrecord",
+        "channels/validation/a",
+        "channels/test/a",
+    ):
+        s3.put_object(Bucket=stack["Bucket"], Key=f"{PREFIX}/{name}", Body=b"x")
+    docker = "application/vnd.docker"
+    image = {
+        "schemaVersion": 2,
+        "mediaType": f"{docker}.distribution.manifest.v2+json",
+        "config": {"mediaType": f"{docker}.container.image.v1+json", "size": 1, "digest": "sha256:" + "0" * 64},
+        "layers": [],
+    }
+    aws.client("ecr").put_image(repositoryName="distilbert-trainer", imageTag="v1", imageManifest=json.dumps(image))
+    job = (REPOSITORY / "job.toml").read_text()
+    settings = {
+        "role": stack["Role"],
+        "bucket": stack["Bucket"],
+        "training_image": f"{stack['Repository']}:v1",
+        "output_data_config.kms_key_id": stack["Key"],
+        "experiment_config.experiment_name": "stars",
+    }
+    path = write(tmp_path / "job.toml", {})
+    path.write_text(job)
+    options = [word for name, value in settings.items() for word in ("--set", f"{name}={json.dumps(value)}")]
+    monkeypatch.chdir(tmp_path)
+    documents = policies(aws, stack["LauncherRole"])
+    recorded.clear()
+    for command in COMMANDS:
+        of_file = ["--file", str(path), *options] if command[0] in ("check", "process", "train") else []
+        wait = ["--poll-interval", "0.05"] if command[0] in ("process", "train") else []
+        main([*command, *of_file, *wait, *([] if of_file else ["--region", REGION])])
+    calls = set(recorded) | set(NOT_THE_LAUNCHERS.values())
+
+    assert [str(call) for call in calls if not allows(documents, call)] == []
+    granted = {action for document in documents for one in statements(document) for action in listed(one["Action"])}
+    assert granted - {call.action for call in calls} == {"kms:Decrypt", "kms:GenerateDataKey"}  # S3 uses them for us
+    each_is_needed(documents, calls, say)
+
+
+def each_is_needed(documents: list[Document], calls: Collection[Call], say: Callable[[str], None]) -> None:
+    for document in documents:
+        for sid in [one["Sid"] for one in statements(document)]:
+            rest = [without(one, sid) if one is document else one for one in documents]
+            denied = sorted(str(call) for call in calls if not allows(rest, call))
+            say(f"without {sid}: {', '.join(denied) or 'nothing'} would be denied")
+            assert denied, sid
+
+
+def of_a_job(stack: dict[str, str]) -> list[Call]:
+    """Return what SageMaker does by the job's role: its guide, "Execution Role Permissions"."""
+    bucket, repository = f"arn:aws:s3:::{stack['Bucket']}", f"arn:aws:ecr:{ARN}:repository/distilbert-trainer"
+    log = f"arn:aws:logs:{ARN}:log-group:/aws/sagemaker"
+    read = ("channels/train/part", "checkpoints/job/checkpoint-1/weights", "reviews/a.tsv")
+    written = ("channels/train/part", "checkpoints/job/checkpoint-1/weights", "debugger/job/index", "jobs/job/model")
+    pull = ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")
+    write_log = ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents")
+    return [
+        Call("s3:ListBucket", bucket, {"s3:prefix": f"{PREFIX}/channels/train/"}),
+        *(Call("s3:GetObject", f"{bucket}/{PREFIX}/{key}") for key in read),
+        *(Call("s3:PutObject", f"{bucket}/{PREFIX}/{key}") for key in written),
+        *(Call(f"ecr:{action}", repository) for action in pull),
+        Call("ecr:GetAuthorizationToken"),
+        *(Call(f"logs:{action}", f"{log}/{kind}Jobs:*") for action in write_log for kind in ("Training", "Processing")),
+        Call("cloudwatch:PutMetricData", context={"cloudwatch:namespace": "/aws/sagemaker/TrainingJobs"}),
+        *(Call(f"kms:{action}", stack["Key"]) for action in ("Decrypt", "GenerateDataKey")),
+        Call("kms:CreateGrant", stack["Key"], {"kms:GrantIsForAWSResource": "true"}),
+    ]
+
+
+def test_a_jobs_role_allows_what_sagemaker_does_and_each_statement_is_needed(
+    aws: StandIn, stack: dict[str, str], say: Callable[[str], None]
+) -> None:
+    documents, calls = policies(aws, stack["Role"]), of_a_job(stack)
+    assert [str(call) for call in calls if not allows(documents, call)] == []
+    granted = {action for document in documents for one in statements(document) for action in listed(one["Action"])}
+    assert granted == {call.action for call in calls}
+    each_is_needed(documents, calls, say)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Call("s3:GetObject", f"arn:aws:s3:::distilbert-trainer-{ACCOUNT}-{REGION}/other-team/secret"),
+        Call("s3:GetObject", f"arn:aws:s3:::another-bucket/{PREFIX}/channels/train/part"),
+        Call("s3:PutObject", f"arn:aws:s3:::distilbert-trainer-{ACCOUNT}-{REGION}/{PREFIX}/reviews/a.tsv"),
+        Call("s3:DeleteObject", f"arn:aws:s3:::distilbert-trainer-{ACCOUNT}-{REGION}/{PREFIX}/channels/train/part"),
+        Call("s3:ListBucket", f"arn:aws:s3:::distilbert-trainer-{ACCOUNT}-{REGION}", {"s3:prefix": "other-team/"}),
+        Call("ecr:PutImage", f"arn:aws:ecr:{ARN}:repository/distilbert-trainer"),
+        Call("ecr:BatchGetImage", f"arn:aws:ecr:{ARN}:repository/another"),
+        Call("cloudwatch:PutMetricData", context={"cloudwatch:namespace": "Billing"}),
+        Call("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/Admin", {"iam:PassedToService": "sagemaker.amazonaws.com"}),
+        Call("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/Admin"),
+    ],
+    ids=str,
+)
+def test_a_jobs_role_allows_nothing_else(aws: StandIn, stack: dict[str, str], call: Call) -> None:
+    assert not allows(policies(aws, stack["Role"]), call)
+
+
+def test_only_sagemaker_for_this_account_may_use_the_jobs_role(aws: StandIn, stack: dict[str, str]) -> None:
+    role = aws.client("iam").get_role(RoleName=stack["Role"].rpartition("/")[2])["Role"]
+    (trust,) = statements(role["AssumeRolePolicyDocument"])
+    assert trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+
+
+def test_only_one_branch_of_one_repository_may_publish(aws: StandIn, stack: dict[str, str]) -> None:
+    role = aws.client("iam").get_role(RoleName=stack["PublisherRole"].rpartition("/")[2])["Role"]
+    (trust,) = statements(role["AssumeRolePolicyDocument"])
+    assert trust["Condition"]["StringEquals"] == {
+        "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+        "token.actions.githubusercontent.com:sub": "repo:owner/name:ref:refs/heads/main",
+    }
+
+
+@pytest.fixture(scope="module")
+def resources() -> dict[str, Any]:
+    """Return the template's resources: moto takes over less of them than CloudFormation does."""
+    template: dict[str, Any] = decode(str(TEMPLATE))[0]
+    return {name: resource["Properties"] for name, resource in template["Resources"].items()}
+
+
+def test_the_repository_is_as_build_and_push_makes_it(resources: dict[str, Any]) -> None:
+    repository = resources["Repository"]
+    assert repository["ImageTagMutability"] == "IMMUTABLE"
+    assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
+    ours = json.loads((REPOSITORY / "scripts" / "image" / "lifecycle_policy.json").read_text())
+    assert json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"]) == ours
+
+
+def test_the_bucket_is_private_encrypted_and_versioned_and_checkpoints_expire(resources: dict[str, Any]) -> None:
+    bucket = resources["Bucket"]
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    with_key, without_key = encryption["ServerSideEncryptionByDefault"]["Fn::If"][1:]
+    assert (with_key["SSEAlgorithm"], without_key["SSEAlgorithm"]) == ("aws:kms", "AES256")
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    expiring = [rule["Prefix"] for rule in bucket["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in rule]
+    assert expiring == [{"Fn::Sub": "${Prefix}/checkpoints/"}]
+    (statement,) = statements(resources["BucketPolicy"]["PolicyDocument"])
+    assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
