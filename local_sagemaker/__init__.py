@@ -1,7 +1,7 @@
-"""SageMaker on this machine: the training API on loopback, jobs as containers of the local Docker engine.
+"""An emulator of SageMaker: the training API on loopback, jobs as containers of the local Docker engine.
 
     launcher train --local
 
-Reading order: jobs.py (what the API and the jobs' life know of each other), store.py (a job as a document on disk),
-server.py (one port), life/ (what becomes of a job).
+Reading order: server.py (what stands behind the port), job_service.py (jobs, as the API and the runner see them),
+job_state.py (one job), runner/ (what runs a job), api/ (what answers a request).
 """

@@ -12,9 +12,9 @@ import signal
 import sys
 from pathlib import Path
 
+from local_sagemaker.docker_client.container_request import HostLimits
 from local_sagemaker.errors import EmulatorError
-from local_sagemaker.runner.world import HostLimits
-from local_sagemaker.server import LocalServer, Settings
+from local_sagemaker.server import LocalServer, ServerSettings
 from local_sagemaker.state import State
 
 
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     os.umask(0o077)  # what the server writes is its owner's alone
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     limits = HostLimits(options.cpus_per_host, options.memory_per_host)
-    settings = Settings(options.port, options.jobs, limits, options.stop_seconds)
+    settings = ServerSettings(options.port, options.jobs, limits, options.stop_seconds)
     try:
         with LocalServer(State(options.state), settings) as server:
             for number in (signal.SIGTERM, signal.SIGINT):

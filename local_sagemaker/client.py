@@ -1,4 +1,4 @@
-"""The other side of the server: find it, start it, end it, ask its control API.
+"""The other side of the server: find it, start it, end it, ask its admin API.
 
     server = ensure_server(State(default_folder()))     # starts one if none runs
     control(server, "GET", "status")
@@ -22,10 +22,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from launcher.terminal import Terminal
 from local_sagemaker.errors import EmulatorError
-from local_sagemaker.files import refuse_full_disk
 from local_sagemaker.state import REGION, Server, State
+from local_sagemaker.state_files import refuse_full_disk
 
 _START_SECONDS = 300.0
 """A state of many objects takes a second for each 10,000, and longer on a busy machine."""
@@ -77,7 +76,7 @@ def start_server(state: State, options: Sequence[str] = ()) -> Server:
         server = state.running_server()
         if server is not None:
             for sentence in control(server, "GET", "status")["damaged"]:
-                Terminal().say(f"warning: {sentence}")
+                sys.stderr.write(f"warning: {sentence}\n")
             return server
         # Of two commands at once, one has started the server that both use, unless it was to have settings.
         if process.poll() is not None and (options or not state.is_owned()):
@@ -121,7 +120,7 @@ def _is_alive(identifier: int) -> bool:
 
 
 def control(server: Server, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
-    """Ask the control API (local_sagemaker/control.py); raise ServerError with its refusal."""
+    """Ask the admin API (local_sagemaker/admin_api.py); raise ServerError with its refusal."""
     request = urllib.request.Request(  # noqa: S310 - loopback
         f"{server.address}/_local/{path}",
         data=None if body is None else json.dumps(body).encode(),

@@ -1,12 +1,12 @@
 """The server: one port on loopback, the training API in front of moto, and the jobs behind it.
 
-    with LocalServer(State(folder), Settings(port=0)) as server:
+    with LocalServer(State(folder), ServerSettings(port=0)) as server:
         server.address              # AWS_ENDPOINT_URL for every service
         server.token                # AWS_ACCESS_KEY_ID
         server.wait()
 
-A request passes the gate (has it the server's token, and is it from no other web page?), the faults that somebody has
-asked for, the control API, the training API; what none of them answers is the service's of moto that it is signed for.
+A request passes security.py (has it the server's token, and is it from no other web page?), the injected API errors,
+the admin API, the dashboard and the API; what none of them answers goes to the service of moto that it is signed for.
 """
 
 from __future__ import annotations
@@ -21,34 +21,36 @@ from typing import TYPE_CHECKING, Self
 from moto.moto_api._internal.models import moto_api_backend
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from local_sagemaker.access import Access
+from local_sagemaker.admin_api import AdminApi, fault_middleware
 from local_sagemaker.api.application import api_application
-from local_sagemaker.calls import dechunked
-from local_sagemaker.control import Control, with_faults
+from local_sagemaker.api.entity_store import EntityStore
+from local_sagemaker.auth import Access
+from local_sagemaker.aws_request import dechunked
+from local_sagemaker.dashboard.application import Dashboard
+from local_sagemaker.docker_client.container_request import HostLimits
 from local_sagemaker.docker_client.engine import Engine
-from local_sagemaker.faults import Faults
-from local_sagemaker.files import StateFiles
-from local_sagemaker.gate import gate
-from local_sagemaker.jobs import Jobs
-from local_sagemaker.runner.world import HostLimits, World
-from local_sagemaker.scheduler import Scheduler
+from local_sagemaker.fault_injection import FaultInjector
+from local_sagemaker.job_repository import JobRepository
+from local_sagemaker.job_service import JobService
+from local_sagemaker.runner.job_runner import RuntimeContext
+from local_sagemaker.runner.scheduler import Scheduler
+from local_sagemaker.security import security_middleware
 from local_sagemaker.services import logs, metrics
 from local_sagemaker.services.bucket_settings import BucketSettings
-from local_sagemaker.services.journal import Journal
-from local_sagemaker.services.neighbours import neighbours
-from local_sagemaker.services.objects import Objects
-from local_sagemaker.services.persistence import persistent
-from local_sagemaker.services.router import Router
+from local_sagemaker.services.moto_router import Router
+from local_sagemaker.services.request_log import RequestLog
+from local_sagemaker.services.s3_api import s3_middleware
+from local_sagemaker.services.s3_store import ObjectStore
 from local_sagemaker.state import State
-from local_sagemaker.store import JobStore
+from local_sagemaker.state_files import StateFiles
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a server can be told."""
+class ServerSettings:
+    """What a server can be started with."""
 
     port: int = 0
     """0: any that is free."""
@@ -61,7 +63,7 @@ class Settings:
 class LocalServer:
     """A local SageMaker of one state folder, from entering to leaving."""
 
-    def __init__(self, state: State, settings: Settings = Settings()) -> None:
+    def __init__(self, state: State, settings: ServerSettings = ServerSettings()) -> None:
         self._state = state
         self._settings = settings
         self._stack = ExitStack()
@@ -74,16 +76,16 @@ class LocalServer:
             self.files = StateFiles()
             self._access = Access.of(self._state.folder)
             self.token = self._access.token
-            self.objects = Objects(self._state.folder / "s3", self.files)
-            self.faults = Faults(self._state.folder / "faults.json", self.files)
+            self.objects = ObjectStore(self._state.folder / "s3", self.files)
+            self.faults = FaultInjector(self._state.folder / "faults.json", self.files)
             self.engine = Engine(self._state.identity)
-            self.jobs = Jobs(JobStore(self._state.folder, self.files))
+            self.jobs = JobService(JobRepository(self._state.folder, self.files))
             self._load_logs_and_metrics()
-            world = World(
+            context = RuntimeContext(
                 self.jobs, self.objects, self.engine, self.faults, self._settings.limits, self._settings.stop_seconds
             )
-            self._scheduler = Scheduler(world, self._settings.jobs_at_once)
-            self.jobs.runner = self._scheduler
+            self._scheduler = Scheduler(context, self._settings.jobs_at_once)
+            self.jobs.scheduler = self._scheduler
             self._serve(stack)
             stack.callback(self._close)
             self._scheduler.recover()
@@ -136,15 +138,16 @@ class LocalServer:
 
     def _application(self) -> WSGIApplication:
         moto = Router(self._access)
-        journal = Journal(self._state.folder / "journal.jsonl", moto, self.files)
-        journal.replay()
-        s3 = persistent(journal, self.objects)
+        request_log = RequestLog(self._state.folder / "journal.jsonl", moto, self.files)
+        request_log.replay()
+        s3 = s3_middleware(request_log, self.objects)
         settings = BucketSettings(self._state.folder / "s3-settings.jsonl", self.files, s3, moto)
         settings.replay()
-        services = neighbours(settings, self.engine, self._access)
-        api = api_application(self.jobs, services, self.objects, self._state.folder, self.files)
-        control = Control(self.jobs, self._scheduler, self.faults, self.files, self.end, api)
-        return gate(with_faults(self.faults, control), self._access)
+        entities = EntityStore(self._state.folder / "api" / "records.json", self.files)
+        api = api_application(settings, self.jobs, self.objects, self.engine, self._access, entities)
+        dashboard = Dashboard(self.jobs, self.objects, api)
+        admin = AdminApi(self.jobs, self._scheduler, self.faults, self.files, self.end, dashboard)
+        return security_middleware(fault_middleware(self.faults, admin), self._access)
 
 
 class _QuietHandler(WSGIRequestHandler):

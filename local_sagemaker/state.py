@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from local_sagemaker.errors import EmulatorError
-from local_sagemaker.files import write
+from local_sagemaker.state_files import write
 
 ACCOUNT = "123456789012"
 """moto's; every role, bucket and ARN of the local SageMaker is of this account."""

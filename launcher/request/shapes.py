@@ -4,7 +4,7 @@
 
 boto3 checks names, types and minimums before it sends; enumerations, patterns and maximums it leaves to the service.
 Here all of them are checked, without a client and without a network. A violation is told in two ways: as a sentence for
-the job file (its `message`), and as the service itself words it (local_sagemaker/api/constraints.py).
+the job file (its `message`), and as the service itself words it (local_sagemaker/api/validators/shapes.py).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""SageMaker's JSON protocol over the jobs of this machine."""
+"""The API: SageMaker's operations, and those of other services that moto lacks or answers unlike AWS."""

@@ -1,6 +1,6 @@
 """The training API as a WSGI application: what it does not answer goes to the application behind it, moto.
 
-    application = api_application(jobs, moto, objects, state_folder)
+    application = api_application(moto, job_service, objects, engine, access, entities)
 
 Moto's own training, Processing, tuning and transform jobs are Completed at birth, and its endpoints serve nothing: none
 of moto's SageMaker is let through. What is not answered here is said not to be here.
@@ -10,65 +10,78 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from botocore import xform_name
 
 from launcher.request.shapes import service_model
-from local_sagemaker.api.account import Account, Document
-from local_sagemaker.api.constraints import only_known_fields, refuse_wrong_fields
+from local_sagemaker.api.dispatcher import with_operations
+from local_sagemaker.api.entity_store import EntityStore
 from local_sagemaker.api.handlers import (
+    cloudwatch_logs,
+    cloudwatch_metrics,
     components,
     data_planes,
     experiments,
+    iam,
+    jobs,
     lineage,
-    processing_jobs,
     resources,
     search,
+    service_quotas,
     tags,
-    training_jobs,
 )
-from local_sagemaker.api.records import Records
-from local_sagemaker.api.wire import is_sagemaker, operation_of, read_call, write
-from local_sagemaker.dashboard.application import Page
+from local_sagemaker.api.handlers.ecr import EcrImages, image_downloads
+from local_sagemaker.api.protocol import is_sagemaker, operation_of, read_call, write
+from local_sagemaker.api.request_context import Document, RequestContext
+from local_sagemaker.api.validators.shapes import only_known_fields, refuse_wrong_fields
+from local_sagemaker.auth import Access
+from local_sagemaker.docker_client.engine import Engine
 from local_sagemaker.errors import ApiError
-from local_sagemaker.files import StateFiles, StorageError
-from local_sagemaker.jobs import Jobs
-from local_sagemaker.services import log_queries, metric_queries
-from local_sagemaker.services.aws import with_operations
-from local_sagemaker.services.objects import Objects
+from local_sagemaker.job_service import JobService
+from local_sagemaker.services.s3_store import ObjectStore
+from local_sagemaker.state_files import StorageError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _log = logging.getLogger(__name__)
 
-_MODULES = (training_jobs, processing_jobs, experiments, components, lineage, resources, search, tags)
+_MODULES = (jobs, experiments, components, lineage, resources, search, tags)
 
 _OTHER_SERVICES = {
-    "cloudwatch": metric_queries,
-    "logs": log_queries,
+    "cloudwatch": cloudwatch_metrics,
+    "iam": iam,
+    "logs": cloudwatch_logs,
     "sagemaker-metrics": data_planes,
     "sagemaker-runtime": data_planes,
+    "service-quotas": service_quotas,
 }
 """botocore's name of a service -> where its operations are that moto does not answer as AWS does, or has not."""
 
 
 def api_application(
-    jobs: Jobs, behind: WSGIApplication, objects: Objects, folder: Path, files: StateFiles | None = None
+    behind: WSGIApplication,
+    job_service: JobService,
+    objects: ObjectStore,
+    engine: Engine,
+    access: Access,
+    entities: EntityStore,
 ) -> WSGIApplication:
-    """Return the API of `jobs` in front of `behind`; what it keeps itself is below `folder`/api."""
-    records = Records(folder / "api" / "records.json", files)
-    others = with_operations(behind, _OTHER_SERVICES, lambda region: Account(jobs, records, objects, region))
+    """Return the API of jobs, and of what a job needs of other services, in front of `behind`."""
+
+    def context_of(region: str) -> RequestContext:
+        return RequestContext(job_service, entities, objects, region)
+
+    services = {**_OTHER_SERVICES, "ecr": EcrImages(engine)}
+    others = with_operations(image_downloads(behind, engine, access), services, context_of)
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not is_sagemaker(environ):
             return others(environ, start_response)
         try:
             call = read_call(environ)
-            account = Account(jobs, records, objects, call.region)
-            return write(start_response, 200, answer(account, call.operation, call.request))
+            return write(start_response, 200, answer(context_of(call.region), call.operation, call.request))
         except ApiError as error:
             return write(start_response, error.status, error.document())
         except StorageError as error:
@@ -78,26 +91,26 @@ def api_application(
             text = f"The local SageMaker has a defect in {operation_of(environ)}; its log has the traceback"
             return write(start_response, 500, ApiError("InternalFailure", text, 500).document())
 
-    return Page(jobs, objects, application)
+    return application
 
 
-def answer(account: Account, operation: str, request: Document) -> Document:
+def answer(context: RequestContext, operation: str, request: Document) -> Document:
     """Return an operation's answer to a request; raise ApiError."""
     perform = operation_named(operation)
     refuse_wrong_fields(operation, request)
     model = service_model().operation_model(operation)
-    answered = perform(account, only_known_fields(model.input_shape, request))
+    answered = perform(context, only_known_fields(model.input_shape, request))
     known: Document = only_known_fields(model.output_shape, answered) if model.output_shape else {}
     return known
 
 
-def operation_named(operation: str) -> Callable[[Account, Document], Document]:
+def operation_named(operation: str) -> Callable[[RequestContext, Document], Document]:
     """Return the function of an operation; raise ApiError if there is none here."""
     if operation not in service_model().operation_names:
         raise ApiError("UnknownOperationException", f"SageMaker has no operation {operation!r}")
     name = xform_name(operation)
     for module in _MODULES:
-        perform: Callable[[Account, Document], Document] | None = getattr(module, name, None)
+        perform: Callable[[RequestContext, Document], Document] | None = getattr(module, name, None)
         if perform is not None:
             return perform
     raise ApiError(

@@ -25,7 +25,7 @@ DEFAULT_SIZE = 10
 
 
 @dataclass(frozen=True)
-class Page:
+class ResultPage:
     """A page, and the token of the next one."""
 
     rows: list[Row]
@@ -38,7 +38,7 @@ class Page:
 
 def page_of(
     rows: Iterable[Row], request: Row, *, key: Key, name: Key, descending: bool = False, size: int = DEFAULT_SIZE
-) -> Page:
+) -> ResultPage:
     """Return the page that NextToken and MaxResults ask for; equal keys are in the order of their names."""
 
     def place(row: Row) -> tuple[Any, ...]:
@@ -51,7 +51,7 @@ def page_of(
         ordered = [row for row in ordered if (place(row) < last if descending else place(row) > last)]
     size = request.get("MaxResults", size)
     rest = len(ordered) > size
-    return Page(ordered[:size], _token(place(ordered[size - 1])) if rest else None)
+    return ResultPage(ordered[:size], _token(place(ordered[size - 1])) if rest else None)
 
 
 def within(request: Row, row: Row, **fields: str) -> bool:

@@ -9,12 +9,13 @@ A manifest's own text has to be read to know them, so what lists and reads is a 
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from local_sagemaker.container_contract.hosts import Host
-from local_sagemaker.container_contract.s3_uri import relative_path, safe, split
+from local_sagemaker.container_contract.paths import relative_path, safe, split
 
 Channel = dict[str, Any]
 Entry = TypeVar("Entry")
@@ -156,3 +157,14 @@ def _refuse_clashes(items: Sequence[Item]) -> None:
             parent = "/".join(parts[:depth])
             if parent in seen:
                 raise ChannelError(f"{seen[parent]} is a file, and {item.uri} needs a folder of that name")
+
+
+LONGEST_RECORD = (1 << 29) - 1
+"""Bytes: the length has 29 bits."""
+
+_MAGIC = 0xCED7230A
+
+
+def framed(payload: bytes) -> bytes:
+    """Return one record."""
+    return struct.pack("<II", _MAGIC, len(payload)) + payload + bytes(-len(payload) % 4)

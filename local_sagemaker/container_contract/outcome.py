@@ -6,7 +6,7 @@ of_exit(11, "The train channel is empty.", was_out_of_memory=False).failure_reas
 
 from __future__ import annotations
 
-from local_sagemaker.document import Outcome
+from local_sagemaker.job_state import Outcome
 
 LONGEST_REASON = 1024
 """Characters of FailureReason."""

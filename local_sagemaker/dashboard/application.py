@@ -26,13 +26,13 @@ from urllib.parse import parse_qs
 
 from werkzeug.wsgi import FileWrapper
 
-from local_sagemaker.api.serializers.training import present
-from local_sagemaker.container_contract.s3_uri import split
+from local_sagemaker.api.serializers.jobs import omit_none
+from local_sagemaker.container_contract.paths import split
 from local_sagemaker.dashboard import results, series, views
-from local_sagemaker.document import Job, Kind
-from local_sagemaker.jobs import JobError, Jobs, NoSuchJobError
+from local_sagemaker.job_service import JobError, JobService, NoSuchJobError
+from local_sagemaker.job_state import Job, Kind
 from local_sagemaker.services import metrics
-from local_sagemaker.services.objects import NoSuchObjectError, Objects
+from local_sagemaker.services.s3_store import NoSuchObjectError, ObjectStore
 from local_sagemaker.state import name_and_region
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ class _Refused(Exception):  # noqa: N818 - an answer, not an error of the progra
         self.status = status
 
 
-class Page:
+class Dashboard:
     """The page, in front of another application."""
 
-    def __init__(self, jobs: Jobs, objects: Objects, behind: WSGIApplication) -> None:
+    def __init__(self, jobs: JobService, objects: ObjectStore, behind: WSGIApplication) -> None:
         self._jobs = jobs
         self._objects = objects
         self._behind = behind
@@ -142,7 +142,7 @@ class Page:
 
     def _results(self, job: Job) -> dict[str, Any]:
         places = views.places(job)
-        return present(
+        return omit_none(
             files=results.files(self._objects, places),
             evaluation=results.evaluation(self._objects, job),
             report=results.report(self._objects, places),

@@ -15,9 +15,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from local_sagemaker.container_contract.s3_uri import split
-from local_sagemaker.document import Job
-from local_sagemaker.services.objects import NoSuchObjectError, Objects
+from local_sagemaker.container_contract.paths import split
+from local_sagemaker.job_state import Job
+from local_sagemaker.services.s3_store import NoSuchObjectError, ObjectStore
 
 EVALUATION = "metrics/evaluation.json"
 REPORT = "profiler-output/profiler-report.html"
@@ -34,7 +34,7 @@ _MOST_FILES = 100
 """Files of a prefix that are listed."""
 
 
-def files(objects: Objects, places: list[tuple[str, str]]) -> list[dict[str, Any]]:
+def files(objects: ObjectStore, places: list[tuple[str, str]]) -> list[dict[str, Any]]:
     """Return what is at each place, with its files, and how many there are beyond those that are listed."""
     rows = []
     for label, uri in places:
@@ -68,7 +68,7 @@ def belongs(uri: str, places: list[tuple[str, str]]) -> bool:
     return any(uri == place or (place.endswith("/") and uri.startswith(place)) for _, place in places)
 
 
-def evaluation(objects: Objects, job: Job) -> dict[str, Any] | None:
+def evaluation(objects: ObjectStore, job: Job) -> dict[str, Any] | None:
     """Return what the image says of the model: metrics and confusion matrix; None for other images."""
     if job.model_uri is None:
         return None
@@ -81,7 +81,7 @@ def evaluation(objects: Objects, job: Job) -> dict[str, Any] | None:
         return None
 
 
-def report(objects: Objects, places: list[tuple[str, str]]) -> str | None:
+def report(objects: ObjectStore, places: list[tuple[str, str]]) -> str | None:
     """Return the S3 URI of the profiler's report, or None."""
     for label, uri in places:
         bucket, key = split(uri)

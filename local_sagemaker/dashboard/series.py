@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local_sagemaker.services.logs import LogLine
+from local_sagemaker.docker_client.container_log import LogLine
 from local_sagemaker.services.metrics import Value
 
 _PIECE = 256 << 10

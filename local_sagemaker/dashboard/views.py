@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from local_sagemaker.api.serializers import processing, training
 from local_sagemaker.api.serializers.components import datasets, image, written
-from local_sagemaker.container_contract.rules import rules_of
-from local_sagemaker.container_contract.s3_uri import join
-from local_sagemaker.document import Job
+from local_sagemaker.api.serializers.jobs import processing_description, training_description
+from local_sagemaker.container_contract.paths import join
+from local_sagemaker.container_contract.rule_configurations import rules_of
+from local_sagemaker.job_state import Job
 
 View = dict[str, Any]
 
@@ -36,6 +36,7 @@ def row(job: Job) -> View:
 def detail(job: Job) -> View:
     """Return a job in full. Of environment variables only the names: a value may be a secret."""
     request = job.current_request
+    describe = training_description if job.kind == "training" else processing_description
     return row(job) | {
         "message": job.transitions[-1].message if job.transitions else "",
         "failure": job.failure_reason,
@@ -56,7 +57,7 @@ def detail(job: Job) -> View:
         "can_interrupt": bool(request.get("EnableManagedSpotTraining")) and job.secondary_status == "Training",
         "facts": _facts(job),
         "hyperparameters": request.get("HyperParameters", {}),
-        "description": (training if job.kind == "training" else processing).description(_without_values(job)),
+        "description": describe(_without_values(job)),
     }
 
 

@@ -18,9 +18,8 @@ from docker.errors import APIError, DockerException, NotFound
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
-from local_sagemaker.docker_client.log_frames import frames, lines
+from local_sagemaker.docker_client.container_log import LogLine, frames, lines
 from local_sagemaker.errors import EmulatorError
-from local_sagemaker.services.logs import LogLine
 
 PATIENCE = 60.0
 """Seconds for which an engine may not answer while a job runs."""
@@ -92,13 +91,13 @@ class Container:
             code = self._api.wait(self.id, timeout=None)["StatusCode"]
             return Exit(code, bool(self._state()["OOMKilled"]))
 
-        return self._patiently(ended)
+        return self._retry(ended)
 
     @property
     def is_running(self) -> bool:
         """Whether it runs now; raise EngineGoneError."""
         try:
-            return self._patiently(lambda: bool(self._state()["Running"]))
+            return self._retry(lambda: bool(self._state()["Running"]))
         except ContainerGoneError:
             return False
 
@@ -110,13 +109,13 @@ class Container:
                 self._api.kill(self.id, name)
 
         with suppress(ContainerGoneError, EngineGoneError):
-            self._patiently(kill)
+            self._retry(kill)
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = self._api.inspect_container(self.id)["State"]
         return state
 
-    def _patiently(self, call: Callable[[], _Answer]) -> _Answer:
+    def _retry(self, call: Callable[[], _Answer]) -> _Answer:
         """Return what the engine says, once it does: one that is started anew is away for a while."""
         give_up = time.monotonic() + PATIENCE
         while True:

@@ -24,8 +24,8 @@ from requests import exceptions
 from urllib3.exceptions import HTTPError
 
 from local_sagemaker.docker_client.container import BETWEEN_CALLS, PATIENCE, Container, EngineGoneError
+from local_sagemaker.docker_client.container_request import ContainerRequest, Image, host_config
 from local_sagemaker.docker_client.docker_config import Client, ContextError, credentials, current_endpoint
-from local_sagemaker.docker_client.request import ContainerRequest, Image, host_config
 from local_sagemaker.errors import EmulatorError
 from local_sagemaker.state import ACCOUNT
 
@@ -80,11 +80,11 @@ class Engine:
         self.user = f"{os.getuid()}:{os.getgid()}"
         """Who containers run as: the caller, so that what they write is the caller's."""
 
-    def give_up(self) -> None:
+    def stop_retrying(self) -> None:
         """Wait no more for an engine that does not answer: the server ends."""
         self._ending.set()
 
-    def patiently(self, call: Callable[[], _Answer], *, since_start: bool = False) -> _Answer:
+    def retry(self, call: Callable[[], _Answer], *, since_start: bool = False) -> _Answer:
         """Return what a call that may be repeated returns; raise EngineAwayError.
 
         An engine that has answered this server before (with `since_start`: the server before) is started anew, perhaps,

@@ -1,4 +1,5 @@
-"""What becomes of a job, from its creation to its end.
+"""What runs a job, from its creation to its end.
 
-Reading order: training.py (the whole life), watch.py (while containers run), then what these two use.
+Reading order: training_job.py (the statuses of a training job), container_watch.py (while containers run), attempt.py
+(the hosts of one attempt), then what these use.
 """

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl
 from xml.sax.saxutils import escape
 
-from local_sagemaker.calls import call_of, content_length
-from local_sagemaker.files import StateFiles, append, write
+from local_sagemaker.aws_request import content_length, read_aws_request
+from local_sagemaker.state_files import StateFiles, append, write
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -85,7 +85,7 @@ class BucketSettings:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Pass a request on, and keep what it sets."""
-        if environ["REQUEST_METHOD"] not in ("PUT", "DELETE") or call_of(environ).service != "s3":
+        if environ["REQUEST_METHOD"] not in ("PUT", "DELETE") or read_aws_request(environ).service != "s3":
             return self._behind(environ, start_response)
         query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
         name = next(iter(_NAMES & query.keys()), "")

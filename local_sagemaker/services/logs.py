@@ -20,24 +20,12 @@ from pathlib import Path
 from moto.logs.models import LogStream as MotoStream
 from moto.logs.models import logs_backends
 
-from local_sagemaker.document import Kind
-from local_sagemaker.files import append, write
+from local_sagemaker.docker_client.container_log import LogLine
+from local_sagemaker.job_state import Kind
 from local_sagemaker.state import ACCOUNT
+from local_sagemaker.state_files import append, write
 
 GROUPS: dict[Kind, str] = {"training": "/aws/sagemaker/TrainingJobs", "processing": "/aws/sagemaker/ProcessingJobs"}
-
-LONGEST_MESSAGE = (1 << 20) - 26
-"""Bytes of an event's message: CloudWatch Logs takes 1 MB, and counts 26 bytes for the event itself."""
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """One line and the time at which it was written, in nanoseconds since 1970."""
-
-    time: int
-    text: str
-    is_note: bool = False
-    """Whether the platform has written it, and not the container."""
 
 
 @dataclass

@@ -19,11 +19,11 @@ from typing import Any
 from moto.cloudwatch.models import cloudwatch_backends
 
 from launcher.matcher import Matcher
-from local_sagemaker.document import Kind, MetricSummary
-from local_sagemaker.files import append, write
-from local_sagemaker.services.logs import LogLine
+from local_sagemaker.docker_client.container_log import LogLine
+from local_sagemaker.job_state import Kind, MetricSummary
 from local_sagemaker.services.logs import read as read_log
 from local_sagemaker.state import ACCOUNT
+from local_sagemaker.state_files import append, write
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
 

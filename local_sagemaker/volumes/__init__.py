@@ -1,1 +1,1 @@
-"""The hosts' disks: folders of this machine that containers have mounted."""
+"""The hosts' volumes: folders of this machine that containers have mounted."""

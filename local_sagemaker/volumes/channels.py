@@ -1,6 +1,6 @@
-"""A job's channels on its hosts' disks: copied, mounted or fed through pipes.
+"""A job's channels on its hosts' volumes: copied, mounted or fed through pipes.
 
-channels = Channels(request, hosts, objects, pace)
+channels = Channels(request, hosts, objects, throttle)
 channels.fill(host, layout)         # raises ChannelError, DownloadFailedError, CancelledError
 feeders = channels.pipes(host, layout, failed)
 """
@@ -16,21 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from local_sagemaker.container_contract.channels import (
+    LONGEST_RECORD,
     ChannelError,
     Item,
     augmented_records,
+    framed,
     is_sharded,
     manifest_beside,
     objects_of,
     share,
 )
-from local_sagemaker.container_contract.config_files import group_names, input_mode
 from local_sagemaker.container_contract.hosts import Host
 from local_sagemaker.container_contract.paths import ROOT, Layout
-from local_sagemaker.container_contract.record_io import LONGEST_RECORD, framed
-from local_sagemaker.services.objects import NoSuchObjectError, Objects
-from local_sagemaker.volumes.download import Transfer
-from local_sagemaker.volumes.pace import Pace
+from local_sagemaker.container_contract.startup import group_names, input_mode
+from local_sagemaker.services.s3_store import NoSuchObjectError, ObjectStore
+from local_sagemaker.volumes.download import Throttle, Transfer
 from local_sagemaker.volumes.pipes import PipeFeeder, chunks
 
 Channel = dict[str, Any]
@@ -39,7 +39,9 @@ Channel = dict[str, Any]
 class Channels:
     """The channels of one attempt; each channel's objects are listed once, for all hosts."""
 
-    def __init__(self, request: dict[str, Any], hosts: tuple[Host, ...], objects: Objects, pace: Pace) -> None:
+    def __init__(
+        self, request: dict[str, Any], hosts: tuple[Host, ...], objects: ObjectStore, throttle: Throttle
+    ) -> None:
         self._channels: list[Channel] = request.get("InputDataConfig", [])
         for channel in self._channels:
             if channel["ChannelName"] in (".", ".."):  # SageMaker's pattern allows them
@@ -52,8 +54,8 @@ class Channels:
                 )
         self._default_mode = request["AlgorithmSpecification"]["TrainingInputMode"]
         self._hosts = hosts
-        self._store = Store(objects)
-        self._transfer = Transfer(objects, pace)
+        self._store = BucketReader(objects)
+        self._transfer = Transfer(objects, throttle)
         self._listed: dict[str, Sequence[Any]] = {}
 
     def fill(self, host: Host, layout: Layout) -> None:
@@ -146,10 +148,10 @@ def _record(part: Item | str, content: Iterable[bytes]) -> bytes:
     return framed(bytes(record))
 
 
-class Store:
-    """S3 as contract/channels.py asks for it."""
+class BucketReader:
+    """S3 as container_contract/channels.py asks for it."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
     def keys(self, bucket: str, prefix: str) -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from local_sagemaker.volumes import tree
+from local_sagemaker.volumes import safe_files
 
 _POLL = 0.02
 """Seconds between two looks whether a reader has come."""
@@ -70,13 +70,13 @@ class PipeFeeder:
 
     def _make(self, number: int) -> None:
         with suppress(OSError):  # the container has put something in its folder's place: then there is no reader
-            tree.make_fifo(self._folder, self._name(number))
+            safe_files.make_fifo(self._folder, self._name(number))
 
     def _open(self, number: int) -> int | None:
         """Open for writing once there is a reader; None if the job ends before."""
         while not self._stopped.wait(_POLL):
             try:
-                return tree.open_fifo(self._folder, self._name(number))
+                return safe_files.open_fifo(self._folder, self._name(number))
             except OSError as error:
                 if error.errno != errno.ENXIO:  # nobody reads yet
                     return None

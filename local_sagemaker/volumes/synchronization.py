@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from local_sagemaker.container_contract.s3_uri import split
-from local_sagemaker.files import StorageError
-from local_sagemaker.services.objects import NoSuchObjectError, Objects
-from local_sagemaker.volumes import tree
+from local_sagemaker.container_contract.channels import Item
+from local_sagemaker.container_contract.paths import safe, split
+from local_sagemaker.services.s3_store import NoSuchObjectError, ObjectStore
+from local_sagemaker.state_files import StorageError
+from local_sagemaker.volumes import safe_files
+from local_sagemaker.volumes.download import Throttle, Transfer
 
 INTERVAL = 1.0
 """Seconds between two looks."""
@@ -30,12 +32,12 @@ class Mirror:
         self,
         folder: Path,
         uri: str,
-        objects: Objects,
+        objects: ObjectStore,
         *,
         deletes: bool = False,
         copy: Path | None = None,
         leaves_out: str | None = None,
-        selection: tree.Selection = tree.EVERYTHING,
+        selection: safe_files.Selection = safe_files.EVERYTHING,
     ) -> None:
         self.folder = folder
         self.bucket, prefix = split(uri)
@@ -48,7 +50,7 @@ class Mirror:
         """A name at the top that is the platform's own, as a file or as a folder."""
         self._say_left_out = selection.left_out
         """Told once what is not sent, and why."""
-        self._selection = tree.Selection(selection.largest, self._leave_out)
+        self._selection = safe_files.Selection(selection.largest, self._leave_out)
         self._told: set[str] = set()
         self._known: dict[str, tuple[int, int, int]] = {}
         self.failure: str | None = None
@@ -58,7 +60,8 @@ class Mirror:
     def restored(self) -> None:
         """Take what is in the folder now for what S3 has."""
         self._known = {
-            file.path: file.signature for file in tree.files(self.folder, tree.Selection(self._selection.largest))
+            file.path: file.signature
+            for file in safe_files.files(self.folder, safe_files.Selection(self._selection.largest))
         }
 
     def adopted(self) -> None:
@@ -71,14 +74,14 @@ class Mirror:
         with self._lock:
             seen = set()
             self.failure = None
-            for file in tree.files(self.folder, self._selection):
+            for file in safe_files.files(self.folder, self._selection):
                 if self._is_the_platforms(file.path):
                     continue
                 seen.add(file.path)
                 if self._known.get(file.path) != file.signature and self._send(file):
                     self._known[file.path] = file.signature
             # A folder that is gone itself is a lost disk, not one from which everything was deleted.
-            if self._deletes and tree.exists(self.folder):
+            if self._deletes and safe_files.exists(self.folder):
                 for path in self._known.keys() - seen:
                     self._objects.delete(self.bucket, self.prefix + path)
                     del self._known[path]
@@ -91,13 +94,13 @@ class Mirror:
             self._told.add(path)
             self._say_left_out(path, reason)
 
-    def _send(self, file: tree.Entry) -> bool:
+    def _send(self, file: safe_files.Entry) -> bool:
         try:
             with file.open() as content:
                 self._objects.put_file(self.bucket, self.prefix + file.path, content)
                 if self._copy is not None:
                     content.seek(0)
-                    tree.replace(self._copy, file.path, content)
+                    safe_files.replace(self._copy, file.path, content)
         except PermissionError as error:
             self._leave_out(file.path, f"cannot be read: {error.strerror}")
             return False
@@ -140,3 +143,16 @@ class Synchronizer:
             for mirror in self._mirrors:
                 with suppress(StorageError):  # the disk is full: the next look may find room, the last one says so
                     mirror.synchronize()
+
+
+def restore(mirror: Mirror, objects: ObjectStore, throttle: Throttle) -> None:
+    """Bring a folder what its prefix holds; nothing there is no error, and neither is a missing bucket."""
+    if objects.has_bucket(mirror.bucket):
+        items = [
+            Item(mirror.bucket, entry.key, safe(entry.key.removeprefix(mirror.prefix)))
+            for entry in objects.list(mirror.bucket, mirror.prefix)
+            if not entry.key.endswith("/")
+        ]
+        # A fault that is meant for the channels does not touch them.
+        Transfer(objects, Throttle(throttle.cancelled)).copy(items, mirror.folder)
+    mirror.restored()

@@ -19,17 +19,18 @@ from typing import Any
 from moto.moto_api._internal.models import moto_api_backend
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from local_sagemaker.access import Access
 from local_sagemaker.api.application import api_application
+from local_sagemaker.api.entity_store import EntityStore
+from local_sagemaker.auth import Access
+from local_sagemaker.dashboard.application import Dashboard
 from local_sagemaker.docker_client.engine import Engine
-from local_sagemaker.gate import gate
-from local_sagemaker.jobs import Jobs
-from local_sagemaker.services.neighbours import neighbours
-from local_sagemaker.services.objects import Objects
-from local_sagemaker.services.persistence import persistent
-from local_sagemaker.services.router import Router
+from local_sagemaker.job_repository import JobRepository
+from local_sagemaker.job_service import JobService
+from local_sagemaker.security import security_middleware
+from local_sagemaker.services.moto_router import Router
+from local_sagemaker.services.s3_api import s3_middleware
+from local_sagemaker.services.s3_store import ObjectStore
 from local_sagemaker.state import ACCOUNT, REGION
-from local_sagemaker.store import JobStore
 
 BUCKET = f"sagemaker-{REGION}-{ACCOUNT}"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/Exec"
@@ -118,8 +119,8 @@ PROCESSING: Request = {
 class ApiServer:
     """What tests ask over HTTP, and change from behind."""
 
-    jobs: Jobs
-    objects: Objects
+    jobs: JobService
+    objects: ObjectStore
     port: int
     access: Access
 
@@ -145,13 +146,15 @@ class _QuietHandler(WSGIRequestHandler):
 def serving(folder: Path) -> Iterator[ApiServer]:
     """Serve a state folder, with data for TRAINING's channels."""
     moto_api_backend.reset()  # it is one for the process: other tests have left buckets and logs
-    jobs, objects = Jobs(JobStore(folder)), Objects(folder / "s3")
+    jobs, objects = JobService(JobRepository(folder)), ObjectStore(folder / "s3")
     objects.make_bucket(BUCKET)
     for channel in ("train", "validation"):
         objects.put_file(BUCKET, f"channels/{channel}/part-0.tfrecord", io.BytesIO(b"record"))
     access = Access("local")
-    services = neighbours(persistent(Router(access), objects), Engine("tests"), access)
-    application = gate(api_application(jobs, services, objects, folder), access)
+    entities = EntityStore(folder / "api" / "records.json")
+    moto = s3_middleware(Router(access), objects)
+    api = api_application(moto, jobs, objects, Engine("tests"), access, entities)
+    application = security_middleware(Dashboard(jobs, objects, api), access)
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_QuietHandler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()

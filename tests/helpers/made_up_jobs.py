@@ -12,7 +12,7 @@ import math
 import tarfile
 from typing import Any
 
-from local_sagemaker.document import Job, MetricSummary, RuleStatus
+from local_sagemaker.job_state import Job, MetricSummary, RuleStatus
 from tests.helpers.local_server import BUCKET, TRAINING, ApiServer, call, changed
 
 BEGAN = 1_790_000_000.0

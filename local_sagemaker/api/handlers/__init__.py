@@ -1,1 +1,1 @@
-"""SageMaker's operations, one function each, by the resource that they are about."""
+"""The operations, one function each, by the resource or the service that they are of."""

@@ -6,11 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 
-from local_sagemaker.api.account import Account, Document
+from local_sagemaker.api.arns import component_arn, job_arn
 from local_sagemaker.api.handlers.components import component_named
-from local_sagemaker.api.names import component_arn, job_arn
-from local_sagemaker.document import MetricSummary
+from local_sagemaker.api.request_context import Document, RequestContext
 from local_sagemaker.errors import ApiError
+from local_sagemaker.job_state import MetricSummary
 from local_sagemaker.services import metrics
 from local_sagemaker.state import ACCOUNT
 
@@ -26,9 +26,9 @@ _STATISTICS = {
 }
 
 
-def batch_put_metrics(account: Account, request: Document) -> Document:
+def batch_put_metrics(context: RequestContext, request: Document) -> Document:
     """BatchPutMetrics: keep values of a trial component; what is wrong with one of them does not hold up the others."""
-    component = component_named(account, request["TrialComponentName"])
+    component = component_named(context, request["TrialComponentName"])
     kept, errors = [], []
     for number, datum in enumerate(request["MetricData"]):
         if component is None or not math.isfinite(datum["Value"]):
@@ -36,16 +36,16 @@ def batch_put_metrics(account: Account, request: Document) -> Document:
         else:
             kept.append(datum)
     if component is not None and kept:
-        account.records.append(component["TrialComponentArn"], kept)
+        context.records.append(component["TrialComponentArn"], kept)
     return {"Errors": errors} if errors else {}
 
 
-def batch_get_metrics(account: Account, request: Document) -> Document:
+def batch_get_metrics(context: RequestContext, request: Document) -> Document:
     """BatchGetMetrics: a statistic by step or by period, of a job's metrics or of those that a component was given."""
-    return {"MetricQueryResults": [_result(account, query) for query in request["MetricQueries"]]}
+    return {"MetricQueryResults": [_result(context, query) for query in request["MetricQueries"]]}
 
 
-def invoke_endpoint(_account: Account, request: Document) -> Document:
+def invoke_endpoint(_context: RequestContext, request: Document) -> Document:
     """InvokeEndpoint: no endpoint is here."""
     raise ApiError("ValidationError", f"Endpoint {request['EndpointName']} of account {ACCOUNT} not found.")
 
@@ -53,11 +53,11 @@ def invoke_endpoint(_account: Account, request: Document) -> Document:
 invoke_endpoint_async = invoke_endpoint_with_response_stream = invoke_endpoint
 
 
-def _result(account: Account, query: Document) -> Document:
+def _result(context: RequestContext, query: Document) -> Document:
     by_step, period = query["XAxisType"] == "IterationNumber", query["Period"]
     if by_step != (period == "IterationNumber"):
         return _nothing("ValidationError", f"Period {period} does not go with XAxisType {query['XAxisType']}")
-    values = _values(account, query["ResourceArn"], query["MetricName"])
+    values = _values(context, query["ResourceArn"], query["MetricName"])
     if values is None:
         return _nothing("ValidationError", f"{query['ResourceArn']} does not exist")
     points: dict[int, MetricSummary] = defaultdict(MetricSummary)
@@ -77,16 +77,16 @@ def _nothing(status: str, message: str) -> Document:
     return {"Status": status, "Message": message, "XAxisValues": [], "MetricValues": []}
 
 
-def _values(account: Account, arn: str, name: str) -> Iterator[tuple[float, int | None, float]] | None:
+def _values(context: RequestContext, arn: str, name: str) -> Iterator[tuple[float, int | None, float]] | None:
     """Return time, step and value of a metric of a job or a trial component; None if there is none of this ARN."""
-    for job in account.every_job():
+    for job in context.every_job():
         if arn in (job_arn(job), component_arn(job)):
-            path = account.jobs.store.folder(job.kind, job.name, job.region) / "metrics.jsonl"
+            path = context.jobs.store.folder(job.kind, job.name, job.region) / "metrics.jsonl"
             # A job's log has no steps: its values are numbered as they came.
             of_job = (value for value in metrics.read(path) if value.name == name)
             return ((value.time, number, value.value) for number, value in enumerate(of_job))
-    component = component_named(account, arn)
+    component = component_named(context, arn)
     if component is None:
         return None
-    rows = account.records.appended(component["TrialComponentArn"])
+    rows = context.records.appended(component["TrialComponentArn"])
     return ((row["Timestamp"], row.get("Step"), row["Value"]) for row in rows if row["MetricName"] == name)

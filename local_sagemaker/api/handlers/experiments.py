@@ -8,42 +8,42 @@ from __future__ import annotations
 
 import time
 
-from local_sagemaker.api.account import Account, Document
+from local_sagemaker.api.arns import component_name
 from local_sagemaker.api.handlers.tags import forget_tags
-from local_sagemaker.api.names import component_name
 from local_sagemaker.api.paging import page_of, within
-from local_sagemaker.document import Job
+from local_sagemaker.api.request_context import Document, RequestContext
 from local_sagemaker.errors import ApiError, invalid
+from local_sagemaker.job_state import Job
 
 _SUMMARY_LEFT_OUT = ("Description", "Tags", "CreatedBy", "LastModifiedBy", "ExperimentName")
 
 
-def refuse_unknown(account: Account, config: Document) -> None:
+def refuse_unknown(context: RequestContext, config: Document) -> None:
     """Raise ApiError if an ExperimentConfig names an experiment or trial that does not exist."""
     if "ExperimentName" in config:
-        account.record("experiment", config["ExperimentName"], "Experiment")
+        context.record("experiment", config["ExperimentName"], "Experiment")
     if "TrialName" in config:
-        trial = account.record("experiment-trial", config["TrialName"], "Trial")
+        trial = context.record("experiment-trial", config["TrialName"], "Trial")
         if config.get("ExperimentName", trial["ExperimentName"]) != trial["ExperimentName"]:
             raise invalid(f"Trial {config['TrialName']} is not of experiment {config['ExperimentName']}")
 
 
-def join(account: Account, job: Job) -> None:
+def join(context: RequestContext, job: Job) -> None:
     """Make the trial component of a new job part of the trial that it names, or of a new one."""
     config = job.request.get("ExperimentConfig", {})
     trial = config.get("TrialName")
     if trial is None and "ExperimentName" in config:
         trial = component_name(job)
-        if account.records.get("experiment-trial", f"{account.region}/{trial}") is None:
-            _add_trial(account, trial, config["ExperimentName"], {})
+        if context.records.get("experiment-trial", f"{context.region}/{trial}") is None:
+            _add_trial(context, trial, config["ExperimentName"], {})
     if trial is not None:
-        _associate(account, trial, component_name(job))
+        _associate(context, trial, component_name(job))
 
 
-def parents_of(account: Account, component: str) -> list[Document]:
+def parents_of(context: RequestContext, component: str) -> list[Document]:
     """Return the trials and experiments that a trial component belongs to."""
     trials = (
-        account.records.get("experiment-trial", f"{account.region}/{name}") for name in _trials_of(account, component)
+        context.records.get("experiment-trial", f"{context.region}/{name}") for name in _trials_of(context, component)
     )
     return [
         {"TrialName": trial["TrialName"], "ExperimentName": trial["ExperimentName"]}
@@ -52,128 +52,130 @@ def parents_of(account: Account, component: str) -> list[Document]:
     ]
 
 
-def create_experiment(account: Account, request: Document) -> Document:
+def create_experiment(context: RequestContext, request: Document) -> Document:
     """CreateExperiment."""
     name = request["ExperimentName"]
-    record = _new(account, "experiment", "Experiment", name, request, ("DisplayName", "Description"))
-    if not account.records.add("experiment", f"{account.region}/{name}", record):
+    record = _new(context, "experiment", "Experiment", name, request, ("DisplayName", "Description"))
+    if not context.records.add("experiment", f"{context.region}/{name}", record):
         raise _exists("Experiment", name)
-    _keep_tags(account, record["ExperimentArn"], request)
+    _keep_tags(context, record["ExperimentArn"], request)
     return {"ExperimentArn": record["ExperimentArn"]}
 
 
-def describe_experiment(account: Account, request: Document) -> Document:
+def describe_experiment(context: RequestContext, request: Document) -> Document:
     """DescribeExperiment."""
-    return account.record("experiment", request["ExperimentName"], "Experiment")
+    return context.record("experiment", request["ExperimentName"], "Experiment")
 
 
-def update_experiment(account: Account, request: Document) -> Document:
+def update_experiment(context: RequestContext, request: Document) -> Document:
     """UpdateExperiment: display name and description."""
-    record = account.record("experiment", request["ExperimentName"], "Experiment")
+    record = context.record("experiment", request["ExperimentName"], "Experiment")
     changed = {field: request[field] for field in ("DisplayName", "Description") if field in request}
     record = record | changed | {"LastModifiedTime": time.time()}
-    account.records.put("experiment", f"{account.region}/{request['ExperimentName']}", record)
+    context.records.put("experiment", f"{context.region}/{request['ExperimentName']}", record)
     return {"ExperimentArn": record["ExperimentArn"]}
 
 
-def delete_experiment(account: Account, request: Document) -> Document:
+def delete_experiment(context: RequestContext, request: Document) -> Document:
     """DeleteExperiment; its trials have to go first."""
     name = request["ExperimentName"]
-    record = account.record("experiment", name, "Experiment")
-    if any(trial["ExperimentName"] == name for trial in account.all_records("experiment-trial", "TrialArn")):
+    record = context.record("experiment", name, "Experiment")
+    if any(trial["ExperimentName"] == name for trial in context.all_records("experiment-trial", "TrialArn")):
         raise invalid(f"Experiment {name} has trials; delete them first")
-    account.records.delete("experiment", f"{account.region}/{name}")
-    forget_tags(account, record["ExperimentArn"])
+    context.records.delete("experiment", f"{context.region}/{name}")
+    forget_tags(context, record["ExperimentArn"])
     return {"ExperimentArn": record["ExperimentArn"]}
 
 
-def list_experiments(account: Account, request: Document) -> Document:
+def list_experiments(context: RequestContext, request: Document) -> Document:
     """ListExperiments."""
-    rows = account.all_records("experiment", "ExperimentArn")
+    rows = context.all_records("experiment", "ExperimentArn")
     return _listed(rows, request, "Experiment", "ExperimentSummaries")
 
 
-def create_trial(account: Account, request: Document) -> Document:
+def create_trial(context: RequestContext, request: Document) -> Document:
     """CreateTrial."""
-    account.record("experiment", request["ExperimentName"], "Experiment")
-    return {"TrialArn": _add_trial(account, request["TrialName"], request["ExperimentName"], request)}
+    context.record("experiment", request["ExperimentName"], "Experiment")
+    return {"TrialArn": _add_trial(context, request["TrialName"], request["ExperimentName"], request)}
 
 
-def describe_trial(account: Account, request: Document) -> Document:
+def describe_trial(context: RequestContext, request: Document) -> Document:
     """DescribeTrial."""
-    return account.record("experiment-trial", request["TrialName"], "Trial")
+    return context.record("experiment-trial", request["TrialName"], "Trial")
 
 
-def update_trial(account: Account, request: Document) -> Document:
+def update_trial(context: RequestContext, request: Document) -> Document:
     """UpdateTrial: the display name."""
-    record = account.record("experiment-trial", request["TrialName"], "Trial")
+    record = context.record("experiment-trial", request["TrialName"], "Trial")
     record = record | {"LastModifiedTime": time.time()}
     record |= {"DisplayName": request["DisplayName"]} if "DisplayName" in request else {}
-    account.records.put("experiment-trial", f"{account.region}/{request['TrialName']}", record)
+    context.records.put("experiment-trial", f"{context.region}/{request['TrialName']}", record)
     return {"TrialArn": record["TrialArn"]}
 
 
-def delete_trial(account: Account, request: Document) -> Document:
+def delete_trial(context: RequestContext, request: Document) -> Document:
     """DeleteTrial; its components have to be taken out of it first."""
     name = request["TrialName"]
-    record = account.record("experiment-trial", name, "Trial")
-    if any(name in association["Trials"] for association in account.records.all("component-trials")):
+    record = context.record("experiment-trial", name, "Trial")
+    if any(name in association["Trials"] for association in context.records.all("component-trials")):
         raise invalid(f"Trial {name} has trial components; disassociate them first")
-    account.records.delete("experiment-trial", f"{account.region}/{name}")
-    forget_tags(account, record["TrialArn"])
+    context.records.delete("experiment-trial", f"{context.region}/{name}")
+    forget_tags(context, record["TrialArn"])
     return {"TrialArn": record["TrialArn"]}
 
 
-def list_trials(account: Account, request: Document) -> Document:
+def list_trials(context: RequestContext, request: Document) -> Document:
     """ListTrials, of an experiment or of those that have a component."""
-    rows = account.all_records("experiment-trial", "TrialArn")
+    rows = context.all_records("experiment-trial", "TrialArn")
     if "ExperimentName" in request:
-        account.record("experiment", request["ExperimentName"], "Experiment")
+        context.record("experiment", request["ExperimentName"], "Experiment")
         rows = [row for row in rows if row["ExperimentName"] == request["ExperimentName"]]
     if "TrialComponentName" in request:
-        joined = _trials_of(account, request["TrialComponentName"])
+        joined = _trials_of(context, request["TrialComponentName"])
         rows = [row for row in rows if row["TrialName"] in joined]
     return _listed(rows, request, "Trial", "TrialSummaries")
 
 
-def associate(account: Account, trial: str, component: str) -> None:
+def associate(context: RequestContext, trial: str, component: str) -> None:
     """Make a component part of a trial."""
-    account.record("experiment-trial", trial, "Trial")
-    _associate(account, trial, component)
+    context.record("experiment-trial", trial, "Trial")
+    _associate(context, trial, component)
 
 
-def disassociate(account: Account, trial: str, component: str) -> None:
+def disassociate(context: RequestContext, trial: str, component: str) -> None:
     """Take a component out of a trial."""
-    trials = [other for other in _trials_of(account, component) if other != trial]
-    account.records.put("component-trials", f"{account.region}/{component.lower()}", {"Trials": trials})
+    trials = [other for other in _trials_of(context, component) if other != trial]
+    context.records.put("component-trials", f"{context.region}/{component.lower()}", {"Trials": trials})
 
 
-def _trials_of(account: Account, component: str) -> list[str]:
-    record = account.records.get("component-trials", f"{account.region}/{component.lower()}")
+def _trials_of(context: RequestContext, component: str) -> list[str]:
+    record = context.records.get("component-trials", f"{context.region}/{component.lower()}")
     trials: list[str] = record["Trials"] if record else []
     return trials
 
 
-def _associate(account: Account, trial: str, component: str) -> None:
-    trials = dict.fromkeys([*_trials_of(account, component), trial])
-    account.records.put("component-trials", f"{account.region}/{component.lower()}", {"Trials": list(trials)})
+def _associate(context: RequestContext, trial: str, component: str) -> None:
+    trials = dict.fromkeys([*_trials_of(context, component), trial])
+    context.records.put("component-trials", f"{context.region}/{component.lower()}", {"Trials": list(trials)})
 
 
-def _add_trial(account: Account, name: str, experiment: str, request: Document) -> str:
-    record = _new(account, "experiment-trial", "Trial", name, request, ("DisplayName",)) | {
+def _add_trial(context: RequestContext, name: str, experiment: str, request: Document) -> str:
+    record = _new(context, "experiment-trial", "Trial", name, request, ("DisplayName",)) | {
         "ExperimentName": experiment
     }
-    if not account.records.add("experiment-trial", f"{account.region}/{name}", record):
+    if not context.records.add("experiment-trial", f"{context.region}/{name}", record):
         raise _exists("Trial", name)
-    _keep_tags(account, record["TrialArn"], request)
+    _keep_tags(context, record["TrialArn"], request)
     return str(record["TrialArn"])
 
 
-def _new(account: Account, kind: str, what: str, name: str, request: Document, fields: tuple[str, ...]) -> Document:
+def _new(
+    context: RequestContext, kind: str, what: str, name: str, request: Document, fields: tuple[str, ...]
+) -> Document:
     now = time.time()
     return {
         f"{what}Name": name,
-        f"{what}Arn": account.arn(kind, name.lower()),
+        f"{what}Arn": context.arn(kind, name.lower()),
         "DisplayName": name,
         "CreationTime": now,
         "CreatedBy": {},
@@ -197,9 +199,9 @@ def _listed(rows: list[Document], request: Document, what: str, field: str) -> D
     return answer
 
 
-def _keep_tags(account: Account, arn: str, request: Document) -> None:
+def _keep_tags(context: RequestContext, arn: str, request: Document) -> None:
     if request.get("Tags"):
-        account.records.put("tags", arn, {"Tags": request["Tags"]})
+        context.records.put("tags", arn, {"Tags": request["Tags"]})
 
 
 def _exists(what: str, name: str) -> ApiError:

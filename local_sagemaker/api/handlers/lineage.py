@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from local_sagemaker.api.account import Account, Document
 from local_sagemaker.api.handlers.components import every_component
 from local_sagemaker.api.handlers.resources import Resource
 from local_sagemaker.api.paging import page_of, within
+from local_sagemaker.api.request_context import Document, RequestContext
 from local_sagemaker.api.serializers import lineage
 from local_sagemaker.errors import ApiError, invalid
 
@@ -17,7 +17,7 @@ ARTIFACT = Resource(
     "Artifact",
     "ArtifactSummaries",
     "ArtifactArn",
-    derived=lambda account: lineage.artifacts(account.every_job()),
+    derived=lambda context: lineage.artifacts(context.every_job()),
 )
 ACTION = Resource("action", "Action", "ActionSummaries", "ActionName")
 CONTEXT = Resource("context", "Context", "ContextSummaries", "ContextName")
@@ -29,46 +29,46 @@ list_artifacts, list_actions, list_contexts = ARTIFACT.list, ACTION.list, CONTEX
 delete_action, delete_context = ACTION.delete, CONTEXT.delete
 
 
-def delete_artifact(account: Account, request: Document) -> Document:
+def delete_artifact(context: RequestContext, request: Document) -> Document:
     """DeleteArtifact, by its ARN or as the only one of a source."""
     if "ArtifactArn" in request:
-        return ARTIFACT.delete(account, request)
+        return ARTIFACT.delete(context, request)
     uri = request.get("Source", {}).get("SourceUri")
-    arns = [arn for arn, row in ARTIFACT.every(account).items() if row["Source"]["SourceUri"] == uri]
+    arns = [arn for arn, row in ARTIFACT.every(context).items() if row["Source"]["SourceUri"] == uri]
     if len(arns) != 1:
         raise invalid(f"{len(arns)} artifacts have the source {uri}; ArtifactArn must be specified")
-    return ARTIFACT.delete(account, {"ArtifactArn": arns[0]})
+    return ARTIFACT.delete(context, {"ArtifactArn": arns[0]})
 
 
-def add_association(account: Account, request: Document) -> Document:
+def add_association(context: RequestContext, request: Document) -> Document:
     """AddAssociation, between any two of artifacts, actions, contexts and trial components."""
     ends = {"SourceArn": request["SourceArn"], "DestinationArn": request["DestinationArn"]}
     for end in ends.values():
-        _end(account, end)
+        _end(context, end)
     record = ends | {"CreationTime": time.time(), "CreatedBy": {}}
     record |= {"AssociationType": request["AssociationType"]} if "AssociationType" in request else {}
-    is_there = any(_joins(row, ends) for row in _derived(account))
-    if is_there or not account.records.add("association", _name(ends), record):
+    is_there = any(_joins(row, ends) for row in _derived(context))
+    if is_there or not context.records.add("association", _name(ends), record):
         raise invalid(f"An association of {ends['SourceArn']} with {ends['DestinationArn']} already exists")
     return ends
 
 
-def delete_association(account: Account, request: Document) -> Document:
+def delete_association(context: RequestContext, request: Document) -> Document:
     """DeleteAssociation: one that somebody has added."""
     ends = {"SourceArn": request["SourceArn"], "DestinationArn": request["DestinationArn"]}
-    if account.records.get("association", _name(ends)) is None:
-        if any(_joins(row, ends) for row in _derived(account)):
+    if context.records.get("association", _name(ends)) is None:
+        if any(_joins(row, ends) for row in _derived(context)):
             raise invalid("The association is a job's own: it is there as long as its job")
         raise ApiError("ResourceNotFound", f"Association {ends} does not exist.")
-    account.records.delete("association", _name(ends))
+    context.records.delete("association", _name(ends))
     return ends
 
 
-def list_associations(account: Account, request: Document) -> Document:
+def list_associations(context: RequestContext, request: Document) -> Document:
     """ListAssociations."""
     rows = [
         row
-        for row in _associations(account)
+        for row in _associations(context)
         if all(
             request.get(field) in (None, row.get(field))
             for field in ("SourceArn", "DestinationArn", "SourceType", "DestinationType", "AssociationType")
@@ -86,35 +86,35 @@ def list_associations(account: Account, request: Document) -> Document:
     return page.answer("AssociationSummaries")
 
 
-def query_lineage(account: Account, request: Document) -> Document:
+def query_lineage(context: RequestContext, request: Document) -> Document:
     """QueryLineage."""
-    return lineage.query(list(_associations(account)), request)
+    return lineage.query(list(_associations(context)), request)
 
 
-def _derived(account: Account) -> Iterator[Document]:
-    return lineage.associations(account.every_job())
+def _derived(context: RequestContext) -> Iterator[Document]:
+    return lineage.associations(context.every_job())
 
 
-def _associations(account: Account) -> Iterator[Document]:
+def _associations(context: RequestContext) -> Iterator[Document]:
     """Yield the jobs' associations and those that were added, with type and name of both ends."""
-    yield from _derived(account)
-    for record in account.all_records("association", "SourceArn"):
+    yield from _derived(context)
+    for record in context.all_records("association", "SourceArn"):
         ends = {"Source": record["SourceArn"], "Destination": record["DestinationArn"]}
         yield record | {
             f"{side}{part}": value
             for side, arn in ends.items()
-            for part, value in _end(account, arn, must_exist=False).items()
+            for part, value in _end(context, arn, must_exist=False).items()
         }
 
 
-def _end(account: Account, arn: str, *, must_exist: bool = True) -> Document:
+def _end(context: RequestContext, arn: str, *, must_exist: bool = True) -> Document:
     """Return type and name of what an association joins; raise ApiError if it has to be there and is not."""
     for resource in (ARTIFACT, ACTION, CONTEXT):
-        row = resource.every(account).get(arn) if f":{resource.kind}/" in arn else None
+        row = resource.every(context).get(arn) if f":{resource.kind}/" in arn else None
         if row is not None:
             name = row.get(f"{resource.title}Name")
             return {"Type": row[f"{resource.title}Type"]} | ({"Name": name} if name else {})
-    for row in every_component(account) if ":experiment-trial-component/" in arn else ():
+    for row in every_component(context) if ":experiment-trial-component/" in arn else ():
         if row["TrialComponentArn"] == arn:
             source = row.get("Source", {}).get("SourceType", "TrialComponent")
             return {"Type": source, "Name": row["TrialComponentName"]}

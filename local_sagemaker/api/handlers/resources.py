@@ -11,9 +11,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from local_sagemaker.api.account import Account, Document
 from local_sagemaker.api.handlers.tags import forget_tags
 from local_sagemaker.api.paging import page_of, within
+from local_sagemaker.api.request_context import Document, RequestContext
 from local_sagemaker.errors import ApiError, invalid
 
 
@@ -29,39 +29,39 @@ class Resource:
     """Field of List's answer."""
     identified_by: str
     """Field that Describe, Update and Delete ask with."""
-    derived: Callable[[Account], dict[str, Document]] = lambda _: {}
+    derived: Callable[[RequestContext], dict[str, Document]] = lambda _: {}
     """By ARN, those of the jobs: they are there by themselves."""
     of_people: bool = True
     """Whether it says who created and changed it; here that is nobody."""
 
-    def create(self, account: Account, request: Document) -> Document:
+    def create(self, context: RequestContext, request: Document) -> Document:
         """Keep a new resource, and its tags."""
         now, name = time.time(), request.get(f"{self.title}Name")
         identifier = name if self.identified_by.endswith("Name") else uuid.uuid4().hex
-        arn = account.arn(self.kind, str(identifier).lower())
+        arn = context.arn(self.kind, str(identifier).lower())
         record = {field: value for field, value in request.items() if field != "Tags"} | {
             f"{self.title}Arn": arn,
             "CreationTime": now,
         }
         if self.of_people:
             record |= {"CreatedBy": {}, "LastModifiedTime": now, "LastModifiedBy": {}}
-        if not account.records.add(self.kind, arn, record):
+        if not context.records.add(self.kind, arn, record):
             raise invalid(self._exists(arn))
         if request.get("Tags"):
-            account.records.put("tags", arn, {"Tags": request["Tags"]})
+            context.records.put("tags", arn, {"Tags": request["Tags"]})
         return {f"{self.title}Arn": arn}
 
-    def describe(self, account: Account, request: Document) -> Document:
+    def describe(self, context: RequestContext, request: Document) -> Document:
         """Return a resource; raise ApiError."""
-        arn = self._arn(account, request[self.identified_by])
-        found = account.records.get(self.kind, arn) or self.derived(account).get(arn)
+        arn = self._arn(context, request[self.identified_by])
+        found = context.records.get(self.kind, arn) or self.derived(context).get(arn)
         if found is None:
             raise self._not_found(arn)
         return found
 
-    def update(self, account: Account, request: Document) -> Document:
+    def update(self, context: RequestContext, request: Document) -> Document:
         """Change what is given; properties one by one."""
-        record = self._own(account, request[self.identified_by])
+        record = self._own(context, request[self.identified_by])
         removed = request.get("PropertiesToRemove", [])
         kept = {name: value for name, value in record.get("Properties", {}).items() if name not in removed}
         changed = {field: request[field] for field in request if field not in ("Properties", "PropertiesToRemove")}
@@ -69,24 +69,24 @@ class Resource:
             changed["Properties"] = kept | request.get("Properties", {})
         changed[self.identified_by] = record[self.identified_by]
         arn = record[f"{self.title}Arn"]
-        account.records.put(self.kind, arn, record | changed | {"LastModifiedTime": time.time()})
+        context.records.put(self.kind, arn, record | changed | {"LastModifiedTime": time.time()})
         return {f"{self.title}Arn": arn}
 
-    def delete(self, account: Account, request: Document) -> Document:
+    def delete(self, context: RequestContext, request: Document) -> Document:
         """Forget a resource; one that associations join to others stays."""
-        arn = self._own(account, request[self.identified_by])[f"{self.title}Arn"]
-        for association in account.records.all("association"):
+        arn = self._own(context, request[self.identified_by])[f"{self.title}Arn"]
+        for association in context.records.all("association"):
             if arn in (association["SourceArn"], association["DestinationArn"]):
                 raise invalid(f"{self.title} '{arn}' has associations; delete them first")
-        account.records.delete(self.kind, arn)
-        forget_tags(account, arn)
+        context.records.delete(self.kind, arn)
+        forget_tags(context, arn)
         return {f"{self.title}Arn": arn}
 
-    def list(self, account: Account, request: Document) -> Document:
+    def list(self, context: RequestContext, request: Document) -> Document:
         """Return a page of resources."""
         rows = [
             row
-            for row in self.every(account).values()
+            for row in self.every(context).values()
             if request.get("SourceUri") in (None, row.get("Source", {}).get("SourceUri"))
             and request.get(f"{self.title}Type") in (None, row.get(f"{self.title}Type"))
             and request.get("NameContains", "") in row.get(f"{self.title}Name", "")
@@ -103,22 +103,22 @@ class Resource:
         )
         return page.answer(self.summaries)
 
-    def every(self, account: Account) -> dict[str, Document]:
+    def every(self, context: RequestContext) -> dict[str, Document]:
         """Return all resources of this kind by ARN."""
-        own = account.all_records(self.kind, f"{self.title}Arn")
-        return self.derived(account) | {record[f"{self.title}Arn"]: record for record in own}
+        own = context.all_records(self.kind, f"{self.title}Arn")
+        return self.derived(context) | {record[f"{self.title}Arn"]: record for record in own}
 
-    def _own(self, account: Account, identifier: str) -> Document:
-        arn = self._arn(account, identifier)
-        record = account.records.get(self.kind, arn)
-        if record is None and arn in self.derived(account):
+    def _own(self, context: RequestContext, identifier: str) -> Document:
+        arn = self._arn(context, identifier)
+        record = context.records.get(self.kind, arn)
+        if record is None and arn in self.derived(context):
             raise invalid(f"{self.title} '{arn}' is a job's own: it is there as long as its job")
         if record is None:
             raise self._not_found(arn)
         return record
 
-    def _arn(self, account: Account, identifier: str) -> str:
-        return identifier if identifier.startswith("arn:") else account.arn(self.kind, identifier.lower())
+    def _arn(self, context: RequestContext, identifier: str) -> str:
+        return identifier if identifier.startswith("arn:") else context.arn(self.kind, identifier.lower())
 
     def _not_found(self, arn: str) -> ApiError:
         return ApiError("ResourceNotFound", f"{self.title} '{arn}' does not exist.")
@@ -130,14 +130,14 @@ class Resource:
 class _Models(Resource):
     """Models, of which the service speaks in other words; a lost one is no ResourceNotFound."""
 
-    def create(self, account: Account, request: Document) -> Document:
+    def create(self, context: RequestContext, request: Document) -> Document:
         """Keep a model with the service's defaults."""
         if ("PrimaryContainer" in request) == ("Containers" in request):
             raise invalid("Exactly one of PrimaryContainer and Containers must be specified")
         model: Document = {"EnableNetworkIsolation": False} | request
         if "PrimaryContainer" in model:
             model["PrimaryContainer"] = {"Mode": "SingleModel"} | model["PrimaryContainer"]
-        return super().create(account, model)
+        return super().create(context, model)
 
     def _not_found(self, arn: str) -> ApiError:
         return invalid(f'Could not find model "{arn}".')

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from local_sagemaker.api.account import Account, Document
 from local_sagemaker.api.handlers.components import every_component
 from local_sagemaker.api.handlers.experiments import parents_of
 from local_sagemaker.api.handlers.tags import tags_of, tags_of_job
 from local_sagemaker.api.paging import page_of
-from local_sagemaker.api.search import matches, refuse_incomplete, sort_value
-from local_sagemaker.api.serializers import training
+from local_sagemaker.api.request_context import Document, RequestContext
+from local_sagemaker.api.search_filters import matches, refuse_incomplete, sort_value
+from local_sagemaker.api.serializers.jobs import training_description
 from local_sagemaker.errors import invalid
 
 _DEFAULT_SORT = "LastModifiedTime"
 
 
-def search(account: Account, request: Document) -> Document:
+def search(context: RequestContext, request: Document) -> Document:
     """Search."""
     resource = request["Resource"]
     if resource not in _RESOURCES:
@@ -26,7 +26,7 @@ def search(account: Account, request: Document) -> Document:
     expression, sort_by = request.get("SearchExpression", {}), request.get("SortBy", _DEFAULT_SORT)
     refuse_incomplete(expression)
     page = page_of(
-        [document for document in documents(account) if matches(expression, document)],
+        [document for document in documents(context) if matches(expression, document)],
         request,
         key=lambda document: sort_value(document, sort_by),
         name=lambda document: document[name],
@@ -37,41 +37,41 @@ def search(account: Account, request: Document) -> Document:
     return answer
 
 
-def _training_jobs(account: Account) -> list[Document]:
+def _training_jobs(context: RequestContext) -> list[Document]:
     return [
-        training.description(job)
+        training_description(job)
         | {
-            "Tags": tags_of_job(account, job),
+            "Tags": tags_of_job(context, job),
             "Metrics": [
                 {"MetricName": metric, "Last": value.last} for metric, value in job.metrics.items() if value.count
             ],
         }
-        for job in account.all_jobs("training")
+        for job in context.all_jobs("training")
     ]
 
 
-def _components(account: Account) -> list[Document]:
+def _components(context: RequestContext) -> list[Document]:
     return [
         row
         | {
-            "Parents": parents_of(account, row["TrialComponentName"]),
-            "Tags": tags_of(account, row["TrialComponentArn"]),
+            "Parents": parents_of(context, row["TrialComponentName"]),
+            "Tags": tags_of(context, row["TrialComponentArn"]),
         }
-        for row in every_component(account)
+        for row in every_component(context)
     ]
 
 
-def _experiments(account: Account) -> list[Document]:
-    rows = account.all_records("experiment", "ExperimentArn")
-    return [row | {"Tags": tags_of(account, row["ExperimentArn"])} for row in rows]
+def _experiments(context: RequestContext) -> list[Document]:
+    rows = context.all_records("experiment", "ExperimentArn")
+    return [row | {"Tags": tags_of(context, row["ExperimentArn"])} for row in rows]
 
 
-def _trials(account: Account) -> list[Document]:
-    rows = account.all_records("experiment-trial", "TrialArn")
-    return [row | {"Tags": tags_of(account, row["TrialArn"])} for row in rows]
+def _trials(context: RequestContext) -> list[Document]:
+    rows = context.all_records("experiment-trial", "TrialArn")
+    return [row | {"Tags": tags_of(context, row["TrialArn"])} for row in rows]
 
 
-_RESOURCES: dict[str, tuple[Callable[[Account], list[Document]], str, str]] = {
+_RESOURCES: dict[str, tuple[Callable[[RequestContext], list[Document]], str, str]] = {
     "TrainingJob": (_training_jobs, "TrainingJob", "TrainingJobName"),
     "ExperimentTrialComponent": (_components, "TrialComponent", "TrialComponentName"),
     "Experiment": (_experiments, "Experiment", "ExperimentName"),

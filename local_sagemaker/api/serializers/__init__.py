@@ -1,1 +1,1 @@
-"""What Describe, List and Search say of a job: its document, in SageMaker's fields."""
+"""What Describe, List and Search say of a job: its state, in SageMaker's fields."""

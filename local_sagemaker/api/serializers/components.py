@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from local_sagemaker.api.names import component_arn, component_name, job_arn
-from local_sagemaker.api.serializers.training import present
-from local_sagemaker.document import Job, MetricSummary
+from local_sagemaker.api.arns import component_arn, component_name, job_arn
+from local_sagemaker.api.serializers.jobs import omit_none
+from local_sagemaker.job_state import Job, MetricSummary
 
 Answer = dict[str, Any]
 
@@ -21,7 +21,7 @@ _NOBODY: Answer = {}
 
 def component(job: Job) -> Answer:
     """Return DescribeTrialComponent's answer for a job."""
-    return present(
+    return omit_none(
         TrialComponentName=component_name(job),
         TrialComponentArn=component_arn(job),
         DisplayName=_display_name(job),
@@ -64,7 +64,7 @@ def datasets(job: Job) -> dict[str, Answer]:
         inputs = job.current_request.get("ProcessingInputs", [])
         return {given["InputName"]: {"Value": given["S3Input"]["S3Uri"]} for given in inputs}
     return {
-        channel["ChannelName"]: present(
+        channel["ChannelName"]: omit_none(
             Value=channel["DataSource"]["S3DataSource"]["S3Uri"], MediaType=channel.get("ContentType")
         )
         for channel in job.current_request.get("InputDataConfig", [])

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from local_sagemaker.api.names import artifact_arn, component_arn, component_name
+from local_sagemaker.api.arns import artifact_arn, component_arn, component_name
 from local_sagemaker.api.serializers.components import datasets, image, written
-from local_sagemaker.document import Job
+from local_sagemaker.job_state import Job
 
 Answer = dict[str, Any]
 

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from local_sagemaker.api.constraints import one_constraint
 from local_sagemaker.api.validators.channels import CHANNEL_RULES
+from local_sagemaker.api.validators.shapes import one_constraint
 from local_sagemaker.errors import invalid
 
 Request = dict[str, Any]

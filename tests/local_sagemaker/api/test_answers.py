@@ -14,9 +14,9 @@ from botocore import xform_name
 from launcher.request import shapes
 from launcher.request.shapes import service_model
 from local_sagemaker.api import application
-from local_sagemaker.api.account import Account
 from local_sagemaker.api.application import answer
-from local_sagemaker.api.records import Records
+from local_sagemaker.api.entity_store import EntityStore
+from local_sagemaker.api.request_context import RequestContext
 from local_sagemaker.errors import ApiError
 from tests.helpers.local_server import BUCKET, PROCESSING, TRAINING, ApiServer, changed, serving
 from tests.helpers.made_up_jobs import complete, fail, train
@@ -58,30 +58,30 @@ NOT_YET = {("ModelArtifacts",)}
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RequestContext]:
     folder = tmp_path_factory.mktemp("state")
     with serving(folder) as server:
         yield _with_jobs(server, folder)
 
 
-def _with_jobs(server: ApiServer, folder: Path) -> Account:
-    account = Account(server.jobs, Records(folder / "api/other.json"), server.objects, "us-east-1")
-    answer(account, "CreateExperiment", {"ExperimentName": "reviews", "Description": "d"})
-    answer(account, "CreateTrial", {"TrialName": "first", "ExperimentName": "reviews"})
+def _with_jobs(server: ApiServer, folder: Path) -> RequestContext:
+    context = RequestContext(server.jobs, EntityStore(folder / "api/other.json"), server.objects, "us-east-1")
+    answer(context, "CreateExperiment", {"ExperimentName": "reviews", "Description": "d"})
+    answer(context, "CreateTrial", {"TrialName": "first", "ExperimentName": "reviews"})
     for name in ("job", "failed", "running"):
         train(server, name)
-    answer(account, "AssociateTrialComponent", {"TrialName": "first", "TrialComponentName": COMPONENT})
+    answer(context, "AssociateTrialComponent", {"TrialName": "first", "TrialComponentName": COMPONENT})
     complete(server, "job")
     fail(server, "failed", "AlgorithmError: x")
-    answer(account, "CreateProcessingJob", PROCESSING)
-    return account
+    answer(context, "CreateProcessingJob", PROCESSING)
+    return context
 
 
 @pytest.mark.parametrize(("operation", "request_"), QUESTIONS, ids=str)
 def test_an_answer_has_the_shape_that_aws_s_model_gives(
-    account: Account, operation: str, request_: dict[str, Any]
+    context: RequestContext, operation: str, request_: dict[str, Any]
 ) -> None:
-    found = json.loads(json.dumps(answer(account, operation, request_), allow_nan=False))
+    found = json.loads(json.dumps(answer(context, operation, request_), allow_nan=False))
     output = service_model().operation_model(operation).output_shape
     against = [(violation.path, violation.message) for violation in shapes._walk(output, found, (), "")]
     assert [entry for entry in against if entry[0] not in NOT_YET] == []
@@ -99,21 +99,21 @@ def test_whatever_is_asked_the_answer_is_one_or_a_refusal(tmp_path: Path, operat
     shape = service_model().operation_model(operation).input_shape
     chance = random.Random(operation)
     with serving(tmp_path) as server:
-        account = _with_jobs(server, tmp_path)
+        context = _with_jobs(server, tmp_path)
         for _ in range(25):
             request = made(shape, chance, 0)
             if operation == "CreateTrainingJob":
                 request = TRAINING | {field: value for field, value in request.items() if chance.random() < 0.3}
-            before = {job.name for job in account.every_job()}
-            refused = _refusal(account, operation, request)
+            before = {job.name for job in context.every_job()}
+            refused = _refusal(context, operation, request)
             if refused is not None:
                 assert 400 <= refused.status < 500
-                assert operation.startswith("Delete") or {job.name for job in account.every_job()} == before
+                assert operation.startswith("Delete") or {job.name for job in context.every_job()} == before
 
 
-def _refusal(account: Account, operation: str, request: Any) -> ApiError | None:
+def _refusal(context: RequestContext, operation: str, request: Any) -> ApiError | None:
     try:
-        json.dumps(answer(account, operation, request), allow_nan=False)
+        json.dumps(answer(context, operation, request), allow_nan=False)
     except ApiError as refusal:
         return refusal
     return None
@@ -174,9 +174,9 @@ _MAKERS = {"structure": _structure, "list": _list, "map": _map, "string": _strin
 
 def test_a_job_that_is_almost_right_is_not_kept(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
-        account = _with_jobs(server, tmp_path)
+        context = _with_jobs(server, tmp_path)
         wrong = changed(TRAINING, {"TrainingJobName": "new", "ExperimentConfig": {"ExperimentName": "nothing"}})
         with pytest.raises(ApiError):
-            answer(account, "CreateTrainingJob", wrong)
+            answer(context, "CreateTrainingJob", wrong)
         assert server.jobs.store.get("training", "new") is None
         assert not server.jobs.store.folder("training", "new").exists()

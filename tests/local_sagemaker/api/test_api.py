@@ -12,8 +12,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from local_sagemaker.document import Job
-from local_sagemaker.store import JobStore
+from local_sagemaker.job_repository import JobRepository
+from local_sagemaker.job_state import Job
 from tests.helpers.local_server import BUCKET, PROCESSING, TRAINING, ApiServer, call, changed, serving
 from tests.helpers.made_up_jobs import BEGAN, complete, fail, train
 
@@ -278,7 +278,7 @@ def test_a_name_is_unique_in_its_region_alone(server: ApiServer) -> None:
     there.stop_training_job(TrainingJobName="same")
     statuses = [region.describe_training_job(TrainingJobName="same")["TrainingJobStatus"] for region in (here, there)]
     assert statuses == ["InProgress", "Stopping"]
-    found = JobStore(server.jobs.store.folder("training", "same").parents[2])  # what the next server reads
+    found = JobRepository(server.jobs.store.folder("training", "same").parents[2])  # what the next server reads
     assert {(job.region, job.status) for job in found.all("training")} == {
         ("us-east-1", "InProgress"),
         ("eu-west-1", "Stopping"),

@@ -18,7 +18,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local_sagemaker.access import Access
+from local_sagemaker.auth import Access
 from local_sagemaker.client import control
 from local_sagemaker.server import LocalServer
 from local_sagemaker.state import Server, State

@@ -14,7 +14,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local_sagemaker.container_contract.system_metrics import utilization
-from local_sagemaker.services.logs import LogLine, LogStream
+from local_sagemaker.docker_client.container_log import LogLine
+from local_sagemaker.services.logs import LogStream
 from local_sagemaker.services.metrics import Value, forget, keep_host_metrics, load_host_metrics, publish
 from tests.helpers.local_server import ROLE, ApiServer, call, send, serving
 from tests.helpers.made_up_jobs import complete, train

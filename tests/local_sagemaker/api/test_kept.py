@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.moto_api._internal.models import moto_api_backend
 
-from local_sagemaker.access import TokenError
+from local_sagemaker.auth import TokenError
 from local_sagemaker.server import LocalServer
 from local_sagemaker.state import ForeignStateError, Server, State
 

@@ -13,7 +13,8 @@ from botocore.model import ServiceModel
 from botocore.response import StreamingBody
 
 from launcher.request.shapes import shape_violations
-from local_sagemaker.services.logs import LogLine, LogStream
+from local_sagemaker.docker_client.container_log import LogLine
+from local_sagemaker.services.logs import LogStream
 from local_sagemaker.services.metrics import Value, publish
 from tests.helpers.local_server import BUCKET, ROLE, ApiServer, serving
 

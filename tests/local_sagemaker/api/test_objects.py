@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from launcher import use_local
 from local_sagemaker.client import ensure_server, stop_server
-from local_sagemaker.services.objects import Objects
+from local_sagemaker.services.s3_store import ObjectStore
 from local_sagemaker.state import State
 from tests.helpers.local_server import ApiServer, serving
 
@@ -351,7 +351,7 @@ def test_objects_of_an_earlier_version_are_read(tmp_path: Path, server: ApiServe
     (folder / "content").write_bytes(b"old")
     record = {"key": "k", "content": "content", "size": 3, "etag": "e", "last_modified": 1.0, "metadata": {}}
     (folder / f"{hashlib.sha256(b'k').hexdigest()}.json").write_text(json.dumps(record))
-    objects = Objects(tmp_path / "s3")
+    objects = ObjectStore(tmp_path / "s3")
     assert objects.path("earlier", "k").read_bytes() == b"old"
     objects.put_file("earlier", "k", io.BytesIO(b"new"))
     assert objects.path("earlier", "k").read_bytes() == b"new"

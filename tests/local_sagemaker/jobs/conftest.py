@@ -26,10 +26,10 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 @pytest.fixture(scope="session")
 def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    from local_sagemaker.server import LocalServer, Settings
+    from local_sagemaker.server import LocalServer, ServerSettings
     from local_sagemaker.state import State
 
-    settings = Settings(jobs_at_once=4, stop_seconds=2)
+    settings = ServerSettings(jobs_at_once=4, stop_seconds=2)
     with LocalServer(State(tmp_path_factory.mktemp("state")), settings) as server:
         yield server
 

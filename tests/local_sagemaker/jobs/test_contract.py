@@ -19,26 +19,26 @@ from local_sagemaker.container_contract import outcome
 from local_sagemaker.container_contract.channels import (
     ChannelError,
     augmented_records,
+    framed,
     manifest_beside,
     objects_of,
     share,
 )
-from local_sagemaker.container_contract.environment import command
 from local_sagemaker.container_contract.hosts import hosts_of, resource_config
-from local_sagemaker.container_contract.record_io import framed
-from local_sagemaker.container_contract.rules import rules_of
+from local_sagemaker.container_contract.rule_configurations import rules_of
+from local_sagemaker.container_contract.startup import command
 from local_sagemaker.container_contract.system_metrics import file_name, metric_lines
 from local_sagemaker.docker_client.container import Exit
-from local_sagemaker.document import Job, MetricSummary
-from local_sagemaker.faults import Fault, Faults
-from local_sagemaker.runner.job_life import ShutdownError
+from local_sagemaker.docker_client.container_log import LogLine
+from local_sagemaker.fault_injection import Fault, FaultInjector
+from local_sagemaker.job_state import Job, MetricSummary
+from local_sagemaker.runner.container_watch import Limits, wait_for_containers
+from local_sagemaker.runner.job_runner import ShutdownError
 from local_sagemaker.runner.messages import HostEnded, Interrupt, LoseHost, Message, Shutdown, Stop
-from local_sagemaker.runner.watch import Limits, watch
 from local_sagemaker.server import LocalServer
-from local_sagemaker.services.logs import LogLine
 from local_sagemaker.services.metrics import JobMetrics
 from local_sagemaker.volumes.channels import Channels
-from local_sagemaker.volumes.pace import CancelledError, Pace
+from local_sagemaker.volumes.download import CancelledError, Throttle
 
 
 def test_hosts_of_groups_are_numbered_through() -> None:
@@ -211,7 +211,7 @@ def watched(*messages: Message, deaf: bool = False, **limits: float) -> tuple[st
     container = StandIn("algo-1", inbox, deaf=deaf)
     for message in messages:
         inbox.put(message)
-    ending = watch([container], inbox, Limits(**{"stop_seconds": 0.05, "run_seconds": 60.0} | limits))  # type: ignore[list-item]
+    ending = wait_for_containers([container], inbox, Limits(**{"stop_seconds": 0.05, "run_seconds": 60.0} | limits))  # type: ignore[list-item]
     return ending.reason, container.signals
 
 
@@ -229,14 +229,14 @@ def test_what_ends_a_job_and_how() -> None:
 
 
 def test_faults_happen_as_often_as_they_were_asked_for_and_outlive_the_server(tmp_path: Path) -> None:
-    faults = Faults(tmp_path / "faults.json")
+    faults = FaultInjector(tmp_path / "faults.json")
     faults.add(Fault(kind="interrupt", job="a", times=2, after=(1, 2)))
     faults.add(Fault(kind="interrupt"))
     assert faults.take("capacity", "a") is None
     first = faults.take("interrupt", "a")
     assert first is not None
     assert 1 <= first.moment() <= 2
-    again = Faults(tmp_path / "faults.json")
+    again = FaultInjector(tmp_path / "faults.json")
     jobs = [fault.job for _ in range(3) if (fault := again.take("interrupt", "a"))]
     assert jobs == ["a", "*"]
 
@@ -247,7 +247,7 @@ def channels_of(server: LocalServer, **fields: Any) -> tuple[Channels, Any]:
     source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://bucket/{name}/"}
     channel = {"ChannelName": "train", "DataSource": {"S3DataSource": source}} | fields
     request = {"AlgorithmSpecification": {"TrainingInputMode": "Pipe"}, "InputDataConfig": [channel]}
-    return Channels(request, hosts, server.objects, Pace(threading.Event())), (name, hosts[0], channel)
+    return Channels(request, hosts, server.objects, Throttle(threading.Event())), (name, hosts[0], channel)
 
 
 def epoch(server: LocalServer, contents: list[bytes], tmp_path: Path, number: int = 0, **fields: Any) -> bytes:
@@ -270,7 +270,7 @@ def test_what_a_pipe_carries(server: LocalServer, tmp_path: Path) -> None:
 
 def test_a_limited_pace_waits_and_can_be_cancelled() -> None:
     cancelled = threading.Event()
-    pace = Pace(cancelled, bytes_per_second=1000)
+    pace = Throttle(cancelled, bytes_per_second=1000)
     begin = time.monotonic()
     pace.take(50)
     assert time.monotonic() - begin >= 0.05

@@ -15,8 +15,8 @@ import pytest
 
 from launcher.matcher import Matcher
 from local_sagemaker.client import start_server, stop_server
-from local_sagemaker.docker_client.log_frames import frames, lines
-from local_sagemaker.services.logs import LONGEST_MESSAGE, Kept, LogLine, LogStream, forget, read
+from local_sagemaker.docker_client.container_log import LONGEST_MESSAGE, LogLine, frames, lines
+from local_sagemaker.services.logs import Kept, LogStream, forget, read
 from local_sagemaker.state import Server, State
 from tests.helpers.emulator import BUCKET, LocalSageMaker
 

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from local_sagemaker.container_contract.channels import ChannelError, objects_of
-from local_sagemaker.container_contract.paths import Layout, OutsideError
-from local_sagemaker.container_contract.s3_uri import UnsafeKeyError, relative_path, safe
-from local_sagemaker.jobs import JobError, Jobs
+from local_sagemaker.container_contract.paths import Layout, OutsideError, UnsafeKeyError, relative_path, safe
+from local_sagemaker.job_repository import JobRepository
+from local_sagemaker.job_service import JobError, JobService
 from local_sagemaker.server import LocalServer
-from local_sagemaker.store import JobStore
-from local_sagemaker.volumes import tree
-from local_sagemaker.volumes.outputs import merged, write_archive
+from local_sagemaker.volumes import safe_files
+from local_sagemaker.volumes.archive import merged, write_archive
 from local_sagemaker.volumes.synchronization import Mirror
 
 
@@ -74,7 +73,7 @@ def test_keys_that_cannot_both_be_files_are_named() -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", "", "-a", "a" * 64, "a\n"])
 def test_a_job_name_with_a_trick_makes_no_folder(name: str, tmp_path: Path) -> None:
-    jobs = Jobs(JobStore(tmp_path / "state"))
+    jobs = JobService(JobRepository(tmp_path / "state"))
     with pytest.raises(JobError):
         jobs.create("training", {"TrainingJobName": name}, "us-east-1")
     assert not (tmp_path / "state").exists()
@@ -106,13 +105,13 @@ def test_links_that_a_container_leaves_are_not_followed(tmp_path: Path) -> None:
     (disk / "folder-link").symlink_to(secret)
     os.mkfifo(disk / "pipe")
     found = {}
-    for file in tree.files(disk):
+    for file in safe_files.files(disk):
         with file.open() as content:
             found[file.path] = content.read()
     assert found == {"a/file": b"content"}
     disk.rename(tmp_path / "real")
     disk.symlink_to(tmp_path / "real")
-    assert list(tree.files(disk)) == []
+    assert list(safe_files.files(disk)) == []
 
 
 def test_a_file_that_turns_into_a_link_is_not_sent(tmp_path: Path, server: LocalServer) -> None:
@@ -120,7 +119,7 @@ def test_a_file_that_turns_into_a_link_is_not_sent(tmp_path: Path, server: Local
     disk = tmp_path / "disk"
     disk.mkdir()
     (disk / "a").write_text("content")
-    for file in tree.files(disk):
+    for file in safe_files.files(disk):
         (disk / "a").unlink()
         (disk / "a").symlink_to(tmp_path / "secret")
         with pytest.raises(OSError, match="symbolic links"):

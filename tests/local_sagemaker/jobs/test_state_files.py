@@ -19,10 +19,10 @@ from botocore.exceptions import ClientError
 
 from local_sagemaker import client
 from local_sagemaker.client import control, start_server, stop_server
-from local_sagemaker.document import Job
-from local_sagemaker.files import StateFiles, StorageError, append, write
+from local_sagemaker.job_repository import JobRepository
+from local_sagemaker.job_state import Job
 from local_sagemaker.state import Server, State
-from local_sagemaker.store import JobStore
+from local_sagemaker.state_files import StateFiles, StorageError, append, write
 from tests.helpers.emulator import BUCKET, LocalSageMaker
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -229,7 +229,7 @@ def on_small_disk(small_disk: Path, job_image: str) -> Iterator[State]:  # noqa:
 
 @pytest.mark.docker
 def test_what_a_client_has_seen_of_a_job_is_on_the_disk(tmp_path: Path) -> None:
-    store = JobStore(tmp_path)
+    store = JobRepository(tmp_path)
     store.add(Job(kind="training", name="job", region="us-east-1", request={}, creation_time=0.0))
 
     def change() -> None:
@@ -315,7 +315,7 @@ def test_a_command_waits_for_the_server_that_another_has_started(state: State, t
     may_load = tmp_path / "may-load"
     slow = (
         "import pathlib, sys, time; from local_sagemaker import __main__, server\n"
-        "class Objects(server.Objects):\n"
+        "class ObjectStore(server.ObjectStore):\n"
         "    def __init__(self, *arguments):\n"
         f"        while not pathlib.Path({str(may_load)!r}).exists(): time.sleep(0.02)\n"
         "        super().__init__(*arguments)\n"

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from local_sagemaker.server import LocalServer
-from local_sagemaker.volumes import tree
-from local_sagemaker.volumes.outputs import merged, write_archive
+from local_sagemaker.volumes import safe_files
+from local_sagemaker.volumes.archive import merged, write_archive
 from local_sagemaker.volumes.synchronization import Mirror
 
 REPOSITORY = Path(__file__).parents[3]
@@ -41,7 +41,7 @@ def volume(tmp_path: Path) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes]:
     found = {}
-    for file in tree.files(folder):
+    for file in safe_files.files(folder):
         with file.open() as content:
             found[file.path] = content.read()
     return found
@@ -54,8 +54,8 @@ def untouched(outside: Path) -> bool:
 
 
 def archived(folder: Path, told: list[str] | None = None) -> dict[str, tarfile.TarInfo]:
-    def selection(_: str) -> tree.Selection:
-        return tree.Selection(
+    def selection(_: str) -> safe_files.Selection:
+        return safe_files.Selection(
             1 << 30, lambda path, reason: (told if told is not None else []).append(f"{path} {reason}")
         )
 
@@ -73,24 +73,24 @@ def test_a_folder_whose_path_became_a_link_is_empty(volume: Path, outside: Path,
     place.symlink_to(outside)
     inside = volume / "output" / "data" / "a"
     told: list[str] = []
-    selection = tree.Selection(None, lambda path, reason: told.append(f"{path} {reason}"))
-    assert list(tree.files(inside, selection)) == []
+    selection = safe_files.Selection(None, lambda path, reason: told.append(f"{path} {reason}"))
+    assert list(safe_files.files(inside, selection)) == []
     assert told == [" is a link, or on the way to it is one"]
-    assert tree.read(volume / "output", "data/secret", 100) is None
-    assert not tree.exists(inside)
+    assert safe_files.read(volume / "output", "data/secret", 100) is None
+    assert not safe_files.exists(inside)
     assert archived(inside) == {}
 
 
 @pytest.mark.parametrize(
     "write",
     [
-        lambda folder: tree.replace(folder, "resourceconfig.json", b"ours"),
-        lambda folder: tree.replace(folder, "data/secret", io.BytesIO(b"ours")),
-        lambda folder: tree.create(folder, "new"),
-        lambda folder: tree.create(folder, "data/new"),
-        lambda folder: tree.link(Path(__file__), folder, "new"),
-        lambda folder: tree.make_fifo(folder, "new"),
-        lambda folder: os.close(tree.open_fifo(folder, "data/secret")),
+        lambda folder: safe_files.replace(folder, "resourceconfig.json", b"ours"),
+        lambda folder: safe_files.replace(folder, "data/secret", io.BytesIO(b"ours")),
+        lambda folder: safe_files.create(folder, "new"),
+        lambda folder: safe_files.create(folder, "data/new"),
+        lambda folder: safe_files.link(Path(__file__), folder, "new"),
+        lambda folder: safe_files.make_fifo(folder, "new"),
+        lambda folder: os.close(safe_files.open_fifo(folder, "data/secret")),
     ],
 )
 @pytest.mark.parametrize("place", ["input", "input/config"])
@@ -107,7 +107,7 @@ def test_nothing_is_written_through_a_link(
 def test_a_file_that_is_written_takes_a_link_s_place(volume: Path, outside: Path) -> None:
     for name in ("resourceconfig.json", ".resourceconfig.json.part"):
         (volume / name).symlink_to(outside / "resourceconfig.json")
-    tree.replace(volume, "resourceconfig.json", b"ours")
+    safe_files.replace(volume, "resourceconfig.json", b"ours")
     assert (volume / "resourceconfig.json").read_bytes() == b"ours"
     assert not (volume / "resourceconfig.json").is_symlink()
     assert untouched(outside)
@@ -119,7 +119,7 @@ def test_deleting_follows_no_link(volume: Path, outside: Path) -> None:
     (volume / "closed").mkdir()
     (volume / "closed" / "file").touch()
     (volume / "closed").chmod(0)
-    tree.wipe(volume)
+    safe_files.wipe(volume)
     assert not volume.exists()
     assert untouched(outside)
 
@@ -178,21 +178,23 @@ def test_what_no_archive_holds_costs_itself_alone(volume: Path) -> None:
     wanted = ["fifo is a FIFO", "socket is a socket", "sparse has 1099511627776 bytes, more than the job's volume"]
     assert [line for line in told if not line.startswith("device")] == wanted
     sent: list[str] = []
-    found = [file.path for file in tree.files(model, tree.Selection(1 << 30, lambda path, _: sent.append(path)))]
+    found = [
+        file.path for file in safe_files.files(model, safe_files.Selection(1 << 30, lambda path, _: sent.append(path)))
+    ]
     assert found == ["weights"]
     assert {"latest", "fifo", "socket", "sparse", os.fsdecode(b"\xff\xfe")} <= set(sent)
-    assert tree.shown(os.fsdecode(b"\xff\n")) == "\\xff\\n"
+    assert safe_files.shown(os.fsdecode(b"\xff\n")) == "\\xff\\n"
 
 
 def test_a_file_that_changes_while_it_is_read_has_the_size_that_it_had(volume: Path) -> None:
     (volume / "grows").write_bytes(b"x" * 10)
     (volume / "shrinks").write_bytes(b"x" * 10)
-    for entry in tree.files(volume):
+    for entry in safe_files.files(volume):
         with (volume / entry.path).open("r+b") as file:
             file.truncate(5 if entry.path == "shrinks" else 1 << 30)
         with entry.open() as content:
             assert content.read() == b"x" * (5 if entry.path == "shrinks" else 10)
-    for entry in tree.entries(volume):
+    for entry in safe_files.entries(volume):
         if entry.kind == "file":
             (volume / entry.path).unlink()
             (volume / entry.path).symlink_to("/etc/passwd")
@@ -213,7 +215,7 @@ def test_a_tree_that_is_too_deep_is_left_out_and_deleted(volume: Path) -> None:
     told: list[str] = []
     assert len(archived(volume, told)) < 100
     assert [line.endswith("is a folder within 64 others") for line in told] == [True]
-    tree.wipe(volume)
+    safe_files.wipe(volume)
     assert not volume.exists()
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
@@ -221,14 +223,14 @@ def test_a_tree_that_is_too_deep_is_left_out_and_deleted(volume: Path) -> None:
 _AS_OWNER = """
 import os, sys
 from pathlib import Path
-from local_sagemaker.volumes import tree
+from local_sagemaker.volumes import safe_files
 os.setresgid(54321, 54321, 54321); os.setresuid(54321, 54321, 54321)
 folder = Path(sys.argv[1])
-for file in tree.files(folder, tree.Selection(None, print)):
+for file in safe_files.files(folder, safe_files.Selection(None, print)):
     with file.open() as content:
         print(file.path, content.read().decode(), oct(file.status.st_mode & 0o777))
 print(oct((folder / "closed").stat().st_mode & 0o777), oct((folder / "file").stat().st_mode & 0o777))
-tree.wipe(folder)
+safe_files.wipe(folder)
 print(folder.exists())
 """
 
