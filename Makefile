@@ -81,7 +81,7 @@ kill-hosts: ## one, two and four containers train one model; ten times one of tw
 	@scripts/host_python.sh
 	IMAGE=$(IMAGE) .venv/bin/python -m pytest --quiet --override-ini faulthandler_timeout=3600 --full tests/image/test_hosts_at_length.py
 
-lint: ## ruff, mypy, import contracts, shellcheck, hadolint
+lint: ## ruff, mypy, import contracts, shellcheck, hadolint, workflows
 	@scripts/host_python.sh
 	@scripts/lint.sh
 

@@ -14,3 +14,7 @@ PYTHONPATH=src lint-imports --no-logo --cache-dir .cache/imports # pyproject.tom
 shellcheck --external-sources scripts/*.sh scripts/image/*.sh .ci/run
 hadolint Dockerfile
 cfn-lint infrastructure/template.yaml # its IAM rules know every service's actions
+check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/{bug,feature}.yml
+check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+zizmor --quiet --offline .github
