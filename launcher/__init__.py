@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from launcher.aws.processing_job import ProcessingJob
     from launcher.aws.session import Session
     from launcher.aws.training_job import TrainingJob
-    from launcher.checks.offline import build_request
+    from launcher.checks.offline import build_processing_request, build_request
     from launcher.cli.local import use_local
     from launcher.job_file.load import load_job
-    from launcher.request.processing import build_processing_request
 
     __version__: str
 
@@ -40,7 +39,7 @@ _HOME = {
     "ProcessingJob": "launcher.aws.processing_job",
     "Session": "launcher.aws.session",
     "TrainingJob": "launcher.aws.training_job",
-    "build_processing_request": "launcher.request.processing",
+    "build_processing_request": "launcher.checks.offline",
     "build_request": "launcher.checks.offline",
     "load_job": "launcher.job_file.load",
     "use_local": "launcher.cli.local",

@@ -10,10 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from launcher.job_file.load import LoadedJob
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -57,10 +54,10 @@ class JobFileError(LauncherError):
 
     exit_code = ExitCode.JOB_FILE
 
-    def __init__(self, problems: Sequence[Problem], rest: LoadedJob | None = None) -> None:
+    def __init__(self, problems: Sequence[Problem], rest: object = None) -> None:
         self.problems = tuple(problems)
-        self.rest = rest
-        """The job without its wrong keys, where they are all that is known to be wrong so far."""
+        self.rest: Any = rest
+        """The LoadedJob without its wrong keys, if they are all that is known to be wrong so far."""
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     @classmethod

@@ -56,7 +56,7 @@ class RuleVerdict:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class PendingStatus:
     """Nothing new; how long it has been."""
 
     status: str
@@ -76,7 +76,7 @@ class Remark:
         return f"--- {self.text}"
 
 
-Event = Phase | LogLine | RuleVerdict | Remark | Waiting
+Event = Phase | LogLine | RuleVerdict | Remark | PendingStatus
 
 
 def follow(
@@ -89,7 +89,7 @@ def follow(
     poll_interval: float,
     waiting: bool = False,
 ) -> Iterator[Event]:
-    """Yield what is new until the job has ended and its log is complete; with `waiting`, Waiting where nothing is.
+    """Yield what is new until the job has ended and its log is complete; with `waiting`, PendingStatus if nothing is.
 
     `reattach_command` is the command that a wait which is given up names. A log that cannot be read is done without.
     """
@@ -117,7 +117,7 @@ def follow(
         if timeout is not None and time.monotonic() - began >= timeout:
             raise WaitTimeoutError(f"{name} has not ended after {timeout:g} s, and goes on: {reattach_command}")
         if waiting:
-            yield Waiting(news.status, time.monotonic() - began)
+            yield PendingStatus(news.status, time.monotonic() - began)
         interval = min(FIRST_INTERVAL if has_news else interval * 1.5, poll_interval)
         time.sleep(interval if timeout is None else max(0.0, min(interval, began + timeout - time.monotonic())))
 

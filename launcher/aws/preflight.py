@@ -16,7 +16,7 @@ from launcher.aws.images import find_image
 from launcher.aws.session import Session
 from launcher.errors import AwsError
 from launcher.job_file.schema import Job
-from launcher.request.fields import host_count
+from launcher.request import host_count
 
 Row = dict[str, str]
 

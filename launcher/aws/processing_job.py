@@ -84,7 +84,7 @@ class ProcessingJob:
     def follow(
         self, *, timeout: float | None = None, poll_interval: float = 10.0, waiting: bool = False
     ) -> Iterator[Event]:
-        """Yield statuses and log lines as they come, until the job has ended; with `waiting`, Waiting between."""
+        """Yield statuses and log lines as they come, until the job has ended; with `waiting`, PendingStatus between."""
         tail = LogTail(LOG_GROUP, self.name, self._session)
         return follow(
             self.name,

@@ -28,7 +28,7 @@ from launcher.aws.session import Session, aws
 from launcher.aws.submission import create, reattach_command
 from launcher.aws.summary import console_links, local_link, summary
 from launcher.errors import AwsError, JobFailedError, JobStoppedError, LauncherError, UsageError
-from launcher.request.fields import host_count
+from launcher.request import host_count
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 
@@ -129,8 +129,8 @@ class TrainingJob:
     ) -> Iterator[Event]:
         """Yield phases, log lines and rule verdicts as they come, until the job has ended.
 
-        Every event prints as one line; with `waiting`, a Waiting comes wherever nothing is new. Raises WaitTimeoutError
-        after `timeout` seconds; the job goes on.
+        Every event prints as one line; with `waiting`, a PendingStatus comes if nothing is new. Raises
+        WaitTimeoutError after `timeout` seconds; the job goes on.
         """
         tail = LogTail(LOG_GROUP, self.name, self._session) if logs else None
         back = reattach_command("training", self.name, self._session)

@@ -1,14 +1,14 @@
 """Settings that exclude or need each other, by the API's documentation; its model does not say so.
 
-check(job, findings)
+check(job, diagnostics)
 """
 
 from __future__ import annotations
 
 import re
 
-from launcher.checks.findings import Findings
 from launcher.checks.hyperparameters import image_setting
+from launcher.job_file.diagnostics import Diagnostics
 from launcher.job_file.schema import Job
 from launcher.request.placeholders import NAMES
 
@@ -22,19 +22,19 @@ _SECRET_NAME = re.compile(
 )
 
 
-def check(job: Job, findings: Findings) -> None:
+def check(job: Job, diagnostics: Diagnostics) -> None:
     """Add what contradicts itself in compute, time, network, tags and environment."""
     if job.account is not None and not re.fullmatch(r"[0-9]{12}", job.account):
-        findings.error("account", f"is {job.account!r}; twelve digits are needed, in quotes")
-    _machines(job, findings)
-    _spot(job, findings)
-    _checkpoints(job, findings)
-    _network(job, findings)
+        diagnostics.error("account", f"is {job.account!r}; twelve digits are needed, in quotes")
+    _machines(job, diagnostics)
+    _spot(job, diagnostics)
+    _checkpoints(job, diagnostics)
+    _network(job, diagnostics)
     for name in job.tags:
         if name.lower().startswith("aws:"):
-            findings.error(f"tags.{name}", "begins with aws:, which is reserved for AWS; choose another name")
-    _secrets(job, findings)
-    _placeholders(job, findings)
+            diagnostics.error(f"tags.{name}", "begins with aws:, which is reserved for AWS; choose another name")
+    _secrets(job, diagnostics)
+    _placeholders(job, diagnostics)
 
 
 def is_secret(name: str, value: object = "") -> bool:
@@ -42,7 +42,7 @@ def is_secret(name: str, value: object = "") -> bool:
     return bool(_SECRET_NAME.search(name) or _ACCESS_KEY.search(str(value)))
 
 
-def _machines(job: Job, findings: Findings) -> None:
+def _machines(job: Job, diagnostics: Diagnostics) -> None:
     compute = job.compute
     ways = {
         "instance_type": compute.instance_type,
@@ -51,69 +51,73 @@ def _machines(job: Job, findings: Findings) -> None:
     }
     given = [name for name, value in ways.items() if value]
     for name in given[1:]:
-        findings.error(f"compute.{name}", f"excludes compute.{given[0]}; keep one of them")
+        diagnostics.error(f"compute.{name}", f"excludes compute.{given[0]}; keep one of them")
     if compute.instance_groups and compute.instance_count is not None:
-        findings.error("compute.instance_count", "excludes compute.instance_groups; each group has its own")
+        diagnostics.error("compute.instance_count", "excludes compute.instance_groups; each group has its own")
     counts = {preference.instance_count is not None for preference in compute.instance_preferences or []}
     if len(counts) > 1 or (True in counts and compute.instance_count is not None):
-        findings.error(
+        diagnostics.error(
             "compute.instance_preferences",
             "have instance_count on all of them, and none for compute, or compute.instance_count alone",
         )
     if compute.instance_preferences and compute.enable_managed_spot_training:
-        findings.error(
+        diagnostics.error(
             "compute.enable_managed_spot_training", "excludes compute.instance_preferences; keep one of them"
         )
     if compute.instance_preferences and compute.instance_placement_config:
-        findings.error("compute.instance_placement_config", "excludes compute.instance_preferences; keep one of them")
+        diagnostics.error(
+            "compute.instance_placement_config", "excludes compute.instance_preferences; keep one of them"
+        )
     if job.stopping_condition.max_runtime_in_seconds > LONGEST_RUN:
-        findings.error(
+        diagnostics.error(
             "stopping_condition.max_runtime_in_seconds",
             f"is {job.stopping_condition.max_runtime_in_seconds}; at most {LONGEST_RUN} (28 days) are allowed",
         )
 
 
-def _spot(job: Job, findings: Findings) -> None:
+def _spot(job: Job, diagnostics: Diagnostics) -> None:
     condition, spot = job.stopping_condition, job.compute.enable_managed_spot_training
     wait, run = condition.max_wait_time_in_seconds, condition.max_runtime_in_seconds
     key = "stopping_condition.max_wait_time_in_seconds"
     if spot and wait is None:
-        findings.error(key, f"is missing: spot training needs it; at least max_runtime_in_seconds, which is {run}")
+        diagnostics.error(key, f"is missing: spot training needs it; at least max_runtime_in_seconds, which is {run}")
     if spot and wait is not None and wait < run:
-        findings.error(key, f"is {wait}, less than max_runtime_in_seconds, which is {run}; spot needs at least as much")
+        diagnostics.error(
+            key, f"is {wait}, less than max_runtime_in_seconds, which is {run}; spot needs at least as much"
+        )
     if not spot and wait is not None:
-        findings.error(key, "is for spot training only; set compute.enable_managed_spot_training or take it out")
+        diagnostics.error(key, "is for spot training only; set compute.enable_managed_spot_training or take it out")
     if spot and job.compute.keep_alive_period_in_seconds:
-        findings.error(
+        diagnostics.error(
             "compute.keep_alive_period_in_seconds",
             "excludes spot training: a warm pool is never spot; keep one of them",
         )
     if spot and job.checkpoint_config is None:
-        findings.warning(
+        diagnostics.warning(
             "compute.enable_managed_spot_training", "is true without checkpoint_config: an interruption starts all over"
         )
 
 
-def _checkpoints(job: Job, findings: Findings) -> None:
+def _checkpoints(job: Job, diagnostics: Diagnostics) -> None:
     if not job.check_image_contract:
         return
     enabled = image_setting(job, "enable_checkpointing")
     if job.checkpoint_config and enabled == "false":
-        findings.warning(
+        diagnostics.warning(
             "checkpoint_config", "is set, but hyperparameters.enable_checkpointing is false: the image writes none"
         )
     if enabled == "true" and job.checkpoint_config is None:
-        findings.warning(
+        diagnostics.warning(
             "hyperparameters.enable_checkpointing", "is true without checkpoint_config: checkpoints end with the host"
         )
 
 
-def _network(job: Job, findings: Findings) -> None:
+def _network(job: Job, diagnostics: Diagnostics) -> None:
     networking = job.networking
     has_vpc = bool(networking.subnets and networking.security_group_ids)
     image_config = job.training_image_config
     if image_config and image_config.training_repository_access_mode == "Vpc" and not has_vpc:
-        findings.error(
+        diagnostics.error(
             "training_image_config.training_repository_access_mode",
             "is 'Vpc' without a VPC; set networking.subnets and networking.security_group_ids",
         )
@@ -121,33 +125,35 @@ def _network(job: Job, findings: Findings) -> None:
         return
     model = str(job.hyperparameters.get("model", "auto"))
     if job.check_image_contract and model != "auto" and not model.startswith("/"):
-        findings.error(
+        diagnostics.error(
             "hyperparameters.model",
             f"is {model!r}, a hub's name, but networking.enable_network_isolation cuts the network;"
             " bring the weights in a `model` channel and leave it at auto",
         )
     if job.enable_remote_debug:
-        findings.error("enable_remote_debug", "needs a network, which networking.enable_network_isolation cuts")
+        diagnostics.error("enable_remote_debug", "needs a network, which networking.enable_network_isolation cuts")
     if job.mlflow_config:
-        findings.warning("mlflow_config", "is set, but networking.enable_network_isolation keeps the container from it")
+        diagnostics.warning(
+            "mlflow_config", "is set, but networking.enable_network_isolation keeps the container from it"
+        )
 
 
-def _secrets(job: Job, findings: Findings) -> None:
+def _secrets(job: Job, diagnostics: Diagnostics) -> None:
     for section, values in (("environment", job.environment), ("hyperparameters", job.hyperparameters)):
         for name, value in values.items():
             if is_secret(name, value):
-                findings.warning(
+                diagnostics.warning(
                     f"{section}.{name}",
                     "looks like a credential, and whoever may describe the job can read it; let the role have access",
                 )
 
 
-def _placeholders(job: Job, findings: Findings) -> None:
+def _placeholders(job: Job, diagnostics: Diagnostics) -> None:
     for section, values in (("environment", job.environment), ("hyperparameters", job.hyperparameters)):
         for name, value in values.items():
             found = next((known for known in NAMES if f"{{{known}}}" in str(value)), None)
             if found:
-                findings.warning(
+                diagnostics.warning(
                     f"{section}.{name}",
                     f"has {{{found}}}, which is sent as it is: only S3 URIs, ARNs and images are filled in",
                 )

@@ -1,6 +1,6 @@
 """What a job can cost at most, and what it has cost. On-demand prices; spot is charged by the billable seconds.
 
-most_expensive_end(job)      # "at most $0.86: 1 x ml.c7i.2xlarge for 2 h (prices of 2026-11-22)"
+max_cost_scenario(job)      # "at most $0.86: 1 x ml.c7i.2xlarge for 2 h (prices of 2026-11-22)"
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Any
 
 from launcher.data import hourly_price, prices_as_of
 from launcher.errors import JobFileError
+from launcher.job_file.diagnostics import Source
 from launcher.job_file.schema import Job
-from launcher.job_file.source import Source
 
 
-def highest_cost(job: Job) -> float | None:
+def max_cost(job: Job) -> float | None:
     """Return the dollars of the whole max_runtime_in_seconds on all hosts; None if a price is unknown."""
     hourly = [_times(hourly_price(job.region, instance_type), count) for instance_type, count in _hosts(job)]
     known = [price for price in hourly if price is not None]
@@ -25,27 +25,27 @@ def highest_cost(job: Job) -> float | None:
     return total * job.stopping_condition.max_runtime_in_seconds / 3600
 
 
-def most_expensive_end(job: Job) -> str:
+def max_cost_scenario(job: Job) -> str:
     """Return the highest cost as a sentence, also where the price is unknown."""
     hosts = " + ".join(f"{count} x {instance_type}" for instance_type, count in _hosts(job))
     hours = f"{job.stopping_condition.max_runtime_in_seconds / 3600:.3g} h"
-    cost = highest_cost(job)
+    cost = max_cost(job)
     if cost is None:
         return f"unknown: no price for {hosts} in {job.region} (launcher/data/prices.json)"
     return f"at most ${cost:.2f}: {hosts} for {hours} (prices of {prices_as_of()})"
 
 
-def check_ceiling(job: Job, ceiling: float | None) -> None:
+def enforce_max_cost(job: Job, ceiling: float | None) -> None:
     """Raise JobFileError if the job can cost more than the ceiling, or if that cannot be known."""
     if ceiling is None:
         return
     source: Source = getattr(job, "source", Source())
     location = source.locate("stopping_condition.max_runtime_in_seconds")
-    cost = highest_cost(job)
+    cost = max_cost(job)
     if cost is None:
-        raise JobFileError.of("--max-cost", f"cannot be held: {most_expensive_end(job)}; take it out, or add the price")
+        raise JobFileError.of("--max-cost", f"cannot be held: {max_cost_scenario(job)}; take it out, or add the price")
     if cost > ceiling:
-        raise JobFileError.of(location, f"allows {most_expensive_end(job)}; --max-cost is ${ceiling:g}: shorten it")
+        raise JobFileError.of(location, f"allows {max_cost_scenario(job)}; --max-cost is ${ceiling:g}: shorten it")
 
 
 def spent(description: Mapping[str, Any], region: str) -> float | None:

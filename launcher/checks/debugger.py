@@ -1,6 +1,6 @@
 """Debugger and Profiler: what a rule needs, and where AWS has them.
 
-check(job, findings)
+check(job, diagnostics)
 
 Neither may ever be the reason that a job cannot run: each message names the switch that leaves it out.
 """
@@ -10,46 +10,44 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from launcher.checks.findings import Findings
 from launcher.checks.hyperparameters import image_setting
 from launcher.data import rule_evaluator_image
-from launcher.job_file.observation import ProfilerRule
-from launcher.job_file.schema import Job
-from launcher.job_file.section import Texts
+from launcher.job_file.diagnostics import Diagnostics
+from launcher.job_file.schema import Job, ProfilerRule, StringMap
 
 _PHONE = re.compile(r"\+[0-9]{5,15}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
-def check(job: Job, findings: Findings) -> None:
+def check(job: Job, diagnostics: Diagnostics) -> None:
     """Add rules without what they watch, without an image, and actions that cannot be sent."""
     hook = job.debug_hook_config
     hook_on = hook is not None and hook.enabled
     debug_rules = {name: rule for name, rule in job.debug_rule_configurations.items() if rule.enabled}
     if hook is None and debug_rules:
-        findings.error("debug_rule_configurations", "need debug_hook_config, which saves what they read; add it")
+        diagnostics.error("debug_rule_configurations", "need debug_hook_config, which saves what they read; add it")
     if hook_on:
-        _hook_in_the_image(job, findings, has_rules=bool(debug_rules))
-        _images("debug_rule_configurations", debug_rules, job.region, "debugger", findings)
-        _collections(job, findings)
+        _hook_in_the_image(job, diagnostics, has_rules=bool(debug_rules))
+        _images("debug_rule_configurations", debug_rules, job.region, "debugger", diagnostics)
+        _collections(job, diagnostics)
         if debug_rules:
-            findings.warning(
+            diagnostics.warning(
                 "debug_rule_configurations",
                 "run in accounts that used Debugger before 2026-07-30 only; in another one add --without debugger",
                 about_aws=True,
             )
     for name, rule in debug_rules.items():
-        _actions(f"debug_rule_configurations.{name}.actions", rule.actions, findings)
+        _actions(f"debug_rule_configurations.{name}.actions", rule.actions, diagnostics)
 
     profiler = job.profiler_config
     profiler_rules = {name: rule for name, rule in job.profiler_rule_configurations.items() if rule.enabled}
     if profiler is None and profiler_rules:
-        findings.error("profiler_rule_configurations", "need profiler_config, which makes what they read; add it")
+        diagnostics.error("profiler_rule_configurations", "need profiler_config, which makes what they read; add it")
     if profiler is not None and profiler.enabled:
-        _images("profiler_rule_configurations", profiler_rules, job.region, "profiler", findings)
+        _images("profiler_rule_configurations", profiler_rules, job.region, "profiler", diagnostics)
 
 
-def _hook_in_the_image(job: Job, findings: Findings, *, has_rules: bool) -> None:
+def _hook_in_the_image(job: Job, diagnostics: Diagnostics, *, has_rules: bool) -> None:
     if not job.check_image_contract:
         return
     if image_setting(job, "enable_sagemaker_debugger") == "false":
@@ -60,24 +58,24 @@ def _hook_in_the_image(job: Job, findings: Findings, *, has_rules: bool) -> None
     else:
         return
     if has_rules:
-        findings.error(key, f"{message} the rules would wait for them: set it otherwise, or add --without debugger")
+        diagnostics.error(key, f"{message} the rules would wait for them: set it otherwise, or add --without debugger")
     else:
-        findings.warning(key, f"{message} debug_hook_config does nothing")
+        diagnostics.warning(key, f"{message} debug_hook_config does nothing")
 
 
-def _images(table: str, rules: Mapping[str, ProfilerRule], region: str, feature: str, findings: Findings) -> None:
+def _images(table: str, rules: Mapping[str, ProfilerRule], region: str, feature: str, diagnostics: Diagnostics) -> None:
     if rule_evaluator_image(region):
         return
     for name, rule in rules.items():
         if rule.rule_evaluator_image is None:
-            findings.error(
+            diagnostics.error(
                 f"{table}.{name}.rule_evaluator_image",
                 f"is missing: AWS names no rule image for region {region!r}; give one, or add --without {feature}",
             )
 
 
-def _collections(job: Job, findings: Findings) -> None:
-    seen: dict[str, tuple[str, Texts]] = {}
+def _collections(job: Job, diagnostics: Diagnostics) -> None:
+    seen: dict[str, tuple[str, StringMap]] = {}
     assert job.debug_hook_config is not None
     wanted = [
         (f"debug_rule_configurations.{rule_name}.collections_to_save.{name}", name, parameters)
@@ -92,12 +90,12 @@ def _collections(job: Job, findings: Findings) -> None:
     for key, name, parameters in wanted:
         first, others = seen.setdefault(name, (key, parameters))
         if others != parameters:
-            findings.error(key, f"differs from {first}; a collection is saved in one way")
+            diagnostics.error(key, f"differs from {first}; a collection is saved in one way")
 
 
-def _actions(key: str, actions: object, findings: Findings) -> None:
+def _actions(key: str, actions: object, diagnostics: Diagnostics) -> None:
     email, sms = getattr(actions, "email", None), getattr(actions, "sms", None)
     if email is not None and not _EMAIL.fullmatch(email):
-        findings.error(f"{key}.email", f"is {email!r}, which is no e-mail address")
+        diagnostics.error(f"{key}.email", f"is {email!r}, which is no e-mail address")
     if sms is not None and not _PHONE.fullmatch(sms):
-        findings.error(f"{key}.sms", f"is {sms!r}; write the number with its country, as +15555550100")
+        diagnostics.error(f"{key}.sms", f"is {sms!r}; write the number with its country, as +15555550100")

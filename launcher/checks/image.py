@@ -1,13 +1,13 @@
 """The training image's name: its form, its region, and whether it can change under the job.
 
-check(job, findings)
+check(job, diagnostics)
 """
 
 from __future__ import annotations
 
 import re
 
-from launcher.checks.findings import Findings
+from launcher.job_file.diagnostics import Diagnostics
 from launcher.job_file.schema import Job
 
 _NAME = re.compile(
@@ -37,12 +37,12 @@ ECR = re.compile(
 """A registry's host by IPv4, or by both (dkr-ecr), with FIPS or without, in every partition."""
 
 
-def check(job: Job, findings: Findings) -> None:
+def check(job: Job, diagnostics: Diagnostics) -> None:
     """Add an image that SageMaker cannot pull, and a warning for one that may be another tomorrow."""
     image = re.sub(r"\{account\}", "0" * 12, job.training_image).replace("{region}", job.region)
     match = _NAME.fullmatch(image)
     if match is None:
-        findings.error(
+        diagnostics.error(
             "training_image", f"is {image!r}; write registry/repository:tag or registry/repository@sha256:..."
         )
         return
@@ -50,11 +50,13 @@ def check(job: Job, findings: Findings) -> None:
     ecr = ECR.fullmatch(image)
     if ecr is None and not in_vpc:
         message = f"is {image!r}, not in ECR: SageMaker itself pulls from ECR only"
-        findings.warning("training_image", message, about_aws=True)
+        diagnostics.warning("training_image", message, about_aws=True)
     region = ecr and (ecr["region"] or ecr["dual_region"])
     if region and region != job.region:
-        findings.error(
+        diagnostics.error(
             "training_image", f"is in {region}, the job in {job.region}; push it to {job.region} or change region"
         )
     if match["digest"] is None and match["tag"] in (None, "latest"):
-        findings.warning("training_image", "is the latest of today, another one tomorrow; name a digest, @sha256:...")
+        diagnostics.warning(
+            "training_image", "is the latest of today, another one tomorrow; name a digest, @sha256:..."
+        )

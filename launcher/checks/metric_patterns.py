@@ -1,6 +1,6 @@
 r"""Metric definitions that read the wrong line, half a number, or never come to an end.
 
-check(job, findings)
+check(job, diagnostics)
 
 For each regular expression a line is made that it matches, by walking its own parse tree; a line that another
 expression matches too would enter both series. `loss: ([0-9.]+)` does that to `val_loss: 0`, and reads 9.5e-05 as 9.5.
@@ -16,7 +16,7 @@ from re import _constants as opcodes  # type: ignore[attr-defined]  # the parse 
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
-from launcher.checks.findings import Findings
+from launcher.job_file.diagnostics import Diagnostics
 from launcher.job_file.schema import Job
 from launcher.matcher import Matcher
 
@@ -33,7 +33,7 @@ _END = "\x01"
 """What no expression expects: all have to fail there."""
 
 
-def check(job: Job, findings: Findings) -> None:
+def check(job: Job, diagnostics: Diagnostics) -> None:
     """Add patterns that do not compile, have no group, backtrack, match another metric's line, or cut numbers."""
     patterns: dict[str, re.Pattern[str]] = {}
     for name, regex in (job.metric_definitions or {}).items():
@@ -41,10 +41,10 @@ def check(job: Job, findings: Findings) -> None:
         try:
             pattern = re.compile(regex)
         except (re.error, RecursionError, OverflowError) as error:
-            findings.error(key, f"is {regex!r}, which is no regular expression: {error}")
+            diagnostics.error(key, f"is {regex!r}, which is no regular expression: {error}")
             continue
         if pattern.groups == 0:
-            findings.error(key, f"is {regex!r}, which has no group; put the number into parentheses")
+            diagnostics.error(key, f"is {regex!r}, which has no group; put the number into parentheses")
             continue
         patterns[name] = pattern
     names = list(patterns)
@@ -56,7 +56,7 @@ def check(job: Job, findings: Findings) -> None:
         (*easy, *hard, *(character * _REPEATED + _END for character in characters)),
     )
     for number, reason in given_up.items():
-        findings.warning(
+        diagnostics.warning(
             f"metric_definitions.{names[number]}",
             f"backtracks: {reason}; write it so that there is one way to match a line",
         )
@@ -65,13 +65,15 @@ def check(job: Job, findings: Findings) -> None:
             continue  # the expression looks around itself; no line of it can be made this way
         for other, other_name in enumerate(names):
             if other != number and (number, other) in found:
-                findings.error(
+                diagnostics.error(
                     f"metric_definitions.{other_name}",
                     f"also matches {easy[number]!r}, a line of {name}; begin it with (?:^|\\s)",
                 )
         read = found.get((len(names) + number, number), _HARD_NUMBER)
         if read != _HARD_NUMBER:
-            findings.warning(f"metric_definitions.{name}", f"reads {_HARD_NUMBER} as {read}; let it match an exponent")
+            diagnostics.warning(
+                f"metric_definitions.{name}", f"reads {_HARD_NUMBER} as {read}; let it match an exponent"
+            )
 
 
 @functools.lru_cache(maxsize=64)

@@ -11,12 +11,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from launcher.checks import acceleration, channels, combinations, debugger, hyperparameters, image, metric_patterns
-from launcher.checks.findings import Findings
+from launcher.checks import channels, combinations, debugger, hyperparameters, image, metric_patterns
 from launcher.errors import JobFileError, Problem
+from launcher.job_file.diagnostics import Diagnostics
 from launcher.job_file.load import LoadedJob
 from launcher.job_file.schema import Job
-from launcher.request.keys import key_of
+from launcher.request.keys import toml_key_for
+from launcher.request.processing import processing_request
 from launcher.request.shapes import violations
 from launcher.request.training import is_made_up, new_job_name, training_request
 
@@ -33,13 +34,36 @@ def build_request(job: Job, job_name: str | None = None) -> dict[str, Any]:
     return request
 
 
+def build_processing_request(job: Job, job_name: str | None = None) -> dict[str, Any]:
+    """Return CreateProcessingJob's request; raise JobFileError with everything that is wrong with it."""
+    diagnostics = Diagnostics(job)
+    if job.processing is None:
+        diagnostics.error("processing", "is missing: a table with s3_input, the prefix of the raw reviews")
+        raise JobFileError(diagnostics.problems())
+    name = job_name or new_job_name(f"{job.base_job_name}-prepare")
+    request = processing_request(job, name)
+    add_violations("CreateProcessingJob", request, job, diagnostics)
+    if diagnostics.problems():
+        raise JobFileError(diagnostics.problems())
+    return request
+
+
+def processing_problems(job: Job, job_name: str | None = None) -> list[Problem]:
+    """Return what is wrong with a job's request, without the request."""
+    try:
+        build_processing_request(job, job_name)
+    except JobFileError as error:
+        return list(error.problems)
+    return []
+
+
 def offline_problems(job: Job, request: dict[str, Any]) -> list[Problem]:
     """Return errors and warnings, each key's first finding only; errors first."""
-    findings = Findings(job)
-    for check in (combinations, channels, debugger, hyperparameters, image, metric_patterns, acceleration):
-        check.check(job, findings)
-    add_violations("CreateTrainingJob", request, job, findings)
-    return findings.problems()
+    diagnostics = Diagnostics(job)
+    for check in (combinations, channels, debugger, hyperparameters, image, metric_patterns):
+        check.check(job, diagnostics)
+    add_violations("CreateTrainingJob", request, job, diagnostics)
+    return diagnostics.problems()
 
 
 def further_problems(error: JobFileError, build: Callable[[LoadedJob], list[Problem]]) -> JobFileError:
@@ -65,13 +89,13 @@ def further_problems(error: JobFileError, build: Callable[[LoadedJob], list[Prob
     return JobFileError([*error.problems, *certain])
 
 
-def add_violations(operation: str, request: dict[str, Any], job: Job, findings: Findings) -> None:
+def add_violations(operation: str, request: dict[str, Any], job: Job, diagnostics: Diagnostics) -> None:
     """Add what AWS's model has against a request, at the job file's keys."""
     for violation in violations(operation, request):
-        key = key_of(violation.path, request)
+        key = toml_key_for(violation.path, request)
         if key == "--job-name" and is_made_up(str(violation.value), job.base_job_name):
-            findings.error(
+            diagnostics.error(
                 "base_job_name", f"is {job.base_job_name!r}; names are letters, digits and hyphens between them"
             )
         else:
-            findings.error(key, violation.message)
+            diagnostics.error(key, violation.message)

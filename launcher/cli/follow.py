@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from launcher.aws.following import Event, Remark, RuleVerdict, Waiting, as_line
+from launcher.aws.following import Event, PendingStatus, Remark, RuleVerdict, as_line
 from launcher.aws.log_tail import LogLine
 from launcher.aws.processing_job import ProcessingJob
 from launcher.aws.processing_job import raise_for_status as raise_for_processing
@@ -17,7 +17,7 @@ from launcher.aws.session import Session
 from launcher.aws.summary import summary
 from launcher.aws.training_job import TrainingJob, raise_for_status
 from launcher.errors import ExitCode, JobFailedError, LauncherError
-from launcher.request.fields import host_count
+from launcher.request import host_count
 from launcher.terminal import Terminal
 
 LAST_LINES = 10
@@ -127,7 +127,7 @@ def _say_next(commands: Sequence[str], terminal: Terminal) -> None:
 def _show(job: TrainingJob | ProcessingJob, events: Iterable[Event], terminal: Terminal) -> deque[LogLine]:
     last: deque[LogLine] = deque(maxlen=LAST_LINES)
     for event in events:
-        if isinstance(event, Waiting):
+        if isinstance(event, PendingStatus):
             terminal.progress(str(event))
             continue
         if isinstance(event, LogLine):

@@ -7,7 +7,7 @@
     launcher metrics latest --output csv
     launcher train --local                  # the same job on this machine's Docker engine
 
-Each command is a function of cli/submit.py, cli/watch.py, cli/explain.py or cli/local.py; what they do is in the
+Each command is a function of cli/train.py, cli/jobs.py or cli/local.py; what they do is in the
 modules that they import.
 """
 
@@ -19,7 +19,7 @@ import sys
 import click
 
 import launcher as package
-from launcher.cli import explain, local, submit, watch
+from launcher.cli import jobs, local, train
 from launcher.errors import ExitCode, LauncherError, of_the_system
 from launcher.terminal import Terminal
 
@@ -62,7 +62,7 @@ def launcher() -> None:
     """From a job file to a finished, explained SageMaker training job."""
 
 
-for command in (*submit.COMMANDS, *watch.COMMANDS, *explain.COMMANDS, local.local):
+for command in (*train.COMMANDS, *jobs.COMMANDS, local.local):
     launcher.add_command(command)
 
 

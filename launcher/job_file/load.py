@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from launcher.errors import AwsError, JobFileError, Problem, UsageError, nearest
+from launcher.job_file.diagnostics import Source
 from launcher.job_file.messages import describe, known_keys, place
 from launcher.job_file.overrides import (
     PREFIX,
@@ -33,7 +34,6 @@ from launcher.job_file.overrides import (
     value_of,
 )
 from launcher.job_file.schema import Job
-from launcher.job_file.source import Source
 
 MOST_BYTES = 1 << 20
 """A job file that is larger is another file, say /dev/zero."""

@@ -1,4 +1,4 @@
-"""pydantic's findings as sentences that name the key, the value and what to write instead.
+"""pydantic's diagnostics as sentences that name the key, the value and what to write instead.
 
 problems = describe(validation_error, source)
 """
@@ -13,9 +13,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from launcher.errors import Problem, advice, nearest
-from launcher.job_file.schema import Job
-from launcher.job_file.section import Section
-from launcher.job_file.source import Source
+from launcher.job_file.diagnostics import Source
+from launcher.job_file.schema import Job, Section
 
 _NEEDED = {
     "string_type": "text in quotes",

@@ -18,8 +18,7 @@ from typing import Any, Self
 
 from launcher.data import hyperparameters
 from launcher.errors import UsageError
-from launcher.job_file.schema import Job
-from launcher.job_file.section import Scalar, Section
+from launcher.job_file.schema import Job, Scalar, Section
 
 PREFIX = "LAUNCHER_"
 

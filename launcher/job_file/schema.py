@@ -11,23 +11,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
-
-from launcher.job_file.observation import (
-    DebugHookConfig,
-    DebugRule,
-    ExperimentConfig,
-    MlflowConfig,
-    ProfilerConfig,
-    ProfilerRule,
-    TensorBoardOutputConfig,
-)
-from launcher.job_file.section import Section, Texts
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DEFAULT_INSTANCE_TYPE = "ml.c5.9xlarge"
-WAYS_TO_NAME_MACHINES = {"instance_type", "instance_groups", "instance_preferences"}
 InputMode = Literal["File", "FastFile", "Pipe"]
 Distribution = Literal["FullyReplicated", "ShardedByS3Key"]
+
+Scalar = bool | int | float | str
+
+StringMap = dict[str, Scalar]
+"""The API takes texts; a job file may say `save_interval = 10`."""
+
+
+class Section(BaseModel):
+    """A table of the job file: closed, typed without conversions, never changed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 class InstanceGroup(Section):
@@ -187,8 +186,84 @@ class Processing(Section):
     """Key that the channels are encrypted with; by default output_data_config's."""
     volume_kms_key_id: str | None = None
     """Key of the hosts' disks; by default compute's."""
-    environment: Texts = Field(default_factory=dict)
+    environment: StringMap = Field(default_factory=dict)
     """Of prepare alone; the table `environment` is the training job's."""
+
+
+class DebugHookConfig(Section):
+    """SMDebug's hook. `enabled = false` takes hook and rules out of the request."""
+
+    enabled: bool = True
+    s3_output_path: str = "s3://{bucket}/"
+    local_path: str | None = None
+    hook_parameters: StringMap | None = None
+    collection_configurations: dict[str, StringMap] = Field(default_factory=dict)
+    """Collection name -> its parameters."""
+
+
+class RuleActions(Section):
+    """What a Debugger rule does when it finds an issue; goes through the SNS topic SMDebugRules."""
+
+    stop_training: bool = False
+    email: str | None = None
+    sms: str | None = None
+    """A telephone number with its country, +15555550100."""
+
+
+class ProfilerRule(Section):
+    """A rule that SageMaker evaluates beside the job, on the profile."""
+
+    enabled: bool = True
+    rule_evaluator_image: str | None = None
+    """By default AWS's image of the region."""
+    instance_type: str | None = None
+    volume_size_in_gb: int | None = None
+    local_path: str | None = None
+    s3_output_path: str | None = None
+    rule_parameters: StringMap = Field(default_factory=dict)
+
+
+class DebugRule(ProfilerRule):
+    """A rule that SageMaker evaluates beside the job, on the hook's tensors."""
+
+    collections_to_save: dict[str, StringMap] = Field(default_factory=dict)
+    """Collections that the hook has to save for this rule, with their parameters."""
+    actions: RuleActions | None = None
+
+
+class ProfilerConfig(Section):
+    """System metrics and the framework's profile. `enabled = false` switches SageMaker's own default off as well."""
+
+    enabled: bool = True
+    s3_output_path: str = "s3://{bucket}/"
+    profiling_interval_in_milliseconds: Literal[100, 200, 500, 1000, 5000, 60000] | None = None
+    profiling_parameters: dict[str, str] | None = None
+    """As the API takes them: values are JSON texts."""
+
+
+class TensorBoardOutputConfig(Section):
+    """Where TensorBoard's files go while the job runs."""
+
+    s3_output_path: str
+    local_path: str | None = None
+
+
+class ExperimentConfig(Section):
+    """SageMaker Experiments (Studio Classic). `enabled = false` leaves it out."""
+
+    enabled: bool = True
+    experiment_name: str | None = None
+    trial_name: str | None = None
+    trial_component_display_name: str | None = None
+    run_name: str | None = None
+
+
+class MlflowConfig(Section):
+    """A managed MLflow server that records the job."""
+
+    mlflow_resource_arn: str
+    mlflow_experiment_name: str | None = None
+    mlflow_run_name: str | None = None
 
 
 class Job(Section):
@@ -216,7 +291,7 @@ class Job(Section):
     enable_sagemaker_metrics_time_series: bool | None = None
     check_image_contract: bool = True
     """Hold hyperparameters, channels and hosts against what this project's image takes; false for another image."""
-    hyperparameters: Texts = Field(default_factory=dict)
+    hyperparameters: StringMap = Field(default_factory=dict)
     metric_definitions: dict[str, str] | None = None
     """Metric name -> regular expression; left out: those of the image's own log format."""
     compute: Compute = Field(default_factory=Compute)
@@ -228,7 +303,7 @@ class Job(Section):
     output_data_config: OutputData = OutputData()
     checkpoint_config: CheckpointConfig | None = None
     retry_strategy: RetryStrategy | None = None
-    environment: Texts = Field(default_factory=dict)
+    environment: StringMap = Field(default_factory=dict)
     tags: dict[str, str] = Field(default_factory=dict)
     debug_hook_config: DebugHookConfig | None = None
     debug_rule_configurations: dict[str, DebugRule] = Field(default_factory=dict)

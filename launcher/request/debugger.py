@@ -9,9 +9,8 @@ import json
 from collections.abc import Mapping
 
 from launcher.data import rule_evaluator_image
-from launcher.job_file.observation import DebugRule, ProfilerRule
-from launcher.job_file.schema import Job
-from launcher.request.fields import Request, present, texts
+from launcher.job_file.schema import DebugRule, Job, ProfilerRule
+from launcher.request import Request, omit_none, stringify
 
 
 def debugger(job: Job, job_name: str) -> Request:
@@ -22,13 +21,13 @@ def debugger(job: Job, job_name: str) -> Request:
     rules = {name: rule for name, rule in job.debug_rule_configurations.items() if rule.enabled}
     collections = {name: parameters for rule in rules.values() for name, parameters in rule.collections_to_save.items()}
     collections |= hook.collection_configurations
-    return present(
-        DebugHookConfig=present(
+    return omit_none(
+        DebugHookConfig=omit_none(
             S3OutputPath=hook.s3_output_path,
             LocalPath=hook.local_path,
-            HookParameters=None if hook.hook_parameters is None else texts(hook.hook_parameters),
+            HookParameters=None if hook.hook_parameters is None else stringify(hook.hook_parameters),
             CollectionConfigurations=[
-                present(CollectionName=name, CollectionParameters=texts(parameters) or None)
+                omit_none(CollectionName=name, CollectionParameters=stringify(parameters) or None)
                 for name, parameters in collections.items()
             ],
         ),
@@ -47,8 +46,8 @@ def profiler(job: Job) -> Request:
     if not config.enabled:
         return {"ProfilerConfig": {"DisableProfiler": True}}
     rules = {name: rule for name, rule in job.profiler_rule_configurations.items() if rule.enabled}
-    return present(
-        ProfilerConfig=present(
+    return omit_none(
+        ProfilerConfig=omit_none(
             DisableProfiler=False,
             S3OutputPath=config.s3_output_path,
             ProfilingIntervalInMilliseconds=config.profiling_interval_in_milliseconds,
@@ -59,14 +58,14 @@ def profiler(job: Job) -> Request:
 
 
 def _rule(name: str, rule: ProfilerRule, region: str, actions: Mapping[str, str]) -> Request:
-    return present(
+    return omit_none(
         RuleConfigurationName=name,
         RuleEvaluatorImage=rule.rule_evaluator_image or rule_evaluator_image(region),
         InstanceType=rule.instance_type,
         VolumeSizeInGB=rule.volume_size_in_gb,
         LocalPath=rule.local_path,
         S3OutputPath=rule.s3_output_path,
-        RuleParameters={"rule_to_invoke": name} | texts(rule.rule_parameters) | dict(actions),
+        RuleParameters={"rule_to_invoke": name} | stringify(rule.rule_parameters) | dict(actions),
     )
 
 

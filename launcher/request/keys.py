@@ -1,6 +1,6 @@
 """From a place in a request back to the job file's key that it was made of.
 
-key_of(("InputDataConfig", 0, "DataSource", "S3DataSource", "S3Uri"), request)   # input_data_config.train.s3_uri
+toml_key_for(("InputDataConfig", 0, "DataSource", "S3DataSource", "S3Uri"), request)   # input_data_config.train.s3_uri
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _RENAMED = {
 _TEXT_MAPS = ("HyperParameters", "Environment", "RuleParameters", "HookParameters", "CollectionParameters")
 
 
-def key_of(path: Path, request: dict[str, Any]) -> str:
+def toml_key_for(path: Path, request: dict[str, Any]) -> str:
     """Return the dotted key of the job file for a path into the request."""
     for place, key in _WHOLE.items():
         if path[: len(place)] == place:

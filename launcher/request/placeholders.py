@@ -9,9 +9,9 @@ import re
 from typing import Any
 
 from launcher.errors import JobFileError, Problem, advice
+from launcher.job_file.diagnostics import Source
 from launcher.job_file.schema import Job
-from launcher.job_file.source import Source
-from launcher.request.keys import Path, Value, key_of
+from launcher.request.keys import Path, Value, toml_key_for
 
 NAMES = ("account", "region", "bucket", "job_name")
 
@@ -59,7 +59,7 @@ class _Filler:
             return [self.walk(inner, (*path, index)) for index, inner in enumerate(value)]
         is_image = bool(path) and str(path[-1]).endswith(("Image", "ImageUri"))
         if isinstance(value, str) and (is_image or value.startswith(("s3://", "arn:"))):
-            return self._fill(value, key_of(path, self._request))
+            return self._fill(value, toml_key_for(path, self._request))
         return value
 
     def _fill(self, text: str, key: str) -> str:

@@ -1,49 +1,23 @@
 """CreateProcessingJob's request for the image's prepare: raw reviews in S3 -> the three channels in S3.
 
-request = build_processing_request(job)
+request = processing_request(job, "star-rating-prepare-1")
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from launcher.checks.findings import Findings
-from launcher.checks.offline import add_violations
-from launcher.errors import JobFileError, Problem
 from launcher.job_file.schema import Job
-from launcher.request.fields import present, texts
+from launcher.request import Request, omit_none, stringify
 from launcher.request.placeholders import fill
-from launcher.request.training import new_job_name
 
 INPUT = "/opt/ml/processing/input"
 OUTPUT = "/opt/ml/processing/output"
 """Where prepare looks when it is given no --input and --output."""
 
 
-def build_processing_request(job: Job, job_name: str | None = None) -> dict[str, Any]:
-    """Return the request; raise JobFileError with everything that is wrong with it."""
-    findings = Findings(job)
-    if job.processing is None:
-        findings.error("processing", "is missing: a table with s3_input, the prefix of the raw reviews")
-        raise JobFileError(findings.problems())
-    name = job_name or new_job_name(f"{job.base_job_name}-prepare")
-    request = fill(_request(job, name), job, name)
-    add_violations("CreateProcessingJob", request, job, findings)
-    if findings.problems():
-        raise JobFileError(findings.problems())
-    return request
-
-
-def processing_problems(job: Job, job_name: str | None = None) -> list[Problem]:
-    """Return what is wrong with a job's request, without the request."""
-    try:
-        build_processing_request(job, job_name)
-    except JobFileError as error:
-        return list(error.problems)
-    return []
-
-
-def _request(job: Job, name: str) -> dict[str, Any]:
+def processing_request(job: Job, name: str) -> Request:
+    """Return the request for a job of this name; raise JobFileError for a placeholder that has no value."""
     assert job.processing is not None
     processing, networking = job.processing, job.networking
     request: dict[str, Any] = {
@@ -72,10 +46,10 @@ def _request(job: Job, name: str) -> dict[str, Any]:
                     "S3Output": {"S3Uri": processing.s3_output, "LocalPath": OUTPUT, "S3UploadMode": "EndOfJob"},
                 }
             ],
-            **present(KmsKeyId=processing.kms_key_id or job.output_data_config.kms_key_id),
+            **omit_none(KmsKeyId=processing.kms_key_id or job.output_data_config.kms_key_id),
         },
         "ProcessingResources": {
-            "ClusterConfig": present(
+            "ClusterConfig": omit_none(
                 InstanceType=processing.instance_type,
                 InstanceCount=processing.instance_count,
                 VolumeSizeInGB=processing.volume_size_in_gb,
@@ -94,7 +68,7 @@ def _request(job: Job, name: str) -> dict[str, Any]:
     if network := {field: value for field, value in network.items() if value is not None}:
         request["NetworkConfig"] = network
     if processing.environment:
-        request["Environment"] = texts(processing.environment)
+        request["Environment"] = stringify(processing.environment)
     if job.tags:
         request["Tags"] = [{"Key": key, "Value": value} for key, value in job.tags.items()]
-    return request
+    return fill(request, job, name)

@@ -12,8 +12,8 @@ import re
 
 from launcher.data import metric_definitions
 from launcher.job_file.schema import Channel, Compute, Job
+from launcher.request import Request, omit_none, stringify
 from launcher.request.debugger import debugger, profiler
-from launcher.request.fields import Request, present, texts
 from launcher.request.placeholders import fill
 
 _LONGEST_NAME = 63
@@ -34,29 +34,29 @@ def is_made_up(job_name: str, base_job_name: str) -> bool:
 
 def training_request(job: Job, job_name: str) -> Request:
     """Return the request for a job of this name; raise JobFileError for a placeholder that has no value."""
-    request = present(
+    request = omit_none(
         TrainingJobName=job_name,
         RoleArn=job.role,
         AlgorithmSpecification=_algorithm(job),
         HyperParameters={name: str(value) for name, value in job.hyperparameters.items()} or None,
         InputDataConfig=[_channel(name, channel) for name, channel in job.input_data_config.items()] or None,
-        OutputDataConfig=present(
+        OutputDataConfig=omit_none(
             S3OutputPath=job.output_data_config.s3_output_path,
             KmsKeyId=job.output_data_config.kms_key_id,
             CompressionType=job.output_data_config.compression_type,
         ),
         ResourceConfig=_resources(job.compute),
-        StoppingCondition=present(
+        StoppingCondition=omit_none(
             MaxRuntimeInSeconds=job.stopping_condition.max_runtime_in_seconds,
             MaxWaitTimeInSeconds=job.stopping_condition.max_wait_time_in_seconds,
             MaxPendingTimeInSeconds=job.stopping_condition.max_pending_time_in_seconds,
         ),
         CheckpointConfig=job.checkpoint_config
-        and present(S3Uri=job.checkpoint_config.s3_uri, LocalPath=job.checkpoint_config.local_path),
+        and omit_none(S3Uri=job.checkpoint_config.s3_uri, LocalPath=job.checkpoint_config.local_path),
         EnableManagedSpotTraining=job.compute.enable_managed_spot_training or None,
         RetryStrategy=job.retry_strategy and {"MaximumRetryAttempts": job.retry_strategy.maximum_retry_attempts},
         **_networking(job),
-        Environment=texts(job.environment) or None,
+        Environment=stringify(job.environment) or None,
         Tags=[{"Key": key, "Value": value} for key, value in job.tags.items()] or None,
         **debugger(job, job_name),
         **profiler(job),
@@ -70,7 +70,7 @@ def _algorithm(job: Job) -> Request:
     metrics = metric_definitions() if job.metric_definitions is None else job.metric_definitions
     image_config = job.training_image_config
     provider = image_config and image_config.training_repository_credentials_provider_arn
-    return present(
+    return omit_none(
         TrainingImage=job.training_image,
         TrainingInputMode=job.training_input_mode,
         MetricDefinitions=[{"Name": name, "Regex": regex} for name, regex in metrics.items()] or None,
@@ -78,7 +78,7 @@ def _algorithm(job: Job) -> Request:
         ContainerEntrypoint=job.container_entrypoint,
         ContainerArguments=job.container_arguments,
         TrainingImageConfig=image_config
-        and present(
+        and omit_none(
             TrainingRepositoryAccessMode=image_config.training_repository_access_mode,
             TrainingRepositoryAuthConfig=provider and {"TrainingRepositoryCredentialsProviderArn": provider},
         ),
@@ -86,22 +86,22 @@ def _algorithm(job: Job) -> Request:
 
 
 def _channel(name: str, channel: Channel) -> Request:
-    s3 = channel.s3_uri and present(
+    s3 = channel.s3_uri and omit_none(
         S3DataType=channel.s3_data_type,
         S3Uri=channel.s3_uri,
         S3DataDistributionType=channel.s3_data_distribution_type,
         AttributeNames=channel.attribute_names,
         InstanceGroupNames=channel.instance_group_names,
     )
-    file_system = channel.file_system_id and present(
+    file_system = channel.file_system_id and omit_none(
         FileSystemId=channel.file_system_id,
         FileSystemType=channel.file_system_type,
         FileSystemAccessMode=channel.file_system_access_mode,
         DirectoryPath=channel.directory_path,
     )
-    return present(
+    return omit_none(
         ChannelName=name,
-        DataSource=present(S3DataSource=s3, FileSystemDataSource=file_system),
+        DataSource=omit_none(S3DataSource=s3, FileSystemDataSource=file_system),
         ContentType=channel.content_type,
         CompressionType=channel.compression_type,
         RecordWrapperType=channel.record_wrapper_type,
@@ -114,7 +114,7 @@ def _resources(compute: Compute) -> Request:
     groups, preferences = compute.instance_groups, compute.instance_preferences
     has_own_counts = groups or any(preference.instance_count for preference in preferences or [])
     placement = compute.instance_placement_config
-    return present(
+    return omit_none(
         InstanceType=compute.instance_type,
         InstanceCount=compute.instance_count or (None if has_own_counts else 1),
         VolumeSizeInGB=compute.volume_size_in_gb,
@@ -131,7 +131,7 @@ def _resources(compute: Compute) -> Request:
         ],
         InstancePreferences=preferences
         and [
-            present(
+            omit_none(
                 InstanceType=preference.instance_type,
                 InstanceCount=preference.instance_count,
                 TrainingPlanArns=preference.training_plan_arn and [preference.training_plan_arn],
@@ -140,11 +140,11 @@ def _resources(compute: Compute) -> Request:
         ],
         TrainingPlanArn=compute.training_plan_arn,
         InstancePlacementConfig=placement
-        and present(
+        and omit_none(
             EnableMultipleJobs=placement.enable_multiple_jobs,
             PlacementSpecifications=placement.placement_specifications
             and [
-                present(InstanceCount=wanted.instance_count, UltraServerId=wanted.ultra_server_id)
+                omit_none(InstanceCount=wanted.instance_count, UltraServerId=wanted.ultra_server_id)
                 for wanted in placement.placement_specifications
             ],
         ),
@@ -153,8 +153,8 @@ def _resources(compute: Compute) -> Request:
 
 def _networking(job: Job) -> Request:
     networking = job.networking
-    vpc = present(SecurityGroupIds=networking.security_group_ids, Subnets=networking.subnets)
-    return present(
+    vpc = omit_none(SecurityGroupIds=networking.security_group_ids, Subnets=networking.subnets)
+    return omit_none(
         VpcConfig=vpc or None,
         EnableNetworkIsolation=networking.enable_network_isolation,
         EnableInterContainerTrafficEncryption=networking.enable_inter_container_traffic_encryption,
@@ -163,10 +163,10 @@ def _networking(job: Job) -> Request:
 
 def _tracking(job: Job) -> Request:
     experiment, mlflow, tensorboard = job.experiment_config, job.mlflow_config, job.tensorboard_output_config
-    return present(
+    return omit_none(
         TensorBoardOutputConfig=tensorboard
-        and present(S3OutputPath=tensorboard.s3_output_path, LocalPath=tensorboard.local_path),
-        ExperimentConfig=present(
+        and omit_none(S3OutputPath=tensorboard.s3_output_path, LocalPath=tensorboard.local_path),
+        ExperimentConfig=omit_none(
             ExperimentName=experiment.experiment_name,
             TrialName=experiment.trial_name,
             TrialComponentDisplayName=experiment.trial_component_display_name,
@@ -175,7 +175,7 @@ def _tracking(job: Job) -> Request:
         if experiment and experiment.enabled
         else None,
         MlflowConfig=mlflow
-        and present(
+        and omit_none(
             MlflowResourceArn=mlflow.mlflow_resource_arn,
             MlflowExperimentName=mlflow.mlflow_experiment_name,
             MlflowRunName=mlflow.mlflow_run_name,
@@ -188,12 +188,12 @@ def _operations(job: Job) -> Request:
         return None if value is None else {name: value}
 
     package = job.model_package_config
-    return present(
+    return omit_none(
         RemoteDebugConfig=switch("EnableRemoteDebug", value=job.enable_remote_debug),
         InfraCheckConfig=switch("EnableInfraCheck", value=job.enable_infra_check),
         SessionChainingConfig=switch("EnableSessionTagChaining", value=job.enable_session_tag_chaining),
         ModelPackageConfig=package
-        and present(
+        and omit_none(
             ModelPackageGroupArn=package.model_package_group_arn,
             SourceModelPackageArn=package.source_model_package_arn,
         ),

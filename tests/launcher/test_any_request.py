@@ -15,7 +15,7 @@ import launcher
 from launcher.data import hyperparameters
 from launcher.errors import JobFileError
 from launcher.job_file import schema
-from launcher.job_file.section import Section
+from launcher.job_file.schema import Section
 from launcher.request.shapes import violations
 from tests.helpers.job_files import write
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from launcher.aws.following import Phase, RuleVerdict, Waiting, follow
+from launcher.aws.following import PendingStatus, Phase, RuleVerdict, follow
 
 NOON = dt.datetime(2026, 11, 29, 12, tzinfo=dt.UTC)
 
@@ -27,7 +27,7 @@ def test_the_end_is_told_last_also_where_a_rule_ends_with_the_job() -> None:
         ]
     )
     events = follow("job", "attach job", lambda: next(answers), None, timeout=None, poll_interval=0.01)
-    assert [event for event in events if not isinstance(event, Waiting)] == [
+    assert [event for event in events if not isinstance(event, PendingStatus)] == [
         Phase(NOON, "Starting", ""),
         RuleVerdict("Overfit", "InProgress", None),
         Phase(NOON, "Training", ""),

@@ -373,7 +373,7 @@ def test_without_a_home_the_job_runs_and_is_named(
         assert run(capsys, command)[0] == 0
     code, said = run(capsys, ["list", "--local"])
     assert code == 1
-    assert "set HOME or XDG_STATE_HOME" in said
+    assert "set LOCAL_SAGEMAKER_STATE or HOME" in said
 
 
 def take_ctrl_c() -> None:

@@ -1,7 +1,11 @@
-"""Where each value of a job came from, so that a message can say what to edit.
+"""What is wrong with a job, and where each of its values came from, so that a message can say what to edit.
 
 source.locate("compute.instance_type")      # job.toml:12: compute.instance_type
 source.locate("compute.instance_count")     # --set compute.instance_count
+
+diagnostics = Diagnostics(job)
+diagnostics.error("compute.volume_size_in_gb", "is 0; at least 1 is needed")
+diagnostics.problems()
 """
 
 from __future__ import annotations
@@ -10,6 +14,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from launcher.errors import Problem
+from launcher.job_file.schema import Job
 
 _HEADER = re.compile(r"^\s*\[+\s*([^\]]+?)\s*\]+")
 _KEY = re.compile(r"^\s*((?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'))*)\s*=")
@@ -33,6 +40,28 @@ class Source:
             return f"{key}:"
         line = _line_of(self.text, key)
         return f"{self.path}:{line}: {key}" if line else f"{self.path}: {key}"
+
+
+class Diagnostics:
+    """Errors and warnings by key; the first one of a key is the one that is shown."""
+
+    def __init__(self, job: Job) -> None:
+        self._source: Source = getattr(job, "source", Source())
+        self._by_key: dict[str, Problem] = {}
+
+    def error(self, key: str, message: str) -> None:
+        """Add a mistake that has to be mended before the job can run."""
+        if key not in self._by_key or self._by_key[key].is_warning:
+            self._by_key[key] = Problem(self._source.locate(key), message)
+
+    def warning(self, key: str, message: str, *, about_aws: bool = False) -> None:
+        """Add what is allowed, and probably not meant; `about_aws` if it does not matter to the local SageMaker."""
+        problem = Problem(self._source.locate(key), message, is_warning=True, is_about_aws=about_aws)
+        self._by_key.setdefault(key, problem)
+
+    def problems(self) -> list[Problem]:
+        """Return them, errors first."""
+        return sorted(self._by_key.values(), key=lambda problem: problem.is_warning)
 
 
 def _line_of(text: str, key: str) -> int | None:

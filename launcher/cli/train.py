@@ -26,14 +26,14 @@ def check(
     choice: options.JobChoice, session: Session, *, offline: bool, max_cost: float | None, output: Output
 ) -> None:
     """Find what is wrong with a job before it costs anything."""
-    from launcher.checks.cost import check_ceiling, most_expensive_end
+    from launcher.checks.cost import enforce_max_cost, max_cost_scenario
 
     terminal = Terminal(output)
     job, request = _job_and_request(choice, session, terminal)
-    check_ceiling(job, max_cost)
+    enforce_max_cost(job, max_cost)
     rows = [
         {"check": "offline", "result": "ok", "detail": "job file and request"},
-        {"check": "cost", "result": "ok", "detail": most_expensive_end(job)},
+        {"check": "cost", "result": "ok", "detail": max_cost_scenario(job)},
     ]
     if not offline:
         from launcher.aws.preflight import preflight_checks
@@ -76,12 +76,12 @@ def train(  # noqa: PLR0913 - one an option
     output: Output,
 ) -> None:
     """Submit the training job, and follow it to its end."""
-    from launcher.checks.cost import check_ceiling
+    from launcher.checks.cost import enforce_max_cost
 
     terminal = Terminal(output)
     resumed = _checkpoints_of(resume_from, session, may_ask_aws=not dry_run)
     job, request = _job_and_request(choice, session, terminal, resumed)
-    check_ceiling(job, max_cost)
+    enforce_max_cost(job, max_cost)
     if dry_run:
         terminal.document(request)
         return
@@ -117,8 +117,7 @@ def process(
     output: Output,
 ) -> None:
     """Run the image's prepare as a Processing job: raw reviews to channels."""
-    from launcher.checks.offline import further_problems
-    from launcher.request.processing import build_processing_request, processing_problems
+    from launcher.checks.offline import build_processing_request, further_problems, processing_problems
 
     terminal = Terminal(output)
     try:
