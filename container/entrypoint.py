@@ -25,6 +25,11 @@ commands
   prepare    turn reviews (TSV, CSV, JSON Lines, Parquet) into the TFRecord channels that
              train reads. `prepare --help` lists its options.
   report     print what a training run has achieved. `report --help` lists its options.
+  serve      answer SageMaker's hosting contract with the model in /opt/ml/model: GET /ping and
+             POST /invocations on port 8080. Takes no options; its settings are variables
+             (SERVE_MAX_BATCH, SERVE_MAX_DELAY_MS, SERVE_MAX_QUEUE; docs/serving.md).
+  predict    predict the stars of files of reviews with the model in /opt/ml/model.
+             `predict --help` lists its options.
   rules      evaluate AWS's Debugger rules on saved tensors, at once or while a job writes
              them (--follow). `rules --help` lists its options.
   smoke      prepare, train a few steps and check every artifact, on data in the image.
@@ -42,6 +47,12 @@ examples
   From channels to a model, which arrives in my-job/model.
     docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/my-job:/opt/ml" IMAGE train
 
+  From a model to predictions, over HTTP and for a file.
+    docker run --rm -p 8080:8080 -v "$PWD/my-job/model:/opt/ml/model:ro" IMAGE serve
+    docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/my-job/model:/opt/ml/model:ro" \
+        -v "$PWD/reviews:/reviews" IMAGE predict --input /reviews/new.csv.gz \
+        --output /reviews/predictions.parquet
+
   Hyperparameters: a flat JSON object, names and values.
     mkdir -p my-job/input/config
     echo '{"epochs": "1", "learning_rate": "3e-5"}' > my-job/input/config/hyperparameters.json
@@ -49,6 +60,7 @@ examples
 stopping
   SIGTERM (docker stop, SageMaker's stop, a spot interruption) and Ctrl-C ask for an
   orderly end, for which there are 110 seconds; a second signal ends the job at once.
+  serve answers what it has taken, at most for 25 seconds, and ends with code 0.
   `docker stop` itself waits 10 seconds unless told: docker stop --time 120.
 
 exit codes
@@ -62,12 +74,14 @@ exit codes
 PROGRAMS = {
     "prepare": [str(toolkit.PROGRAM_DIR / "prepare.py")],
     "report": [str(toolkit.PROGRAM_DIR / "report.py")],
+    "serve": [str(toolkit.PROGRAM_DIR / "serve.py")],
+    "predict": [str(toolkit.PROGRAM_DIR / "predict.py")],
     "rules": ["-m", "observability.rules"],
     "metrics": ["-m", "star_rating.logs"],
 }
 """Command -> the program that Python runs for it."""
 
-WITHOUT_OPTIONS = ("train", "smoke")
+WITHOUT_OPTIONS = ("train", "smoke", "serve")
 
 _HELP = ("--help", "-h", "help")
 
@@ -121,7 +135,7 @@ def _no_options(command: str, options: Sequence[str]) -> str:
 def _unknown(command: str) -> str:
     import difflib  # noqa: PLC0415 - only a typing error needs it
 
-    known = (*WITHOUT_OPTIONS, *PROGRAMS)
+    known = dict.fromkeys((*WITHOUT_OPTIONS, *PROGRAMS))
     nearest = difflib.get_close_matches(command, known, n=1, cutoff=0.5)
     advice = f"Did you mean {nearest[0]}?" if nearest else f"Known are {', '.join(known)}."
     return f"There is no command {command!r}. {advice} --help says what each does."

@@ -47,7 +47,7 @@ def test_an_unknown_command_is_answered_with_the_nearest() -> None:
 def test_a_command_unlike_any_is_answered_with_all() -> None:
     result = run("xyzzy")
     assert result.returncode == 2
-    assert "Known are train, smoke, prepare, report, rules, metrics." in result.stderr
+    assert "Known are train, smoke, serve, prepare, report, predict, rules, metrics." in result.stderr
 
 
 def test_options_after_train_are_sent_to_the_hyperparameters_file() -> None:

@@ -53,14 +53,16 @@ class Columns:
     """What the columns are called."""
 
     review_body: str = "review_body"
-    star_rating: str = "star_rating"
+    star_rating: str | None = "star_rating"
+    """None: reviews that are to be predicted have no rating, and one that is there is not looked at."""
     review_id: str | None = None
     """None: `review_id` where a file has it. A name: that column, which every file must have."""
 
     @property
     def needed(self) -> dict[str, str]:
         """Return the names that a file must have, and the option that says another."""
-        needed = {self.star_rating: "--star-rating-column", self.review_body: "--review-body-column"}
+        needed = {self.star_rating: "--star-rating-column"} if self.star_rating is not None else {}
+        needed |= {self.review_body: "--review-body-column"}
         return needed | ({self.review_id: "--review-id-column"} if self.review_id is not None else {})
 
     def are_in(self, names: Sequence[str]) -> bool:
@@ -138,9 +140,10 @@ class ReviewFile(ABC):
             quick = _STARS.get(star_rating) if isinstance(star_rating, str) else None
             if quick and len(body) <= LONGEST_ROW and _VISIBLE_ASCII.search(body):
                 return Row(line, "", quick, review_id if not _is_blank(review_id) else "", body, lines)
-        if _is_blank(body) or _is_blank(star_rating):
+        is_rated = self.columns.star_rating is not None
+        if _is_blank(body) or (is_rated and _is_blank(star_rating)):
             return Row(line, EMPTY, lines=lines)
-        stars = _whole_stars(star_rating)
+        stars = _whole_stars(star_rating) if is_rated else 0
         problem = stars if isinstance(stars, str) else _text_problem(body) or _id_problem(review_id)
         if not problem and not _VISIBLE_ASCII.search(body) and not _has_sign(body) and not self._has_token(body):
             problem = NO_TOKEN
@@ -237,7 +240,8 @@ class _DelimitedReviews(ReviewFile):
             return
         pick = self._pick
         self.other_lines = self._table.header_lines
-        for line, lines, fields in self._table.rows(lambda fields: _is_stars(pick(fields)[1])):
+        is_rated = self.columns.star_rating is not None
+        for line, lines, fields in self._table.rows(lambda fields: not is_rated or _is_stars(pick(fields)[1])):
             if isinstance(fields, str):
                 yield line, lines, fields
             elif fields:
@@ -262,8 +266,9 @@ class _JsonLines(ReviewFile):
         needed = dict(columns.needed)
         names: dict[str, None] = {}
         id_name = columns.review_id or "review_id"
-        keys = (id_name, columns.star_rating, columns.review_body)
-        quoted = [(key, json.dumps(key)) for key in dict.fromkeys(keys)]
+        keys = dict.fromkeys((id_name, *columns.needed))
+        quoted = [(key, json.dumps(key)) for key in keys]
+        rating_name = columns.star_rating or ""
         rows = 0
         for number, line in enumerate(self._text, start=1):
             if line.isspace():
@@ -284,7 +289,7 @@ class _JsonLines(ReviewFile):
                     break
             else:
                 get = document.get
-                yield number, 1, (get(id_name), get(columns.star_rating), get(columns.review_body))
+                yield number, 1, (get(id_name), get(rating_name), get(columns.review_body))
         self.unseen = needed if rows else {}
         self.names = tuple(names)
 
@@ -415,12 +420,15 @@ def _is_stars(cell: object) -> bool:
 
 def _picker(header: Sequence[str], path: Path, columns: Columns) -> Callable[[Sequence[Any]], _Cells]:
     """Return the function that takes the three cells out of a row's fields."""
-    star_at = _position(columns.star_rating, header, path, "--star-rating-column")
+    rating = columns.star_rating
+    star_at = _position(rating, header, path, "--star-rating-column") if rating is not None else None
     body_at = _position(columns.review_body, header, path, "--review-body-column")
     if columns.review_id is not None or "review_id" in header:
         id_at = _position(columns.review_id or "review_id", header, path, "--review-id-column")
-        return itemgetter(id_at, star_at, body_at)
-    return lambda fields: ("", fields[star_at], fields[body_at])
+        if star_at is not None:
+            return itemgetter(id_at, star_at, body_at)
+        return lambda fields: (fields[id_at], "", fields[body_at])
+    return lambda fields: ("", "" if star_at is None else fields[star_at], fields[body_at])
 
 
 def _position(column: str, header: Sequence[str], path: Path, option: str) -> int:

@@ -59,6 +59,15 @@ class ModelFolder:
             "probabilities": {names[str(index)]: value for index, value in enumerate(probabilities)},
         }
 
+    def stars(self) -> list[str]:
+        """Return the classes' names, in their order."""
+        names = self._read("config.json")["id2label"]
+        return [names[str(index)] for index in range(len(names))]
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything beside the weights that predictions follow from."""
+        return {name: self._read(name) for name in ("config.json", "tokenizer_config.json")}
+
     def _read(self, name: str) -> dict[str, Any]:
         return _read(self.fine_tuned / name)
 

@@ -1,0 +1,1 @@
+"""The trained model behind HTTP (`serve`) and over files (`predict`): one engine, one way to form batches."""
