@@ -12,6 +12,7 @@ seconds longer to load.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Engine:
         """
         folder = ModelFolder(model)
         _require(folder)
+        _find_temporary_folder()
         instruction_set.choose(os.environ)
         threads.choose(os.environ)
         quiet_tensorflow.load()
@@ -86,6 +88,14 @@ def _require(folder: ModelFolder) -> None:
             raise WeightsError(
                 f"{path} is missing. {folder.folder} must hold the unpacked model.tar.gz of this image's training job."
             )
+
+
+def _find_temporary_folder() -> None:
+    """Let TensorFlow's import find a folder for temporary files where the container's file system is read-only."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        os.environ["TMPDIR"] = "/dev/shm"  # noqa: S108 - the one that every container has
 
 
 def _load(saved_model: Path) -> Any:  # noqa: ANN401
