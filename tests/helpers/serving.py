@@ -29,14 +29,14 @@ LENGTH = 64
 
 def tiny_export(base: Path) -> Path:
     """Write base/model as a training job leaves it, and return `base`: what is /opt/ml in the image."""
-    from star_rating.model import checkpoint
+    from star_rating.model import pretrained_weights
     from star_rating.model.distilbert import DistilBertClassifier
     from star_rating.results.export import export_model
 
     weights = tiny_weights(base / "weights")
-    loaded = checkpoint.load(weights)
+    loaded = pretrained_weights.load(weights)
     model = DistilBertClassifier(loaded.config, seed=1)
-    checkpoint.load_into(model, loaded)
+    pretrained_weights.load_into(model, loaded)
     export_model(model, weights, base / "model", max_seq_length=LENGTH)
     return base
 

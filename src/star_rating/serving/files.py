@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from star_rating.data.files import printable
 from star_rating.failures import DataError, UsageError
 from star_rating.preparation.reviews import Columns, ReviewFile, Row, open_reviews
-from star_rating.preparation.sources import Source, find_sources, no_sources
+from star_rating.preparation.sources import InputFile, find_sources, no_sources
 from star_rating.serving.batching import Batcher, Probabilities
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class _Part:
             }
 
 
-def _parts(files: Sequence[tuple[Source, ReviewFile]], rows: int) -> Iterator[list[tuple[str, Row]]]:
+def _parts(files: Sequence[tuple[InputFile, ReviewFile]], rows: int) -> Iterator[list[tuple[str, Row]]]:
     every = ((source.name, row) for source, file in files for row in file)
     while part := list(islice(every, rows)):
         yield part
@@ -180,7 +180,7 @@ def _count(outcome: Outcome, rows: Sequence[tuple[str, Row]]) -> None:
     outcome.without_prediction += sum(bool(row.problem) for _, row in rows)
 
 
-def _fingerprint(job: Job, sources: Sequence[Source], engine: Engine) -> str:
+def _fingerprint(job: Job, sources: Sequence[InputFile], engine: Engine) -> str:
     """Return what the parts of an earlier run must have been made of to be of use."""
     stats = [(source.name, source.review_format, source.path.stat()) for source in sources]
     weights = engine.folder.saved_model / "variables" / "variables.data-00000-of-00001"

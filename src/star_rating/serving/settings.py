@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from star_rating.contract import ROOT
-from star_rating.failures import ConfigurationError, shown
+from star_rating.failures import ConfigurationError, quote
 
 MEBIBYTE = 1 << 20
 LARGEST_PAYLOAD_MB = 25
@@ -70,7 +70,7 @@ def _whole(environ: Mapping[str, str], name: str, default: int, low: int, high: 
         return default
     if not (text.isascii() and text.isdecimal() and len(text) <= 9 and low <= int(text) <= high):
         raise ConfigurationError(
-            f"The environment variable {name} is {shown(text)}: write a whole number from {low} to {high}, or leave it "
+            f"The environment variable {name} is {quote(text)}: write a whole number from {low} to {high}, or leave it "
             "out."
         )
     return int(text)
@@ -81,5 +81,5 @@ def _check_range(text: str) -> None:
     first, _, last = text.strip().partition("-")
     if text.strip() and not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) <= 65535):
         raise ConfigurationError(
-            f"The environment variable SAGEMAKER_SAFE_PORT_RANGE is {shown(text)}: write FIRST-LAST, such as 8081-8090."
+            f"The environment variable SAGEMAKER_SAFE_PORT_RANGE is {quote(text)}: write FIRST-LAST, such as 8081-8090."
         )

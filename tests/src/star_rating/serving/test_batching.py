@@ -36,7 +36,8 @@ def review(number: int, tokens: int = 8) -> list[int]:
 
 
 def answered(future: Future[Probabilities]) -> list[list[float]]:
-    return future.result(LONGEST_WAIT).tolist()
+    rows: list[list[float]] = future.result(LONGEST_WAIT).tolist()
+    return rows
 
 
 def held(batcher: Batcher, gate: Gate) -> Future[Probabilities]:

@@ -167,7 +167,8 @@ def test_a_bad_request_is_told_what_to_change(
     status: int,
     sentence: str,
 ) -> None:
-    answer = server.request(*line.split(), body, **headers)
+    method, path = line.split()
+    answer = server.request(method, path, body, **headers)
     text = answer.body.decode()
     assert answer.status == status
     assert sentence in text
