@@ -54,7 +54,7 @@ class Columns:
 
     review_body: str = "review_body"
     star_rating: str | None = "star_rating"
-    """None: reviews that are to be predicted have no rating, and one that is there is not looked at."""
+    """None: reviews that are to be predicted have no rating; one that is there is not read."""
     review_id: str | None = None
     """None: `review_id` where a file has it. A name: that column, which every file must have."""
 

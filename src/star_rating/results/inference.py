@@ -5,7 +5,7 @@
 It stands in `code/` of model.tar.gz, where TensorFlow Serving's container looks for it, and takes everything that it
 needs (length, class names, tokenizer) from the exports beside it. Needs `tokenizers`; the command needs TensorFlow too.
 Request, as JSON: {"instances": ["a review", ...]}; answer: {"predictions": [{"stars": 5, "probabilities": {...}}]}.
-The image's own `serve` and `predict` read a model's folder through the same class.
+The image's own `serve` and `predict` read a folder through the same class.
 """
 
 from __future__ import annotations
