@@ -91,7 +91,7 @@ def check_output(output: Path, *, overwrite: bool) -> None:
 def predict_files(
     job: Job, engine: Engine, *, max_batch: int, on_batch: Callable[[int], None] = lambda _: None
 ) -> Outcome:
-    """Write the output; DataError where an input is no file of reviews, or changed since the run that is resumed."""
+    """Write the output; DataError where an input is no file of reviews, or holds no row."""
     check_output(job.output, overwrite=job.overwrite)
     found = find_sources(job.inputs, job.review_format)
     if not found.sources:

@@ -1,4 +1,4 @@
-"""`predict` over real files: what `prepare` reads comes in, a row for each row goes out, a killed run goes on."""
+"""`predict` over real files: all that `prepare` reads comes in, a row for each row goes out, a killed run goes on."""
 
 from __future__ import annotations
 
