@@ -67,7 +67,12 @@ def read_job(arguments: Sequence[str], model: Path) -> tuple[Job, Path]:
 
     parser = _Parser(prog="predict", description="Predict the stars of files of reviews.", allow_abbrev=False)
     parser.add_argument(
-        "--input", nargs="+", action="extend", type=_path, metavar="PATH", help="files of reviews, or folders of such files"
+        "--input",
+        nargs="+",
+        action="extend",
+        type=_path,
+        metavar="PATH",
+        help="files of reviews, or folders",
     )
     parser.add_argument("--output", type=_path, metavar="FILE", help="ends in .csv, .jsonl or .parquet")
     parser.add_argument("--model", type=_path, default=model, metavar="FOLDER", help="default: %(default)s")
