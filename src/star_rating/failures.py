@@ -98,7 +98,7 @@ class ExportError(Failure):
 
 
 class OutOfMemoryError(Failure):
-    """An allocation was refused; where the kernel kills instead, it is 137; where native code dies, 134 or 139."""
+    """An allocation failed; if the kernel kills the process instead, it is 137; if native code crashes, 134 or 139."""
 
     exit_code = ExitCode.OUT_OF_MEMORY
 
@@ -110,13 +110,13 @@ class StalledError(Failure):
 
 
 class HostLostError(Failure):
-    """Another of the job's hosts ended, fell silent or never came; start the job again."""
+    """Another of the job's hosts failed, fell silent or never connected; start the job again."""
 
     exit_code = ExitCode.HOST_LOST
 
 
 class DebuggerError(Failure):
-    """require_sagemaker_debugger is True, and the debugger does not run or has turned itself off."""
+    """require_sagemaker_debugger is True, and the debugger does not run or has disabled itself."""
 
     exit_code = ExitCode.DEBUGGER
 

@@ -55,16 +55,16 @@ class Hyperparameters:
     epochs: int = _integer(3, 1, 1000, "passes over the train channel")
     learning_rate: float = _number(5e-5, 0.0, 1e7, "Adam's learning rate; the peak of a schedule")
     epsilon: float = _number(1e-8, 1e-12, 1.0, "Adam's epsilon")
-    train_batch_size: int = _integer(32, 1, 8192, "reviews a training step, over all hosts")
-    validation_batch_size: int = _integer(128, 1, 8192, "reviews a validation step")
-    test_batch_size: int = _integer(128, 1, 8192, "reviews a test step")
-    train_steps_per_epoch: int = _integer(0, 0, 10**9, "steps an epoch, starting over when the data ends; 0: one pass")
+    train_batch_size: int = _integer(32, 1, 8192, "reviews per training step, over all hosts")
+    validation_batch_size: int = _integer(128, 1, 8192, "reviews per validation step")
+    test_batch_size: int = _integer(128, 1, 8192, "reviews per test step")
+    train_steps_per_epoch: int = _integer(0, 0, 10**9, "steps per epoch, starting over when the data ends; 0: one pass")
     validation_steps: int = _integer(0, 0, 10**9, "validation batches, from the first; 0: all")
     test_steps: int = _integer(0, 0, 10**9, "test batches, from the first; 0: all")
     use_xla: Switch = _choice("auto", SWITCH, "compile the training step with XLA; auto: if faster here")
     use_amp: Switch = _choice("auto", SWITCH, "compute in bfloat16 (CPU) or float16 (GPU); auto: if faster here")
     max_seq_length: int = _integer(64, 2, 512, "tokens of a record; must be what `prepare` was given")
-    freeze_bert_layer: bool = _boolean(default=False, meaning="train the classification head alone")
+    freeze_bert_layer: bool = _boolean(default=False, meaning="train only the classification head")
     enable_sagemaker_debugger: bool = _boolean(default=True, meaning="save tensors with SMDebug's hook")
     enable_checkpointing: Switch = _choice(
         "auto", SWITCH, "write to and resume from /opt/ml/checkpoints; auto: if the platform mounts it"
@@ -89,25 +89,25 @@ class Hyperparameters:
     debugger_rules: str = _text(
         "auto", "Debugger rules to evaluate: auto (all), none, or a list: Overfit, LossNotDecreasing(num_steps=50)"
     )
-    debugger_rule_action: str = _choice("log", ("log", "stop"), "what a finding of a rule does; stop: end the training")
+    debugger_rule_action: str = _choice("log", ("log", "stop"), "what to do if a rule fires; stop: end the training")
     require_sagemaker_debugger: bool = _boolean(
-        default=False, meaning="end the job where the debugger cannot run, or turns itself off"
+        default=False, meaning="end the job if the debugger cannot run or disables itself"
     )
     log_every_steps: int = _integer(10, 1, 10**6, "training steps between two log lines")
     tensorboard_in_model: bool = _boolean(default=False, meaning="put the TensorBoard files into model.tar.gz")
     checkpoint_every_minutes: float = _number(
         5.0, 0.0, 10080.0, "minutes between checkpoints, more if writing takes over 2 % of the time; 0: epoch ends only"
     )
-    checkpoint_every_steps: int = _integer(0, 0, 10**9, "steps between checkpoints, whatever writing takes; 0: by time")
+    checkpoint_every_steps: int = _integer(
+        0, 0, 10**9, "steps between checkpoints, however long writing takes; 0: by time"
+    )
     checkpoints_kept: int = _integer(2, 1, 1000, "newest checkpoints that are kept, beside the best one")
-    skip_nonfinite_steps: int = _integer(0, 0, 10**6, "steps with a loss that is NaN or infinite to leave out; 0: stop")
-    stall_timeout_minutes: float = _number(
-        30.0, 0.0, 10080.0, "minutes without progress that end the job; 0: wait for ever"
-    )
+    skip_nonfinite_steps: int = _integer(0, 0, 10**6, "steps to skip whose loss is NaN or infinite; 0: stop")
+    stall_timeout_minutes: float = _number(30.0, 0.0, 10080.0, "minutes without progress that end the job; 0: no limit")
     train_batch_size_per_host: int = _integer(
-        0, 0, 8192, "reviews a training step and host, in place of train_batch_size; 0: not used"
+        0, 0, 8192, "reviews per training step and host, instead of train_batch_size; 0: not used"
     )
-    host_wait_minutes: float = _number(10.0, 0.01, 1440.0, "minutes to wait for the job's other hosts to come")
+    host_wait_minutes: float = _number(10.0, 0.01, 1440.0, "minutes to wait for the job's other hosts to connect")
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Hyperparameters:
