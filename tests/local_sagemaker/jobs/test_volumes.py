@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import socket
 import stat
 import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,24 +140,38 @@ def test_a_folder_that_is_swapped_for_a_link_again_and_again_leads_nowhere(
     ended = threading.Event()
 
     def swap() -> None:
+        pauses = random.Random(1)
         while not ended.is_set():
-            link.symlink_to(outside)
-            place.rename(aside)
-            link.rename(place)
-            place.unlink()
-            aside.rename(place)
+            for step in (
+                lambda: link.symlink_to(outside),
+                lambda: place.rename(aside),
+                lambda: link.rename(place),
+                place.unlink,
+                lambda: aside.rename(place),
+            ):
+                step()
+                time.sleep(pauses.random() / 2000)  # else both threads may run in step, and one look is like the other
 
+    refused: list[str] = []
+    selection = safe_files.Selection(None, lambda _, reason: refused.append(reason))
+    seen: set[bytes] = set()
+    sent: list[bytes] = []
     thread = threading.Thread(target=swap)
     thread.start()
     try:
-        for number in range(60):
-            assert set(contents(volume / "output" / "data").values()) <= {b"ours"}
-            Mirror(place, f"s3://bucket/race/{number}", server.objects).synchronize()
+        number = 0
+        while number < 60 or not (seen and sent and any("link" in reason for reason in refused)):
+            assert number < 5000, (len(seen), len(sent), set(refused))
+            seen |= set(contents(volume / "output" / "data").values())
+            Mirror(place, f"s3://bucket/race/{number}", server.objects, selection=selection).synchronize()
+            objects = server.objects.list("bucket", f"race/{number}/")
+            sent += [server.objects.path("bucket", entry.key).read_bytes() for entry in objects]
+            number += 1
     finally:
         ended.set()
         thread.join()
-    sent = {server.objects.path("bucket", entry.key).read_bytes() for entry in server.objects.list("bucket", "race")}
-    assert sent <= {b"ours"}
+    assert seen == {b"ours"}
+    assert set(sent) == {b"ours"}
 
 
 def test_what_no_archive_holds_costs_itself_alone(volume: Path) -> None:
