@@ -319,7 +319,7 @@ def test_a_command_waits_for_the_server_that_another_has_started(state: State, t
         "    def __init__(self, *arguments):\n"
         f"        while not pathlib.Path({str(may_load)!r}).exists(): time.sleep(0.02)\n"
         "        super().__init__(*arguments)\n"
-        "server.Objects = Objects; sys.exit(__main__.main(sys.argv[1:]))\n"
+        "server.ObjectStore = ObjectStore; sys.exit(__main__.main(sys.argv[1:]))\n"
     )
     other = subprocess.Popen([sys.executable, "-c", slow, "--state", str(state.folder)])
     try:
