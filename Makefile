@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
-.PHONY: help train local test test-long image smoke push image-diff reproducible lint lock conformance bench \
+.PHONY: help train local test test-long image smoke push image-diff reproducible lint lock coverage conformance bench \
 	bench-prepare bench-scaling bench-debugger bench-hosts kill-matrix kill-hosts clean
 
 IMAGE := distilbert-trainer:local
@@ -80,6 +80,11 @@ kill-matrix: ## end 48 training jobs at random moments and let them go on; nothi
 kill-hosts: ## one, two and four containers train one model; ten times one of two is killed: a quarter of an hour
 	@scripts/host_python.sh
 	IMAGE=$(IMAGE) .venv/bin/python -m pytest --quiet --override-ini faulthandler_timeout=3600 --full tests/image/test_hosts_at_length.py
+
+coverage: ## which share of each package the tests without the image run: half an hour
+	@scripts/host_python.sh
+	@scripts/engine.sh
+	@scripts/coverage.sh
 
 lint: ## ruff, mypy, import contracts, shellcheck, hadolint, workflows
 	@scripts/host_python.sh

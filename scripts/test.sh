@@ -39,8 +39,9 @@ pytest=(.venv/bin/python -m pytest --quiet --durations 10)
 # A process for each core, each with TensorFlow loaded. By file: what the tests of a file share, such as a trained
 # model, is made once.
 in_parallel=(--numprocesses auto --dist loadfile)
-# Nothing in tests/src needs Docker, and reading it loads TensorFlow.
-without_src=(--ignore tests/src)
+# Reading these loads TensorFlow, five CPU seconds a process, and none of their tests needs Docker or a browser.
+with_tensorflow=(tests/src tests/benchmarks tests/scripts)
+without_tensorflow=("${with_tensorflow[@]/#/--ignore=}")
 
 run_tier() { # run_tier NAME COMMAND...: keep its result for `await`; success if the command succeeds
     [[ $1 == @(python|image build) ]] || wants "${1/weights/slow}" || return 0
@@ -54,6 +55,16 @@ run_tier() { # run_tier NAME COMMAND...: keep its result for `await`; success if
     } 9> "$state/lock"
     echo "$result" > "$state/.$name" && mv "$state/.$name" "$state/$name" # whole, for whoever awaits it
     [[ $result == passed ]]
+}
+
+unit_tests() { # two processes, one of which needs no TensorFlow
+    local failed=0 trainer=$logs/unit-trainer.log
+    local quick=(-m 'not slow and not image and not docker and not browser and not conformance')
+    "${pytest[@]}" "${quick[@]}" "${with_tensorflow[@]}" > "$trainer" 2>&1 &
+    "${pytest[@]}" "${quick[@]}" "${without_tensorflow[@]}" || failed=1
+    wait "$!" || failed=1
+    cat "$trainer"
+    return "$failed"
 }
 
 leave_out() { # leave_out NAME REASON
@@ -70,15 +81,14 @@ host_lane() {
     trap 'exit 130' INT
     run_tier python scripts/host_python.sh || return 0
     run_tier lint scripts/lint.sh || true
-    run_tier unit "${pytest[@]}" "${in_parallel[@]}" \
-        -m 'not slow and not image and not docker and not browser and not conformance' || true
+    run_tier unit unit_tests || true
     run_tier weights scripts/host_weights.sh || true # once, before several processes ask for them
     run_tier slow "${pytest[@]}" "${in_parallel[@]}" -m 'slow and not image and not docker' || true
     local why
     if ! wants browser; then
         :
     elif why=$(scripts/browser.sh 2>&1); then
-        run_tier browser "${pytest[@]}" "${without_src[@]}" -m browser || true
+        run_tier browser "${pytest[@]}" "${without_tensorflow[@]}" -m browser || true
     else
         leave_out browser "$why"
     fi
@@ -103,9 +113,9 @@ docker_lane() {
     fi
     run_tier 'image build' scripts/build_image.sh || true
     await python || return 0
-    run_tier docker "${pytest[@]}" "${in_parallel[@]}" "${without_src[@]}" -m docker || true
+    run_tier docker "${pytest[@]}" "${in_parallel[@]}" "${without_tensorflow[@]}" -m docker || true
     if await 'image build'; then
-        run_tier image "${pytest[@]}" "${in_parallel[@]}" "${without_src[@]}" --ignore tests/registry -m image || true
+        run_tier image "${pytest[@]}" "${in_parallel[@]}" "${without_tensorflow[@]}" --ignore tests/registry -m image || true
     else
         leave_out image 'there is no image'
     fi

@@ -19,7 +19,6 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-import tensorflow as tf
 
 import train
 from tests.helpers.tiny_model import VOCABULARY, tiny_weights
@@ -110,14 +109,15 @@ def examples(records: int, length: int, seed: int) -> Iterator[dict[str, list[in
 
 def write_records(path: Path, features: Iterator[Mapping[str, Sequence[float]]]) -> None:
     """Write TFRecords by TensorFlow's own means, as a file made elsewhere; floats become a FloatList."""
+    import tensorflow as tf  # which takes seconds: tests that never come here should not wait for it
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in features:
-            example = {name: _feature(values) for name, values in record.items()}
+            example = {
+                name: tf.train.Feature(float_list=tf.train.FloatList(value=values))
+                if any(isinstance(value, float) for value in values)
+                else tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+                for name, values in record.items()
+            }
             writer.write(tf.train.Example(features=tf.train.Features(feature=example)).SerializeToString())
-
-
-def _feature(values: Sequence[float]) -> tf.train.Feature:
-    if any(isinstance(value, float) for value in values):
-        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore import loaders, model, validate
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import launcher
@@ -62,17 +63,21 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
-@given(SETTINGS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_request_passes_the_model_or_is_refused(tmp_path: Path, chosen: dict[str, Any]) -> None:
+def test_a_request_passes_the_model_or_is_refused(tmp_path: Path, scaled: Callable[..., int]) -> None:
     job_file = write(tmp_path / "job.toml", {})
-    try:
-        request = launcher.build_request(launcher.load_job(job_file, chosen))
-    except JobFileError:
-        return
-    assert not validate.ParamValidator().validate(request, SHAPE).has_errors()
-    assert violations("CreateTrainingJob", request) == []
-    assert json.loads(json.dumps(request)) == request
+
+    @given(SETTINGS)
+    @settings(max_examples=scaled(600), deadline=None)
+    def passes_or_is_refused(chosen: dict[str, Any]) -> None:
+        try:
+            request = launcher.build_request(launcher.load_job(job_file, chosen))
+        except JobFileError:
+            return
+        assert not validate.ParamValidator().validate(request, SHAPE).has_errors()
+        assert violations("CreateTrainingJob", request) == []
+        assert json.loads(json.dumps(request)) == request
+
+    passes_or_is_refused()
 
 
 @pytest.mark.parametrize(

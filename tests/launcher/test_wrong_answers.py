@@ -411,7 +411,15 @@ def test_ctrl_c_at_any_moment_names_the_job_and_the_ways_back(server: Server, op
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("streams", [">/dev/full", "2>/dev/full", "2>&-", "2>&1 | true"])
+@pytest.mark.parametrize(
+    "streams",
+    [
+        ">/dev/full",
+        "2>&1 | true",
+        pytest.param("2>/dev/full", marks=pytest.mark.long),
+        pytest.param("2>&-", marks=pytest.mark.long),
+    ],
+)
 def test_an_output_that_takes_nothing_does_not_end_the_wait(server: Server, streams: str) -> None:
     server.answer = Job({}, status="Failed", log=["a line"] * 50)
     script = f"{sys.executable} -m launcher {' '.join(TRAIN)} {streams}; exit ${{PIPESTATUS[0]}}"

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from star_rating.data.channel import Channel
+if TYPE_CHECKING:  # it imports TensorFlow, which takes seconds
+    from star_rating.data.channel import Channel
 
 PACKAGES = (
     "tensorflow-cpu",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,13 +94,15 @@ def test_the_operations_are_those_that_the_readme_names() -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_whatever_is_asked_the_answer_is_one_or_a_refusal(tmp_path: Path, operation: str) -> None:
+def test_whatever_is_asked_the_answer_is_one_or_a_refusal(
+    tmp_path: Path, operation: str, scaled: Callable[..., int]
+) -> None:
     """Requests of the right shape with values that are right, wrong or hostile: never a defect, never half a job."""
     shape = service_model().operation_model(operation).input_shape
     chance = random.Random(operation)
     with serving(tmp_path) as server:
         context = _with_jobs(server, tmp_path)
-        for _ in range(25):
+        for _ in range(scaled(100, in_ci=15)):
             request = made(shape, chance, 0)
             if operation == "CreateTrainingJob":
                 request = TRAINING | {field: value for field, value in request.items() if chance.random() < 0.3}
