@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ SETTINGS = {
     "weight_decay": "0.01",
     "run_sample_predictions": "False",
 }
-ALONE = {"enable_sagemaker_debugger": "False"}
+WITHOUT_HOOK = {"enable_sagemaker_debugger": "False"}
 STEPS = 20
 LONGEST_LOSS = 60.0
 """Seconds from the end of a host to that of the others; on an idle machine it takes one or two."""
@@ -56,25 +56,25 @@ def state_of(folder: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> HostOutcome:
-    return HostsJob(tmp_path_factory.mktemp("alone"), hosts=1).run(**SETTINGS | ALONE)[0]
+    return HostsJob(tmp_path_factory.mktemp("alone"), hosts=1).run(**SETTINGS | WITHOUT_HOOK)[0]
 
 
 @pytest.fixture(scope="module")
-def combined_digest(tmp_path_factory: pytest.TempPathFactory) -> Sequence[HostOutcome]:
+def two_hosts(tmp_path_factory: pytest.TempPathFactory) -> Sequence[HostOutcome]:
     return HostsJob(tmp_path_factory.mktemp("together"), hosts=2).run(**SETTINGS)
 
 
-def test_two_hosts_train_as_one_does(alone: HostOutcome, together: Sequence[HostOutcome]) -> None:
-    assert len(together[0].losses) == STEPS
-    assert_same_training(together[0], alone)
-    assert together[0].run["channels"]["train"]["sha256"] == alone.run["channels"]["train"]["sha256"]
-    predictions = [(outcome.root / "model/metrics/predictions.csv").read_text() for outcome in (together[0], alone)]
+def test_two_hosts_train_as_one_does(alone: HostOutcome, two_hosts: Sequence[HostOutcome]) -> None:
+    assert len(two_hosts[0].losses) == STEPS
+    assert_same_training(two_hosts[0], alone)
+    assert two_hosts[0].run["channels"]["train"]["sha256"] == alone.run["channels"]["train"]["sha256"]
+    predictions = [(outcome.root / "model/metrics/predictions.csv").read_text() for outcome in (two_hosts[0], alone)]
     rows = [[line.split(",")[:2] for line in text.splitlines()] for text in predictions]
     assert rows[0] == rows[1]
 
 
-def test_the_first_host_alone_writes_what_there_is_one_of(together: Sequence[HostOutcome]) -> None:
-    first, second = together
+def test_the_first_host_alone_writes_what_there_is_one_of(two_hosts: Sequence[HostOutcome]) -> None:
+    first, second = two_hosts
     assert len(first.checkpoints) == STEPS
     assert not second.checkpoints
     assert not list((second.root / "model").glob("*"))
@@ -88,16 +88,19 @@ def test_the_first_host_alone_writes_what_there_is_one_of(together: Sequence[Hos
 
 @pytest.mark.parametrize("hosts", [1, pytest.param(3, marks=pytest.mark.long)])
 def test_a_checkpoint_of_two_hosts_goes_on_on_another_number(
-    together: Sequence[HostOutcome], tmp_path: Path, hosts: int
+    two_hosts: Sequence[HostOutcome], tmp_path: Path, hosts: int
 ) -> None:
     job = HostsJob(tmp_path, hosts)
-    job.copy_checkpoints(together[0].root, up_to_step=12)  # within an epoch
-    outcomes = job.run(**SETTINGS | (ALONE if hosts == 1 else {}))
+    job.copy_checkpoints(two_hosts[0].root, up_to_step=12)  # within an epoch
+    outcomes = job.run(**SETTINGS | (WITHOUT_HOOK if hosts == 1 else {}))
     assert outcomes[0].run["checkpoints"]["resumed_from_step"] == 12
-    assert_same_training(outcomes[0], together[0])
+    assert_same_training(outcomes[0], two_hosts[0])
 
 
-def test_uneven_shards_are_seen_whole_under_xla_and_mixed_precision_too(alone: HostOutcome, tmp_path: Path) -> None:
+def test_uneven_shards_are_seen_whole_under_xla_and_mixed_precision_too(
+    alone: HostOutcome, tmp_path: Path, scaled: Callable[..., int]
+) -> None:
+    epochs = scaled(2, in_ci=1)
     job = HostsJob(tmp_path, hosts=3)
     for rank, records in enumerate((1, 15, 45)):
         channel = job.channel(rank, "train")
@@ -106,13 +109,15 @@ def test_uneven_shards_are_seen_whole_under_xla_and_mixed_precision_too(alone: H
     (job.channel(1, "validation") / "part-1.tfrecord").unlink()  # nothing of it here, and all of it there: a shard too
     (job.channel(2, "validation") / "part-1.tfrecord").unlink()
     first, *others = job.run(
-        **SETTINGS | {"epochs": "2", "skip_nonfinite_steps": "1", "use_xla": "True", "use_amp": "True"}
+        **SETTINGS
+        | WITHOUT_HOOK
+        | {"epochs": str(epochs), "skip_nonfinite_steps": "1", "use_xla": "True", "use_amp": "True"}
     )
     run = first.run
     assert run["channels"]["train"]["records"] == 61
-    assert run["steps"]["done"] == 2 * -(-61 // 13)
-    assert [epoch["examples"] for epoch in run["history"]["epochs"]] == [61, 61]
-    assert [epoch["validation_examples"] for epoch in run["history"]["epochs"]] == [20, 20]
+    assert run["steps"]["done"] == epochs * -(-61 // 13)
+    assert [epoch["examples"] for epoch in run["history"]["epochs"]] == [61] * epochs
+    assert [epoch["validation_examples"] for epoch in run["history"]["epochs"]] == [20] * epochs
     assert [own["records"]["train"] for own in run["hosts"]] == [1, 15, 45]
     assert "algo-3 holds 45 of 61 records, and the others wait for it" in first.log
     assert 1 <= run["acceleration"]["compiled_step"]["compilations"] <= 8
@@ -163,7 +168,7 @@ def test_a_stop_of_one_host_stops_all_after_the_same_step(stopped: Sequence[Host
 
 
 def test_what_was_disturbed_ends_as_if_it_had_not_been(
-    disturbed: HostsJob, stopped: Sequence[HostOutcome], together: Sequence[HostOutcome]
+    disturbed: HostsJob, stopped: Sequence[HostOutcome], two_hosts: Sequence[HostOutcome]
 ) -> None:
     record = stopped[0].run
     assert record["stopped"]["signal"] == "SIGTERM"
@@ -172,4 +177,4 @@ def test_what_was_disturbed_ends_as_if_it_had_not_been(
     assert (stopped[0].root / "model/tensorflow/saved_model/0/saved_model.pb").exists()
     resumed = disturbed.run(**SETTINGS)
     assert resumed[0].run["checkpoints"]["resumed_from_step"] == record["steps"]["done"]
-    assert_same_to_the_last_bit(resumed[0], together[0])
+    assert_same_to_the_last_bit(resumed[0], two_hosts[0])
