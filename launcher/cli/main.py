@@ -1,5 +1,6 @@
 """The `launcher` command: from a job file to a finished, explained SageMaker job.
 
+    launcher setup                          # repository, bucket and roles, by CloudFormation
     launcher check                          # what is wrong with job.toml, offline and in AWS
     launcher train --dry-run                # the exact request as JSON, no AWS call
     launcher train                          # submit, follow the log, end with the job's exit code
@@ -7,8 +8,8 @@
     launcher metrics latest --output csv
     launcher train --local                  # the same job on this machine's Docker engine
 
-Each command is a function of cli/train.py, cli/jobs.py or cli/local.py; what they do is in the
-modules that they import.
+Each command is a function of cli/setup.py, cli/train.py, cli/jobs.py or cli/local.py; what they do is in the modules
+that they import.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import click
 
 import launcher as package
-from launcher.cli import jobs, local, train
+from launcher.cli import jobs, local, setup, train
 from launcher.errors import ExitCode, LauncherError, of_the_system
 from launcher.terminal import Terminal
 
@@ -62,7 +63,7 @@ def launcher() -> None:
     """From a job file to a finished, explained SageMaker training job."""
 
 
-for command in (*train.COMMANDS, *jobs.COMMANDS, local.local):
+for command in (setup.setup, *train.COMMANDS, *jobs.COMMANDS, local.local):
     launcher.add_command(command)
 
 

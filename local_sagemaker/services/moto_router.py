@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 SERVICES = {
+    "cloudformation": "cloudformation",
     "ecr": "ecr",
     "iam": "iam",
     "kms": "kms",

@@ -271,3 +271,18 @@ def test_the_bucket_is_private_encrypted_and_versioned_and_checkpoints_expire(re
     (statement,) = statements(resources["BucketPolicy"]["PolicyDocument"])
     assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_every_statement_is_explained(resources: dict[str, Any]) -> None:
+    rows = (REPOSITORY / "docs" / "account.md").read_text()
+    documents = [one["PolicyDocument"] for name, one in resources.items() if name.endswith("Policy") and "Roles" in one]
+    assert len(documents) == 5
+    everywhere = [one for document in documents for one in statements(document)]
+    assert [one["Sid"] for one in everywhere if f"`{one['Sid']}`" not in rows] == []
+    assert sum(one["Resource"] == "*" for one in everywhere) == 6
+
+
+def test_every_parameter_is_explained() -> None:
+    rows = (REPOSITORY / "docs" / "account.md").read_text()
+    parameters = decode(str(TEMPLATE))[0]["Parameters"]
+    assert [name for name in parameters if f"| `{name}` |" not in rows] == []
