@@ -395,7 +395,7 @@ def _of_arguments(arguments: ast.arguments, *, skip_first: bool) -> inspect.Sign
 
 def check(module: Module, block: str) -> None:
     """Check one block: commands, addresses or a tree of files, or Python."""
-    first = block.split(maxsplit=1)[0]
+    first = next(word for word in block.split() if not re.match(r"[A-Z_]+=\S", word))
     if first in COMMANDS or first.startswith("scripts/"):
         for line in block.replace("\\\n", " ").splitlines():
             check_command(line, modules={module.name for module in MODULES})

@@ -34,7 +34,7 @@ class FalseCommandError(AssertionError):
 def command_lines(text: str) -> Iterator[str]:
     """Yield the commands of a shell block, continued lines as one, without comments."""
     for line in text.replace("\\\n", " ").splitlines():
-        bare = re.sub(r"(^|\s)#.*", "", line).strip()
+        bare = re.sub(r"(^|\s)#.*|^\s*([A-Z_]+=\S+\s+)+", "", line).strip()
         for part in re.split(r"\s+(?:&&|\||>)\s+", bare):
             inner = re.search(r"\$\(([^()]+)\)", part)
             if inner:

@@ -43,6 +43,7 @@ def test_says_which_version_and_revision_it_is(containers: Containers) -> None:
         assert labels["version"] == tomllib.load(file)["project"]["version"]
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", labels["revision"])
     assert {"title", "description", "source"} <= labels.keys()
+    assert f"IMAGE_VERSION={labels['version']}" in image["Env"]
     assert f"IMAGE_REVISION={labels['revision']}" in image["Env"]
 
 

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from star_rating.failures import ExitCode
 from star_rating.hyperparameters import Hyperparameters
+from star_rating.results import run_record
 from tests.helpers.hosts_job import free_ports
 from tests.helpers.tensorboard_events import read
 from tests.helpers.training_job import LENGTH, RECORDS, Outcome, TrainingJob, examples, write_records
@@ -111,6 +112,11 @@ def test_the_run_record_says_what_ran(outcome: Outcome) -> None:
     assert run["acceleration"]["compute_dtype"] == "float32"
     assert run["largest_export_difference"] < 1e-4
     assert run["versions"]["transformers"]
+
+
+def test_the_run_record_names_the_image_by_what_the_dockerfile_put_into_its_environment() -> None:
+    environment = {"IMAGE_VERSION": "1.2.3", "IMAGE_REVISION": "0123", "HOME": "/"}
+    assert run_record.image(environment) == {"version": "1.2.3", "revision": "0123"}
 
 
 def losses(outcome: Outcome) -> list[str]:
