@@ -160,7 +160,9 @@ ARG SOURCE=unknown
 ENV IMAGE_VERSION=${VERSION} \
     IMAGE_REVISION=${REVISION} \
     IMAGE_SOURCE=${SOURCE}
-LABEL org.opencontainers.image.title="distilbert-trainer" \
+# accept-bind-to-port: `serve` listens where SAGEMAKER_BIND_TO_PORT says, so that it can be part of an inference pipeline.
+LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true" \
+      org.opencontainers.image.title="distilbert-trainer" \
       org.opencontainers.image.description="Fine-tunes DistilBERT to predict the star rating of a review" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \

@@ -1,7 +1,7 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
 .PHONY: help train local test test-long image smoke push image-diff reproducible lint lock coverage conformance bench \
-	bench-prepare bench-scaling bench-debugger bench-hosts kill-matrix kill-hosts clean
+	bench-prepare bench-scaling bench-debugger bench-hosts bench-serving kill-matrix kill-hosts clean
 
 IMAGE := distilbert-trainer:local
 
@@ -66,6 +66,11 @@ bench-prepare: ## the rate of prepare beside its tokenizer's, and its memory, on
 	docker run --rm --label distilbert-trainer=run --network none --entrypoint python \
 		--env PYTHONPATH=/opt/distilbert-trainer/src \
 		--volume $(CURDIR)/benchmarks:/opt/distilbert-trainer/benchmarks:ro $(IMAGE) benchmarks/prepare.py
+
+bench-serving: ## serve beside Keras's loop and FastAPI with PyTorch's pipeline, on the model of `make train`: ten minutes
+	@scripts/host_python.sh
+	@scripts/pytorch_python.sh
+	PYTHONPATH=src .venv/bin/python -m benchmarks.serving --model out/job/model
 
 bench-debugger: ## what the debugger's hook costs a job: off, default, everything on; half an hour
 	@scripts/host_python.sh

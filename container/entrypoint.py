@@ -125,6 +125,8 @@ def _run(command: str, options: Sequence[str]) -> int:
 
 def _no_options(command: str, options: Sequence[str]) -> str:
     message = f"{command} takes no options, but was given {' '.join(options)}."
+    if command == "serve":
+        return f"{message} Its settings are variables (docker run --env SERVE_MAX_BATCH=64)."
     if command != "train":
         return message
     return (

@@ -1,6 +1,6 @@
 """Answer SageMaker's hosting contract with a trained model: GET /ping, POST /invocations.
 
-    SAGEMAKER_BIND_TO_PORT=8080 python src/serve.py
+    python src/serve.py
 
 The model is what training left below /opt/ml/model (SAGEMAKER_BASE_DIR says another place than /opt/ml). All settings
 are variables of the environment; docs/serving.md has them. star_rating/serving/app.py has the paths.

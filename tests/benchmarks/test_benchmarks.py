@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 from dataclasses import asdict
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from benchmarks import serving
 from benchmarks.hosts import Exchange, Step, exchange_of
 from benchmarks.measuring import children, figure
 from benchmarks.measuring.channels import batches_of, write_channel
@@ -223,3 +225,21 @@ def test_the_model_of_hosts_finds_what_the_measured_exchanges_are_made_of() -> N
     assert exchange.seconds(2, networks[-1]) == pytest.approx(0.5 + 0.24)
     assert exchange.seconds(4, Network(gigabits=0.8)) == pytest.approx(1.5)
     assert Step(1.0, 8.0).on(4, exchange, Network()) == pytest.approx(1.0 + 2.0 + 0.75)
+
+
+def test_servings_ratio_is_the_median_of_the_rounds_ratios() -> None:
+    def measured(rate: float) -> serving.Measured:
+        return {"reviews_per_second": rate, "p50": 1 / rate, "p99": 2 / rate}
+
+    rounds = [
+        {"64": {serving.OURS: measured(ours), serving.PIPELINE: measured(other)}}
+        for ours, other in ((100, 50), (30, 10), (400, 100))
+    ]
+    summary = serving.summarise(rounds)
+    assert summary["64"][serving.OURS]["reviews_per_second"] == 100
+    assert summary["64"][serving.PIPELINE]["serve_is_faster"] == 3
+    assert "50.0    3.00 x     20 ms     40 ms" in serving.table(summary)
+
+
+def test_resident_megabytes_are_what_the_kernel_says() -> None:
+    assert 10 < serving.resident_megabytes(os.getpid()) < 100_000

@@ -22,7 +22,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command_on_stdout(argument: str) -> None:
     result = run(argument)
     assert result.returncode == 0
-    for command in ("train", "prepare", "report", "rules", "smoke", "metrics"):
+    for command in ("train", "prepare", "report", "serve", "predict", "rules", "smoke", "metrics"):
         assert f"\n  {command} " in result.stdout
 
 
@@ -60,6 +60,12 @@ def test_options_after_smoke_are_refused() -> None:
     result = run("smoke", "--fast")
     assert result.returncode == 2
     assert "smoke takes no options" in result.stderr
+
+
+def test_options_after_serve_are_refused() -> None:
+    result = run("serve", "--port", "80")
+    assert result.returncode == 2
+    assert "serve takes no options" in result.stderr
 
 
 def test_metrics_prints_metric_definitions() -> None:

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 EMPTY = "its text or its rating is empty"
 """The problem of a row that lacks a value; the notebook dropped those."""
+NO_TEXT = "its text is empty"
+"""The same, where no rating is needed."""
 NO_TOKEN = "its text holds no token"  # noqa: S105 - a tokenizer's
-LEFT_EMPTY = (EMPTY, NO_TOKEN)
+LEFT_EMPTY = (EMPTY, NO_TEXT, NO_TOKEN)
 """The problems that make a row an empty one; every other makes it broken."""
 
 PARQUET_BATCH_ROWS = 4096
@@ -142,7 +144,7 @@ class ReviewFile(ABC):
                 return Row(line, "", quick, review_id if not _is_blank(review_id) else "", body, lines)
         is_rated = self.columns.star_rating is not None
         if _is_blank(body) or (is_rated and _is_blank(star_rating)):
-            return Row(line, EMPTY, lines=lines)
+            return Row(line, EMPTY if is_rated else NO_TEXT, lines=lines)
         stars = _whole_stars(star_rating) if is_rated else 0
         problem = stars if isinstance(stars, str) else _text_problem(body) or _id_problem(review_id)
         if not problem and not _VISIBLE_ASCII.search(body) and not _has_sign(body) and not self._has_token(body):

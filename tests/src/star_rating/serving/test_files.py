@@ -69,7 +69,7 @@ def test_each_row_of_the_input_is_a_row_of_the_output(engine: Engine, tmp_path: 
     rows = rows_of(output)
     assert [row["review_id"] for row in rows if row.get("review_id")] == ["R0", "R1", "R3", "R4", "R5"]
     assert [bool(row.get("stars")) for row in rows] == [True, True, False, True, True, True]
-    assert rows[2]["problem"] == "its text or its rating is empty"
+    assert rows[2]["problem"] == "its text is empty"
     assert [str(row["truncated"]).lower() for row in rows if row.get("stars")] == [
         "false",
         "false",

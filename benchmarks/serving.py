@@ -1,0 +1,286 @@
+"""serve beside Keras's own loop and beside FastAPI with PyTorch's pipeline: throughput, p50, p99; and a soak.
+
+    PYTHONPATH=src python -m benchmarks.serving --model out/job/model          # `make bench-serving`
+    PYTHONPATH=src python -m benchmarks.serving --model out/job/model --soak 100000
+
+All contestants run all the time and take turns with the load, so that the machine's changes of speed meet all alike. A
+client sends a review of mixed length, waits for its prediction, and sends the next one. Prints medians as a table and
+writes every round as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from benchmarks.measuring import children
+from benchmarks.measuring.reviews import make_reviews
+
+PROJECT = children.PROJECT
+WORK = PROJECT / "out" / "benchmarks-serving"
+PYTORCH = PROJECT / ".venv-pytorch" / "bin" / "python"
+REVIEWS = 2000
+OURS, KERAS, PIPELINE = "serve", "keras-loop", "fastapi-pipeline"
+LABELS = {
+    OURS: "serve",
+    KERAS: "Keras predict, batches of 32 padded to max_seq_length, no HTTP",
+    PIPELINE: "FastAPI, transformers' PyTorch pipeline",
+}
+STARTING_SECONDS = 600.0
+SOAK_CLIENTS = 64
+SAMPLES = 20
+"""Of the memory, in a soak."""
+
+HEAD = "POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+
+Measured = dict[str, float]
+
+
+def main() -> None:
+    """Measure, print, and write the rounds."""
+    options = _arguments()
+    WORK.mkdir(parents=True, exist_ok=True)
+    checkpoint = options.model / "transformers" / "fine-tuned"
+    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    reviews = [review.text for review in make_reviews(PROJECT / "data" / "reviews.tsv", tokenizer, REVIEWS)]
+    with ExitStack() as stack:
+        server, port = stack.enter_context(_serve(options.model))
+        if options.soak:
+            document = _soak(server.pid, port, reviews, options.soak)
+        else:
+            document = _in_turns(stack, options, port, checkpoint, reviews)
+    output = options.output or WORK / ("soak.json" if options.soak else "serving.json")
+    output.write_text(json.dumps({"measured": f"{datetime.now(UTC):%Y-%m-%d}", **document}, indent=2) + "\n")
+    print(f"\nwritten to {output}")
+
+
+def _in_turns(
+    stack: ExitStack, options: argparse.Namespace, port: int, checkpoint: Path, reviews: Sequence[str]
+) -> dict[str, Any]:
+    (WORK / "reviews.json").write_text(json.dumps(reviews), encoding="utf-8")
+    loop = stack.enter_context(_keras(checkpoint))
+    pipeline = stack.enter_context(_pipeline(checkpoint, options.pytorch))
+    rounds: list[dict[str, dict[str, Measured]]] = []
+    for number in range(options.rounds):
+        one: dict[str, dict[str, Measured]] = {}
+        for clients in options.clients:
+            one[str(clients)] = {
+                OURS: asyncio.run(load(port, clients, reviews, seconds=options.seconds)),
+                PIPELINE: asyncio.run(load(pipeline, clients, reviews, seconds=options.seconds)),
+                KERAS: _turn(loop, options.seconds),
+            }
+            print(f"round {number + 1}, {clients} client(s): {_shown(one[str(clients)])}", flush=True)
+        rounds.append(one)
+    summary = summarise(rounds)
+    print("\n" + table(summary))
+    return {"seconds": options.seconds, "summary": summary, "rounds": rounds}
+
+
+def summarise(rounds: Sequence[dict[str, dict[str, Measured]]]) -> dict[str, dict[str, Measured]]:
+    """Return for each number of clients and contestant the medians; `serve_is_faster` is taken within a round."""
+    summary: dict[str, dict[str, Measured]] = {}
+    for clients in rounds[0]:
+        summary[clients] = {}
+        for name in rounds[0][clients]:
+            runs = [one[clients][name] for one in rounds]
+            numbers = {key: median(run[key] for run in runs) for key in runs[0]}
+            numbers["serve_is_faster"] = median(
+                one[clients][OURS]["reviews_per_second"] / one[clients][name]["reviews_per_second"] for one in rounds
+            )
+            summary[clients][name] = numbers
+    return summary
+
+
+def table(summary: dict[str, dict[str, Measured]]) -> str:
+    """Write the medians as a table."""
+    width = max(map(len, LABELS.values()))
+    lines = [f"clients  {'':{width}}  reviews/s  serve is       p50       p99"]
+    for clients, contestants in summary.items():
+        for name, numbers in contestants.items():
+            times = "".join(
+                f"  {numbers[key] * 1000:>5.0f} ms" if key in numbers else "         " for key in ("p50", "p99")
+            )
+            lines.append(
+                f"{clients:>7}  {LABELS[name]:{width}}  {numbers['reviews_per_second']:>9.1f}"
+                f"  {numbers['serve_is_faster']:>6.2f} x{times}"
+            )
+    return "\n".join(lines)
+
+
+def _soak(process: int, port: int, reviews: Sequence[str], requests: int) -> dict[str, Any]:
+    """Send so many requests; the first twentieth warms up."""
+    memory: list[float] = []
+    failed = 0
+    latencies: list[float] = []
+    for _ in range(SAMPLES):
+        measured = asyncio.run(load(port, SOAK_CLIENTS, reviews, requests=requests // SAMPLES))
+        failed += int(measured["failed"])
+        latencies.append(measured["p99"])
+        memory.append(resident_megabytes(process))
+        print(f"{len(memory) * requests // SAMPLES:>8,} requests, {memory[-1]:.0f} MB, {failed} failed", flush=True)
+    growth = memory[-1] - memory[SAMPLES // 4]
+    print(f"\nmemory grew by {growth:.1f} MB over the last three quarters; {failed} of {requests:,} requests failed")
+    return {"requests": requests, "failed": failed, "megabytes": memory, "p99": latencies}
+
+
+def resident_megabytes(process: int) -> float:
+    """Return a process's resident set."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+async def load(
+    port: int, clients: int, reviews: Sequence[str], *, seconds: float = 0.0, requests: int | None = None
+) -> Measured:
+    """Let clients ask one after the other, for some seconds or for a number of requests; all answers count."""
+    texts = itertools.cycle(reviews)
+    left = itertools.count(requests, -1) if requests is not None else itertools.repeat(1)
+    latencies: list[float] = []
+    failed = 0
+    started = time.monotonic()
+
+    async def client() -> None:
+        nonlocal failed
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while next(left) > 0 and (requests is not None or time.monotonic() - started < seconds):
+            body = json.dumps({"instances": [next(texts)]}).encode()
+            begun = time.monotonic()
+            writer.write(f"{HEAD}{len(body)}\r\n\r\n".encode() + body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", answer, re.IGNORECASE)
+            assert length is not None
+            await reader.readexactly(int(length[1]))
+            latencies.append(time.monotonic() - begun)
+            failed += not answer.startswith(b"HTTP/1.1 200")
+        writer.close()
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    elapsed = time.monotonic() - started
+    latencies.sort()
+    return {
+        "reviews_per_second": len(latencies) / elapsed,
+        "p50": latencies[len(latencies) // 2],
+        "p99": latencies[len(latencies) * 99 // 100],
+        "failed": float(failed),
+    }
+
+
+@contextmanager
+def _running(
+    command: Sequence[object], name: str, variables: Mapping[str, str] | None = None, *, talks: bool = False
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a process until the block ends; what it writes goes to a file, but for the stdout of one that `talks`."""
+    with (WORK / f"{name}.log").open("w") as log:
+        process = subprocess.Popen(
+            list(map(str, command)),
+            cwd=PROJECT,
+            env={**os.environ, **children.ENVIRONMENT, **(variables or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE if talks else log,
+            stderr=log,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def _serve(model: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    port = _free_port()
+    variables = {"SAGEMAKER_BASE_DIR": str(model.resolve().parent), "SAGEMAKER_BIND_TO_PORT": str(port)}
+    with _running([sys.executable, "src/serve.py"], OURS, variables) as process:
+        _wait(port, process)
+        yield process, port
+
+
+@contextmanager
+def _pipeline(checkpoint: Path, python: Path) -> Iterator[int]:
+    port = _free_port()
+    command = [python, "-m", "benchmarks.contestants.fastapi_pipeline", checkpoint, port]
+    with _running(command, PIPELINE, {"PYTHONPATH": str(PROJECT)}) as process:
+        _wait(port, process)
+        yield port
+
+
+@contextmanager
+def _keras(checkpoint: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "benchmarks.contestants.keras_loop", checkpoint, WORK / "reviews.json"]
+    with _running(command, KERAS, talks=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == "ready\n":
+                break
+        yield process
+
+
+def _turn(process: subprocess.Popen[str], seconds: float) -> Measured:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{seconds}\n")
+    process.stdin.flush()
+    measured: Measured = json.loads(process.stdout.readline())
+    return measured
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(port: int, process: subprocess.Popen[str]) -> None:
+    """Wait until /ping says 200."""
+    deadline = time.monotonic() + STARTING_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                if connection.recv(100).startswith(b"HTTP/1.1 200"):
+                    return
+        except OSError:
+            pass
+        time.sleep(0.2)
+    sys.exit(f"a contestant does not answer; its log is in {WORK}")
+
+
+def _shown(contestants: dict[str, Measured]) -> str:
+    return ", ".join(f"{name} {numbers['reviews_per_second']:.1f}/s" for name, numbers in contestants.items())
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="serve beside Keras's loop and FastAPI with PyTorch's pipeline")
+    parser.add_argument("--model", type=Path, required=True, help="a job's /opt/ml/model")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("--seconds", type=float, default=20.0, help="of a turn")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--soak", type=int, default=0, metavar="REQUESTS", help="send so many to serve alone instead")
+    parser.add_argument("--pytorch", type=Path, default=PYTORCH, help="the Python of .venv-pytorch")
+    parser.add_argument("--output", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
