@@ -46,7 +46,7 @@ def ended_by(program: str) -> int:
     return subprocess.run(
         [sys.executable, "-c", header + textwrap.dedent(program)],
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[4] / "src")},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")},
         timeout=300,
     ).returncode
 
