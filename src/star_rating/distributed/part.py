@@ -31,7 +31,7 @@ from star_rating.interruption import StopRequest
 from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.model.xla import CompiledStep, pad_to_buckets
-from star_rating.results.evaluation import Floats, Integers
+from star_rating.results.predictions import Predictions
 from star_rating.training.build import build_model
 from star_rating.training.supervision import Supervision
 from star_rating.training.watchdog import Watchdog
@@ -123,10 +123,8 @@ class Part(Work):
             self.data[channel], batch_size, self.hyperparameters.max_seq_length, steps=steps
         )
 
-    def predict(
-        self, model: DistilBertClassifier, batches: tf.data.Dataset, supervision: Supervision
-    ) -> tuple[Integers, Floats]:
-        """Return labels and logits of all hosts' batches; raises Stopped on all hosts."""
+    def predict(self, model: DistilBertClassifier, batches: tf.data.Dataset, supervision: Supervision) -> Predictions:
+        """Return the predictions of all hosts' batches; raises Stopped on all hosts."""
         return prediction.predict(self.cluster, model, batches, supervision)
 
     def hosts(self, model: Any) -> list[dict[str, Any]]:  # noqa: ANN401

@@ -9,23 +9,31 @@ import numpy as np
 
 from star_rating.distributed.cluster import Cluster
 from star_rating.model.distilbert import DistilBertClassifier
-from star_rating.results.evaluation import Floats, Integers
-from star_rating.results.predictions import Batch, predict_channel
+from star_rating.results.evaluation import Floats
+from star_rating.results.predictions import Batch, Predictions, predict_channel
 from star_rating.training.supervision import Supervision
 
 
 def predict(
     cluster: Cluster, model: DistilBertClassifier, batches: Iterable[Batch], supervision: Supervision
-) -> tuple[Integers, Floats]:
-    """Return labels [records] and logits [records, classes] of all hosts; raises Stopped on all, if on one."""
-    labels, logits = predict_channel(model, supervision.watched(batches, "evaluation"))
+) -> Predictions:
+    """Return the predictions of all hosts; raises Stopped on all, if on one."""
+    own = predict_channel(model, supervision.watched(batches, "evaluation"))
     stops = supervision.stop.signal is not None
-    every = cluster.gather({"labels": labels.tolist(), "logits": _as_text(logits), "stops": stops})
-    if any(own["stops"] for own in every):
+    every = cluster.gather(
+        {
+            "labels": own.labels.tolist(),
+            "logits": _as_text(own.logits),
+            "lengths": own.lengths.tolist(),
+            "stops": stops,
+        }
+    )
+    if any(of_host["stops"] for of_host in every):
         supervision.stop.heed_another_host()
-    return (
-        np.concatenate([np.asarray(own["labels"], np.int64) for own in every]),
-        np.concatenate([_from_text(own["logits"], model.number_of_classes) for own in every]).astype(np.float64),
+    return Predictions(
+        np.concatenate([np.asarray(of_host["labels"], np.int64) for of_host in every]),
+        np.concatenate([_from_text(of_host["logits"], model.number_of_classes) for of_host in every]),
+        np.concatenate([np.asarray(of_host["lengths"], np.int64) for of_host in every]),
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from observability.tensorboard import TensorBoardWriter
 from star_rating.interruption import Stopped
-from star_rating.results import export, figures, predictions
-from star_rating.results.evaluation import Evaluation, Floats, Integers, evaluate
+from star_rating.results import export, figures, model_quality, predictions
+from star_rating.results.evaluation import Evaluation, evaluate
 from star_rating.training.fit import Fit
 from star_rating.training.supervision import Supervision
 from star_rating.training.work import Work
@@ -56,7 +56,7 @@ def write_artifacts(
     figures.draw_training_curves(fit.history, model_dir / "metrics" / "training_curves.png")
     predicted = _predict_test(work, fit, supervision)
     confusion_matrix = model_dir / "metrics" / "confusion_matrix.png"
-    test = _evaluate_test(*predicted, confusion_matrix) if predicted else None
+    test = _evaluate_test(predicted, confusion_matrix) if predicted else None
     samples = []
     if hyperparameters.run_sample_predictions:
         tokenizer_file = weights_folder / "tokenizer.json"
@@ -68,8 +68,8 @@ def write_artifacts(
     return Artifacts(test, samples, difference)
 
 
-def _predict_test(work: Work, fit: Fit, supervision: Supervision) -> tuple[Integers, Floats] | None:
-    """Return the test channel's labels and logits; None if the job has no such channel, or was stopped."""
+def _predict_test(work: Work, fit: Fit, supervision: Supervision) -> predictions.Predictions | None:
+    """Return the test channel's predictions; None if the job has no such channel, or was stopped."""
     batches = work.evaluation_batches("test")
     if batches is None:
         return None
@@ -88,9 +88,11 @@ def _show(board: TensorBoardWriter, step: int, test: Evaluation | None, confusio
     board.close()
 
 
-def _evaluate_test(labels: Integers, logits: Floats, picture: Path) -> Evaluation:
-    test = evaluate(labels, logits)
+def _evaluate_test(predicted: predictions.Predictions, picture: Path) -> Evaluation:
+    labels, logits, lengths = predicted
+    test = evaluate(labels, logits, lengths)
     test.write(picture.parent / "evaluation.json")
+    model_quality.write(picture.parent / "model_quality.json", labels, logits)
     predictions.write_predictions(picture.parent / "predictions.csv", labels, logits)
     figures.draw_confusion_matrix(test, picture, f"{test.records:,} test reviews")
     log.info("test %s", test.log_line())

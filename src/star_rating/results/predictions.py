@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -26,14 +27,31 @@ SAMPLES = (
 )
 
 
-def predict_channel(model: DistilBertClassifier, batches: Iterable[Batch]) -> tuple[Integers, Floats]:
-    """Return the labels [records] and logits [records, classes] of a channel, in its order."""
+class Predictions(NamedTuple):
+    """A channel's labels and what the model makes of it, in the channel's order."""
+
+    labels: Integers
+    """[records]"""
+    logits: Floats
+    """[records, classes]"""
+    lengths: Integers
+    """[records], tokens of the review, [CLS] and [SEP] included."""
+
+
+def predict_channel(model: DistilBertClassifier, batches: Iterable[Batch]) -> Predictions:
+    """Return the predictions of a channel."""
     predict = tf.function(lambda features: model(features, training=False), reduce_retracing=True)
     labels, logits = [np.empty(0, np.int64)], [np.empty((0, model.number_of_classes), np.float32)]
+    lengths = [np.empty(0, np.int64)]
     for features, batch_labels in batches:
         labels.append(batch_labels.numpy())
         logits.append(predict(features).numpy())
-    return np.concatenate(labels).astype(np.int64), np.concatenate(logits).astype(np.float64)
+        lengths.append(features["input_mask"].numpy().sum(axis=1))
+    return Predictions(
+        np.concatenate(labels).astype(np.int64),
+        np.concatenate(logits).astype(np.float64),
+        np.concatenate(lengths).astype(np.int64),
+    )
 
 
 def predict_sentences(

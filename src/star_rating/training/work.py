@@ -22,7 +22,6 @@ from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.model.xla import CompiledStep, pad_to_buckets
 from star_rating.results import predictions
-from star_rating.results.evaluation import Floats, Integers
 from star_rating.training.build import build_model
 from star_rating.training.supervision import Supervision
 from star_rating.training.watchdog import Watchdog
@@ -89,7 +88,7 @@ class Work:
 
     def predict(
         self, model: DistilBertClassifier, batches: tf.data.Dataset, supervision: Supervision
-    ) -> tuple[Integers, Floats]:
+    ) -> predictions.Predictions:
         """Return labels and logits of the batches; raises Stopped."""
         return predictions.predict_channel(model, supervision.watched(batches, "evaluation"))
 

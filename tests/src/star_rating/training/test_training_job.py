@@ -41,7 +41,8 @@ def test_it_succeeds_and_says_nothing_on_stderr(outcome: Outcome) -> None:
 
 
 ARTIFACTS = """code/inference.py code/requirements.txt metrics/confusion_matrix.png metrics/evaluation.json
-metrics/predictions.csv metrics/training_curves.png run.json tensorflow/saved_model/0/saved_model.pb
+metrics/model_quality.json metrics/predictions.csv metrics/training_curves.png run.json
+tensorflow/saved_model/0/saved_model.pb
 transformers/fine-tuned/config.json transformers/fine-tuned/model.safetensors transformers/fine-tuned/tokenizer.json
 transformers/fine-tuned/tokenizer_config.json"""
 
@@ -89,6 +90,10 @@ def test_predictions_hold_a_row_a_record_and_no_text(outcome: Outcome) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == RECORDS["test"]
     assert list(rows[0]) == ["record", "star_rating", "predicted", "p1", "p2", "p3", "p4", "p5"]
+    by_length, mistakes = outcome.evaluation["by_length"], outcome.evaluation["most_confident_mistakes"]
+    assert sum(group["records"] for group in by_length) == len(rows)
+    assert all(group["longest"] <= 64 for group in by_length)
+    assert all(rows[entry["record"]]["predicted"] == str(entry["predicted"]) for entry in mistakes)
     accuracy = np.mean([row["star_rating"] == row["predicted"] for row in rows])
     assert accuracy == pytest.approx(outcome.evaluation["metrics"]["accuracy"]["value"])
 
