@@ -21,14 +21,17 @@ from typing import NoReturn, TypeVar
 
 from star_rating import logs
 from star_rating.data.files import printable
+from star_rating.data.text_processing import TRUNCATE, TextProcessing
 from star_rating.failures import ExitCode, UsageError, as_failure, nearest_name
 from star_rating.preparation.prepare import PrepareSettings, prepare
 from star_rating.preparation.processing_job import ProcessingJob, base_dir, leave_message
 from star_rating.preparation.reporting import summary
 from star_rating.preparation.reviews import READERS, Columns
+from star_rating.preparation.split import SPLITS
 
 _T = TypeVar("_T")
 
+DEFAULT_SHARES = (0.90, 0.05, 0.05)
 MAX_POSITIONS = 512
 """What BERT's and DistilBERT's position embeddings hold."""
 
@@ -65,15 +68,19 @@ def read_settings(arguments: Sequence[str], job: ProcessingJob) -> PrepareSettin
         nearest = nearest_name(unknown[0].partition("=")[0], known)
         meant = f" Did you mean {nearest}?" if nearest else " `prepare --help` lists the options."
         raise UsageError(f"Unknown option {unknown[0]}.{meant}")
+    given = _given_splits(options, job)
     inputs: list[Path] | None = options.input or ([job.input_dir] if job.input_dir else None)
     return PrepareSettings(
-        inputs=tuple(_needed("--input", inputs)),
+        inputs=() if given else tuple(_needed("--input", inputs)),
+        given=given,
+        drop_leaks=options.drop_leaks,
+        processing=TextProcessing(options.truncate, options.keep_html),
         output=_needed("--output", options.output or job.output_dir),
         weights=Path(_needed("--weights", options.weights or os.environ.get("DISTILBERT_WEIGHTS"))),
         review_format=options.format,
         columns=Columns(options.review_body_column, options.star_rating_column, options.review_id_column),
         max_seq_length=options.max_seq_length,
-        shares=options.split,
+        shares=options.split or DEFAULT_SHARES,
         seed=options.seed,
         balance=options.balance,
         max_broken_share=options.max_broken_share,
@@ -82,6 +89,26 @@ def read_settings(arguments: Sequence[str], job: ProcessingJob) -> PrepareSettin
         hosts=job.hosts,
         shard_by_host=options.shard_by_host,
     )
+
+
+def _given_splits(options: argparse.Namespace, job: ProcessingJob) -> tuple[tuple[Path, ...], ...]:
+    """Return the inputs of --train, --validation and --test; () where none is named."""
+    given = tuple(tuple(getattr(options, name) or ()) for name in SPLITS)
+    if not any(given):
+        if options.drop_leaks:
+            raise UsageError("--drop-leaks needs --train and another split: --input is split so that nothing leaks.")
+        return ()
+    for option, value in (("--input", options.input), ("--split", options.split)):
+        if value:
+            raise UsageError(f"{option} splits reviews, --train, --validation and --test bring their splits. Use one.")
+    if options.drop_leaks and not (given[0] and any(given[1:])):
+        raise UsageError("--drop-leaks needs --train, and --validation or --test.")
+    if options.drop_leaks and len(job.hosts) > 1 and not options.shard_by_host:
+        raise UsageError(
+            "--drop-leaks on several hosts needs --shard-by-host and inputs that are FullyReplicated: a host cannot "
+            "see what another one reads."
+        )
+    return given
 
 
 def _needed(option: str, value: _T | None) -> _T:
@@ -103,6 +130,15 @@ def _parser() -> _Parser:
         metavar="PATH",
         help="files of reviews, or folders of them; several add up",
     )
+    for name in SPLITS:
+        where.add_argument(
+            f"--{name}",
+            nargs="+",
+            action="extend",
+            type=_path,
+            metavar="PATH",
+            help=f"in place of --input: what {name} is made of, split by you; any of the three",
+        )
     where.add_argument("--output", type=_path, metavar="FOLDER", help="gets train/, validation/ and test/")
     where.add_argument(
         "--weights", type=_path, metavar="FOLDER", help="holds the tokenizer.json to use; default: $DISTILBERT_WEIGHTS"
@@ -126,7 +162,15 @@ def _parser() -> _Parser:
         "--max-seq-length", type=_whole(3, MAX_POSITIONS), default=64, metavar="TOKENS", help="default: %(default)s"
     )
     making.add_argument(
-        "--split", type=_split, default="90,5,5", metavar="PERCENT", help="train,validation,test; default: %(default)s"
+        "--truncate",
+        choices=list(TRUNCATE),
+        default="head",
+        help="of a longer review: its first tokens, or its first quarter and its last three; default: %(default)s",
+    )
+    making.add_argument("--keep-html", action="store_true", help="leave HTML entities and <br /> as they are")
+    making.add_argument("--split", type=_split, metavar="PERCENT", help="train,validation,test; default: 90,5,5")
+    making.add_argument(
+        "--drop-leaks", action="store_true", help="leave out of --train what --validation or --test has, too"
     )
     making.add_argument("--seed", type=_whole(0, 2**63 - 1), default=42, help="of the split; default: %(default)s")
     making.add_argument("--balance", action="store_true", help="cut each split's classes to its smallest one")
@@ -164,10 +208,8 @@ def _split(text: str) -> tuple[float, float, float]:
         train, validation, test = (float(part) for part in text.split(","))
     except ValueError:
         train = validation = test = math.nan
-    if not (train > 0 and validation >= 0 and test >= 0 and math.isclose(train + validation + test, 100)):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not three percentages that add up to 100, such as 90,5,5 (train more than 0)"
-        )
+    if not (min(train, validation, test) >= 0 and math.isclose(train + validation + test, 100)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not three percentages that add up to 100, such as 90,5,5")
     return train / 100, validation / 100, test / 100
 
 

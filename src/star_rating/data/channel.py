@@ -34,6 +34,7 @@ from star_rating.data.records import (
     scan,
 )
 from star_rating.data.schema import NUMBER_OF_CLASSES, STARS
+from star_rating.data.text_processing import UNCHANGED, TextProcessing
 from star_rating.failures import DataError
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,11 @@ class Channel:
     def all_digests(self) -> tuple[str, ...]:
         """Return the hashes of the channel's files."""
         return self.digests
+
+    @property
+    def processing(self) -> TextProcessing:
+        """Return how the texts became token ids, so far as manifests say it."""
+        return self.manifests[0].processing if self.manifests else UNCHANGED
 
     @property
     def stars(self) -> dict[str, int]:

@@ -18,11 +18,11 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from star_rating.data.channel import Channel
 from star_rating.data.fingerprint import Fingerprint
-from star_rating.data.manifest import Manifest
+from star_rating.data.manifest import GIVEN, Manifest
 from star_rating.data.records import Hashes, Limits, check_records, fingerprint_of, scan
 from star_rating.failures import DataError, quote
 
@@ -41,6 +41,7 @@ def check_leakage(
     channels: Mapping[str, Channel], limits: Limits, on_progress: Callable[[], object] = lambda: None
 ) -> None:
     """Check a job's opened channels; raise DataError where training would be on what it is tested on."""
+    _check_text_processing(channels.values())
     for one, other in itertools.combinations(channels.values(), 2):
         _check_files(one, other)
     for channel in channels.values():
@@ -56,13 +57,25 @@ def check_leakage(
             _check_overlap(other, "text", train.texts, other.texts, runs, one_source=one_source)
         elif runs and one_source:
             raise _two_splits(other, runs, "")
-        elif train.manifests and other.manifests and not runs:
+        elif train.manifests and other.manifests and not runs and not _is_given(train.manifests):
             log.info("channels train and %s are of one run of prepare, which keeps their texts apart", other.name)
         else:
             for channel in (train, other):
                 if channel.name not in tokens:
                     tokens[channel.name] = channel.tokens or fingerprint_of(_tokens(channel, limits, on_progress))
             _check_overlap(other, "record", tokens[TRAIN], tokens[other.name], runs, one_source=one_source)
+
+
+def _check_text_processing(channels: Iterable[Channel]) -> None:
+    """Raise DataError for texts that became token ids in different ways: the model can serve one of them only."""
+    prepared = [(channel.name, manifest) for channel in channels for manifest in channel.manifests]
+    for (one, first), (other, manifest) in itertools.pairwise(prepared):
+        if first.processing != manifest.processing:
+            where = f"Channels {one!r} and {other!r} were" if one != other else f"Channel {one!r} was"
+            raise DataError(
+                f"{where} prepared in two ways: with {first.processing}, and with {manifest.processing}. Prepare "
+                "all with the same options."
+            )
 
 
 def _check_files(one: Channel, other: Channel) -> None:
@@ -144,7 +157,10 @@ def _check_overlap(
     found = (
         f"{shared:,} of {compared:,} different {what}s{sample} of channel {other.name!r} are in channel 'train', too"
     )
-    advice = f"Prepare both in one run, which keeps equal texts on one side, or set run_{other.name}=False"
+    advice = (
+        "Prepare both in one run, which keeps equal texts on one side (for splits of your own: with --drop-leaks), or "
+        f"set run_{other.name}=False"
+    )
     if not shared:
         log.info("channels: none of %s different %ss%s of %s is in train", f"{compared:,}", what, sample, other.name)
     elif runs and (one_source or 2 * shared > compared):
@@ -154,6 +170,11 @@ def _check_overlap(
     else:
         level = logging.WARNING if shared >= WORTH_A_WARNING * compared else logging.INFO
         log.log(level, "%s: its result is better than that of new reviews will be. %s", found, advice)
+
+
+def _is_given(manifests: Sequence[Manifest]) -> bool:
+    """Tell whether the splits were the user's own (--train, --validation, --test), which may share texts."""
+    return any(manifest.settings.get("split") == GIVEN for manifest in manifests)
 
 
 def _two_splits(other: Channel, runs: str, found: str) -> DataError:
@@ -206,7 +227,7 @@ def _difference(one: Manifest, other: Manifest) -> str:
         return f"max_seq_length {one.max_seq_length} and {other.max_seq_length}"
     if one.tokenizer.sha256 != other.tokenizer.sha256:
         return f"tokenizer {quote(one.tokenizer.name)} and {quote(other.tokenizer.name)}"
-    for key in sorted({*one.settings, *other.settings}):
+    for key in sorted({*one.settings, *other.settings} - {"truncate", "keep_html", "drop_leaks"}):
         if one.settings.get(key) != other.settings.get(key):
             return f"{_SETTINGS.get(key, key)} {quote(one.settings.get(key))} and {quote(other.settings.get(key))}"
     return ""

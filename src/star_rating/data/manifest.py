@@ -21,10 +21,13 @@ from typing import Any, NamedTuple, TypeVar
 from star_rating.data.files import visible_files
 from star_rating.data.fingerprint import MOST_SAMPLED_BITS, SUFFIX, TextsFile
 from star_rating.data.schema import STARS
+from star_rating.data.text_processing import TextProcessing
 from star_rating.failures import DataError
 
 FORMAT_VERSION = 1
 PATTERN = "manifest-*.json"
+GIVEN = "given"
+"""The setting `split` of a run whose splits were the user's own."""
 LINES = ("kept_lines", "empty_lines", "broken_lines", "other_lines")
 _TEXTS_NAME = re.compile(rf"texts-[!-.0-~]{{1,200}}{re.escape(SUFFIX)}")
 """A name beside the manifest, which is opened."""
@@ -112,8 +115,15 @@ class Manifest:
     sources: tuple[SourceCounts, ...]
     settings: Mapping[str, Scalar]
     """The options that `prepare` ran with, as on its command line."""
+    dropped_as_leaks: int = 0
+    """Reviews of this split that --drop-leaks left out."""
     texts: TextsFile | None = None
     """The hashes of the channel's texts; None where the manifest is of an image that wrote none."""
+
+    @property
+    def processing(self) -> TextProcessing:
+        """Return how the texts became token ids."""
+        return TextProcessing.from_settings(self.settings)
 
     @property
     def file_name(self) -> str:
@@ -165,6 +175,7 @@ class Manifest:
                 for source in document.sections("sources")
             ),
             settings=document.section("settings").values,
+            dropped_as_leaks=document.take("dropped_as_leaks", int) if "dropped_as_leaks" in document.values else 0,
             texts=_texts(document) if document.values.get("texts") is not None else None,
         )
         manifest._check_sums(where)

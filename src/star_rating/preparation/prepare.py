@@ -15,14 +15,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from star_rating.data.fingerprint import SUFFIX
-from star_rating.data.manifest import PATTERN, Manifest, Scalar, SourceCounts, TokenizerIdentity
+from star_rating.data.manifest import GIVEN, PATTERN, Manifest, Scalar, SourceCounts, TokenizerIdentity
 from star_rating.data.schema import STARS
+from star_rating.data.text_processing import TextProcessing
 from star_rating.failures import UsageError
+from star_rating.preparation.leaks import check_given_splits, find_leaks
 from star_rating.preparation.parts import SplitTally, write_parts
 from star_rating.preparation.reviews import Columns, HasToken, ReviewFile
 from star_rating.preparation.sources import InputFile, dealt_by_bytes, find_sources, no_sources
@@ -43,6 +45,7 @@ class PrepareSettings:
     """One run of `prepare`; the defaults are the notebook's."""
 
     inputs: tuple[Path, ...]
+    """What is split here; empty where `given` says what is in each split."""
     output: Path
     weights: Path
     """A folder with the tokenizer.json of the weights that will be trained."""
@@ -52,6 +55,11 @@ class PrepareSettings:
     max_seq_length: int = 64
     shares: tuple[float, float, float] = (0.90, 0.05, 0.05)
     """Of train, validation and test; they add up to 1."""
+    given: tuple[tuple[Path, ...], ...] = ()
+    """The inputs of train, validation and test that are split already, in the order of SPLITS; () where none is."""
+    drop_leaks: bool = False
+    """Whether train loses the reviews that another given split has, too."""
+    processing: TextProcessing = TextProcessing(keep_html=False)
     seed: int = 42
     balance: bool = False
     max_broken_share: float = 0.01
@@ -61,6 +69,12 @@ class PrepareSettings:
     shard_by_host: bool = False
     """Whether every host sees all files, and this one is to write only its share of them."""
 
+    @property
+    def splits(self) -> tuple[int, ...]:
+        """Return the splits that are written, as indices into SPLITS."""
+        wanted = self.given or self.shares
+        return tuple(split for split, of_split in enumerate(wanted) if of_split)
+
 
 def prepare(settings: PrepareSettings) -> tuple[Manifest, ...]:
     """Write the channels of this host and return their manifests, in the order of SPLITS.
@@ -68,11 +82,11 @@ def prepare(settings: PrepareSettings) -> tuple[Manifest, ...]:
     Raise DataError on unusable input, WeightsError on an unusable tokenizer, UsageError on an output that may not be
     written. On a host without files (more hosts than files) nothing is written.
     """
-    folders = {split: settings.output / SPLITS[split] for split, share in enumerate(settings.shares) if share > 0}
+    folders = {split: settings.output / SPLITS[split] for split in settings.splits}
     if not settings.overwrite:
         _refuse_records(settings.output)
     sources = _find_sources(settings)
-    tokenizer = load_tokenizer(settings.weights, settings.max_seq_length)
+    tokenizer = load_tokenizer(settings.weights, settings.max_seq_length, settings.processing)
     if not sources:
         return ()
     plan = _plan(sources, settings, tokenizer.has_token)
@@ -90,10 +104,11 @@ def prepare(settings: PrepareSettings) -> tuple[Manifest, ...]:
             # Hosts that see all files give no two the same name: their output is that of one host, name by name.
             prefix="part" if settings.shard_by_host else f"part-{settings.host}",
         )
-        dropped = {split: sum(plan.dropped(split, place) for *_, place in mine) for split in folders}
+        places = [place for *_, place in mine]
+        counted = _mine(plan.surveyed.sources, owned)
         manifests = [
             replace(
-                _manifest(split, tally, dropped[split], _mine(plan.surveyed.sources, owned), tokenizer, settings),
+                _manifest(split, tally, plan.dropped(split, places), counted, tokenizer, settings),
                 texts=tally.texts.write(staging[split], settings.host),
             )
             for split, tally in tallies.items()
@@ -111,42 +126,71 @@ class _Plan:
 
     surveyed: Survey
     dealt: Assignment
+    without_leaks: Assignment
+    """`dealt`, less what --drop-leaks leaves out."""
     assignment: Assignment
-    """`dealt`, less what balancing leaves out."""
+    """`without_leaks`, less what balancing leaves out."""
 
-    def dropped(self, split: int, place: slice) -> int:
-        """Count the reviews in one place of the survey that balancing left out of a split."""
-        return int(((self.dealt[place] == split) & (self.assignment[place] == LEFT_OUT)).sum())
+    def dropped(self, split: int, places: Sequence[slice]) -> _Dropped:
+        """Count the reviews in some places of the survey that were left out of a split."""
+        leaks = balanced = 0
+        for place in places:
+            leaks += int(((self.dealt[place] == split) & (self.without_leaks[place] == LEFT_OUT)).sum())
+            balanced += int(((self.without_leaks[place] == split) & (self.assignment[place] == LEFT_OUT)).sum())
+        return _Dropped(leaks, balanced)
+
+
+class _Dropped(NamedTuple):
+    leaks: int
+    by_balancing: int
 
 
 def _plan(sources: Sequence[InputFile], settings: PrepareSettings, has_token: HasToken) -> _Plan:
     log.info("Surveying %d file(s)", len(sources))
-    surveyed = survey(sources, settings.columns, settings.seed, has_token)
+    surveyed = survey(sources, settings.columns, settings.seed, has_token, settings.processing)
     check_rows(surveyed, settings.max_broken_share)
-    dealt = assign_splits(surveyed.labels, surveyed.text_hashes, surveyed.group_hashes, settings.shares)
-    _warn_of_missed_shares(dealt, settings.shares)
-    assignment = balance(dealt, surveyed.labels, surveyed.text_hashes) if settings.balance else dealt
-    return _Plan(surveyed, dealt, assignment)
+    if settings.given:
+        splits = [source.split for source in sources]
+        kept = [source.kept for source in surveyed.sources]
+        dealt = np.repeat(np.array(splits, np.uint8), kept)
+        check_given_splits(surveyed.labels, dealt, settings.splits if len(settings.hosts) == 1 else ())
+        without_leaks = find_leaks(_with_places(sources, surveyed), surveyed, dealt, drop=settings.drop_leaks)
+    else:
+        dealt = assign_splits(surveyed.labels, surveyed.text_hashes, surveyed.group_hashes, settings.shares)
+        without_leaks = dealt
+        _warn_of_missed_shares(dealt, settings.shares)
+    if settings.balance:
+        return _Plan(surveyed, dealt, without_leaks, balance(without_leaks, surveyed.labels, surveyed.text_hashes))
+    return _Plan(surveyed, dealt, without_leaks, without_leaks)
 
 
 def _find_sources(settings: PrepareSettings) -> tuple[InputFile, ...]:
     """Return the files that this host sees; none is an error only where there is no other host."""
-    found = find_sources(settings.inputs, settings.review_format)
-    if len(settings.hosts) == 1 and not found.sources:
-        raise no_sources(settings.inputs, found)
+    sources: list[InputFile] = []
+    for split, inputs in enumerate(settings.given or (settings.inputs,)):
+        if not inputs:
+            continue
+        # S3 may have dealt all files of a split to other hosts, and then there is no folder.
+        here = [path for path in inputs if not settings.given or len(settings.hosts) == 1 or path.exists()]
+        found = find_sources(here, settings.review_format)
+        if len(settings.hosts) == 1 and not found.sources:
+            raise no_sources(inputs, found)
+        # Two splits may have files of one name.
+        label = f"{SPLITS[split]}/" if settings.given else ""
+        sources += [replace(source, name=label + source.name, split=split) for source in found.sources]
     if len(settings.hosts) > 1 and not settings.shard_by_host:
         log.info(
             "%d hosts: this one splits what it sees. If the input is FullyReplicated, add --shard-by-host; that also "
             "keeps a text that two hosts have on one side.",
             len(settings.hosts),
         )
-    return found.sources
+    return tuple(sources)
 
 
 def _manifest(
     split: int,
     tally: SplitTally,
-    dropped: int,
+    dropped: _Dropped,
     sources: tuple[SourceCounts, ...],
     tokenizer: ReviewTokenizer,
     settings: PrepareSettings,
@@ -157,7 +201,8 @@ def _manifest(
         records=int(tally.histogram.sum()),
         label_histogram=dict(zip(STARS, tally.histogram.tolist(), strict=True)),
         truncated=tally.truncated,
-        dropped_by_balancing=dropped,
+        dropped_by_balancing=dropped.by_balancing,
+        dropped_as_leaks=dropped.leaks,
         max_seq_length=settings.max_seq_length,
         tokenizer=TokenizerIdentity(tokenizer.name, tokenizer.sha256),
         seed=settings.seed,
@@ -168,9 +213,11 @@ def _manifest(
 
 
 def _check_accounts(manifests: Sequence[Manifest]) -> None:
-    """Make sure that every row that was kept is in a split, or was left out to balance the classes."""
+    """Make sure that every row that was kept is in a split, or was left out as a leak or to balance the classes."""
     kept = sum(source.kept for source in manifests[0].sources)
-    written = sum(manifest.records + manifest.dropped_by_balancing for manifest in manifests)
+    written = sum(
+        manifest.records + manifest.dropped_by_balancing + manifest.dropped_as_leaks for manifest in manifests
+    )
     if written != kept:
         raise RuntimeError(f"{kept:,} rows were kept, and {written:,} came into the splits")
 
@@ -209,7 +256,9 @@ def _warn_of_missed_shares(assignment: Assignment, shares: Sequence[float]) -> N
 
 def _recorded(settings: PrepareSettings) -> Mapping[str, Scalar]:
     return {
-        "split": ",".join(f"{100 * share:g}" for share in settings.shares),
+        "split": GIVEN if settings.given else ",".join(f"{100 * share:g}" for share in settings.shares),
+        **({"drop_leaks": settings.drop_leaks} if settings.given else {}),
+        **settings.processing.as_settings(),
         "balance": settings.balance,
         "max_broken_share": settings.max_broken_share,
         "review_body_column": settings.columns.review_body,

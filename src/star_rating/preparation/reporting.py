@@ -79,8 +79,13 @@ def _notes(manifests: Sequence[Manifest]) -> list[str]:
         ("header or blank", "other_lines"),
     )
     of_lines = ", ".join(f"{sum(getattr(source, name) for source in sources):,} {kind}" for kind, name in kinds)
+    leaks = sum(manifest.dropped_as_leaks for manifest in manifests)
+    left_out = [
+        *([f"{leaks:,} left out of train as another split has them, too"] if leaks else []),
+        *([f"{dropped:,} left out to balance the classes"] if dropped else []),
+    ]
     return [
-        f"{read}, {dropped:,} left out to balance the classes." if dropped else f"{read}.",
+        f"{', '.join([read, *left_out])}.",
         *([f"{lines:,} lines read: {of_lines}."] if lines else []),
         f"Cut: longer than max_seq_length {manifests[0].max_seq_length}. Tokenizer: {manifests[0].tokenizer.name}.",
     ]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from star_rating.data.files import printable
 from star_rating.data.schema import STARS
+from star_rating.data.text_processing import UNCHANGED, TextProcessing
 from star_rating.failures import DataError, nearest_name
 from star_rating.preparation.delimited import LONGEST_ROW, NULL, Table, inspect_table
 from star_rating.preparation.text_files import UNREADABLE, TextFile, inspect_text, open_unpacked, unreadable
@@ -106,6 +107,8 @@ class ReviewFile(ABC):
         self.path = path
         self.columns = columns
         self._has_token = has_token
+        self.processing = UNCHANGED
+        """How each text is cleaned before anything else looks at it."""
         self.lines = 0
         """Of the whole file, counted apart from its rows; 0 in Parquet, which has none."""
         self.other_lines = 0
@@ -137,6 +140,8 @@ class ReviewFile(ABC):
     def _checked(self, line: int, lines: int, cells: _Cells) -> Row:
         """Turn cells into a usable review, or say what is wrong."""
         review_id, star_rating, body = cells
+        if isinstance(body, str):
+            body = self.processing.clean(body)
         # What most rows are, in a third of the time.
         if type(body) is type(review_id) is str and body.isascii() and review_id.isascii() and body != NULL:
             quick = _STARS.get(star_rating) if isinstance(star_rating, str) else None
@@ -154,12 +159,20 @@ class ReviewFile(ABC):
         return Row(line, "", stars, "" if _is_blank(review_id) else str(review_id), body, lines)
 
 
-def open_reviews(path: Path, review_format: str, columns: Columns, has_token: HasToken = lambda _: True) -> ReviewFile:
+def open_reviews(
+    path: Path,
+    review_format: str,
+    columns: Columns,
+    has_token: HasToken = lambda _: True,
+    processing: TextProcessing = UNCHANGED,
+) -> ReviewFile:
     """Look at a file of reviews; raise DataError when it is damaged, lacks a column, or is of another format.
 
     `review_format` is one of READERS. Reading holds one row in memory (CSV, TSV, JSON Lines) or a batch (Parquet).
     """
-    return READERS[review_format](path, columns, has_token)
+    file = READERS[review_format](path, columns, has_token)
+    file.processing = processing
+    return file
 
 
 def read_reviews(path: Path, review_format: str, columns: Columns) -> Iterator[Row]:

@@ -46,7 +46,9 @@ class InputFile:
     review_format: str
     """A key of READERS."""
     part_stem: str
-    """What its TFRecord files are named after; no two sources share one."""
+    """What its TFRecord files are named after; no two sources of a split share one."""
+    split: int = 0
+    """Where its reviews go if they are split already, an index into SPLITS."""
 
 
 @dataclass(frozen=True)

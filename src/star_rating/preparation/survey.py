@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from star_rating.data import manifest
+from star_rating.data.text_processing import UNCHANGED, TextProcessing
 from star_rating.failures import DataError
 from star_rating.preparation.reporting import Throughput
 from star_rating.preparation.reviews import LEFT_EMPTY, Columns, HasToken, ReviewFile, Row, no_column, open_reviews
@@ -54,12 +55,18 @@ class Survey:
     """The first few, as "file line n: what is wrong"."""
 
 
-def survey(sources: Sequence[InputFile], columns: Columns, seed: int, has_token: HasToken) -> Survey:
+def survey(
+    sources: Sequence[InputFile],
+    columns: Columns,
+    seed: int,
+    has_token: HasToken,
+    processing: TextProcessing = UNCHANGED,
+) -> Survey:
     """Read every row once; raise DataError when a file itself is damaged, or a row or line is not accounted for."""
     throughput = Throughput("Files looked at:", len(sources))
     files = []
     for source in sources:
-        files.append(open_reviews(source.path, source.review_format, columns, has_token))
+        files.append(open_reviews(source.path, source.review_format, columns, has_token, processing))
         throughput.add(1)
     _log_dialects(sources, files)
     key = seed.to_bytes(8, "little")

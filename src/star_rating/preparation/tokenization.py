@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
+from star_rating.data.text_processing import UNCHANGED, TextProcessing, head_and_tail
 from star_rating.failures import WeightsError
 
 PAD_TOKEN = "[PAD]"  # noqa: S105 - a BERT token, not a secret
@@ -39,12 +40,16 @@ class ReviewTokenizer:
     """One more than the largest id."""
     pad_id: int
     max_seq_length: int
+    processing: TextProcessing
     _tokenizer: Tokenizer
 
     def encode(self, texts: Sequence[str]) -> TokenizedBatch:
         """Tokenise a batch, [CLS] and [SEP] included; runs outside the interpreter lock, on all cores."""
         encodings = self._tokenizer.encode_batch_fast(texts)
         longest = self.max_seq_length
+        if self.processing.truncate == "head-tail":
+            whole = [encoding.ids for encoding in encodings]
+            return TokenizedBatch([head_and_tail(row, longest) for row in whole], [len(row) > longest for row in whole])
         ids = [encoding.ids for encoding in encodings]
         # `overflowing` makes a Python list of what was cut off: ask only where it can be anything but empty.
         truncated = [
@@ -57,7 +62,7 @@ class ReviewTokenizer:
         return bool(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def load_tokenizer(weights: Path, max_seq_length: int) -> ReviewTokenizer:
+def load_tokenizer(weights: Path, max_seq_length: int, processing: TextProcessing = UNCHANGED) -> ReviewTokenizer:
     """Load `weights`/tokenizer.json; raise WeightsError when it is missing, damaged, or has no [PAD]."""
     path = weights / "tokenizer.json"
     try:
@@ -78,13 +83,17 @@ def load_tokenizer(weights: Path, max_seq_length: int) -> ReviewTokenizer:
         raise WeightsError(f"{path} has no token {PAD_TOKEN}. Use the tokenizer of a BERT or DistilBERT model.")
     # Published files carry the settings of whoever saved them, for example padding to 128.
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_seq_length)
+    if processing.truncate == "head":
+        tokenizer.enable_truncation(max_seq_length)
+    else:
+        tokenizer.no_truncation()
     return ReviewTokenizer(
         name=_model_name(weights),
         sha256=hashlib.sha256(serialized).hexdigest(),
         vocabulary_size=max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1,
         pad_id=pad_id,
         max_seq_length=max_seq_length,
+        processing=processing,
         _tokenizer=tokenizer,
     )
 

@@ -11,6 +11,7 @@ from observability.tensorboard import TensorBoardWriter
 from star_rating.interruption import Stopped
 from star_rating.results import export, figures, model_quality, predictions
 from star_rating.results.evaluation import Evaluation, evaluate
+from star_rating.results.inference import ModelFolder
 from star_rating.training.fit import Fit
 from star_rating.training.supervision import Supervision
 from star_rating.training.work import Work
@@ -51,7 +52,7 @@ def write_artifacts(
         return None
     hyperparameters = work.hyperparameters
     length = hyperparameters.max_seq_length
-    export.export_model(fit.model, weights_folder, model_dir, length)
+    export.export_model(fit.model, weights_folder, model_dir, length, work.data["train"].processing)
     difference = export.verify_exports(fit.model, model_dir, length)
     figures.draw_training_curves(fit.history, model_dir / "metrics" / "training_curves.png")
     predicted = _predict_test(work, fit, supervision)
@@ -59,8 +60,7 @@ def write_artifacts(
     test = _evaluate_test(predicted, confusion_matrix) if predicted else None
     samples = []
     if hyperparameters.run_sample_predictions:
-        tokenizer_file = weights_folder / "tokenizer.json"
-        samples = predictions.predict_sentences(fit.model, tokenizer_file, predictions.SAMPLES, length)
+        samples = predictions.predict_sentences(fit.model, ModelFolder(model_dir), predictions.SAMPLES)
         for sentence, stars, share in samples:
             log.info("sample prediction: %d star(s) with probability %.2f for %r", stars, share, sentence)
     if fit.board is not None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
+from star_rating.data.text_processing import UNCHANGED, TextProcessing
 from star_rating.failures import DiskFullError, ExportError
 from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 SAVED_MODEL = Path("tensorflow/saved_model/0")
 FINE_TUNED = Path("transformers/fine-tuned")
+PREPROCESSING = "preprocessing.json"
+"""Beside the tokenizer: TextProcessing, for inference.py."""
 NUMBER_OF_EXPORTS = 2
 """SavedModel and transformers: each holds the weights."""
 LARGEST_DIFFERENCE = 1e-4
@@ -66,9 +69,20 @@ def require_space(model_dir: Path, weights: PretrainedWeights) -> None:
         )
 
 
-def export_model(model: DistilBertClassifier, weights_folder: Path, model_dir: Path, max_seq_length: int) -> None:
-    """Write every export below model_dir; `weights_folder` lends its tokenizer."""
+def export_model(
+    model: DistilBertClassifier,
+    weights_folder: Path,
+    model_dir: Path,
+    max_seq_length: int,
+    processing: TextProcessing = UNCHANGED,
+) -> None:
+    """Write every export below model_dir; `weights_folder` lends its tokenizer.
+
+    `processing` is that of the train channel's texts: whoever serves the model has to do the same.
+    """
     _save_transformers(model, weights_folder, model_dir / FINE_TUNED, max_seq_length)
+    settings = json.dumps(processing.as_settings(), indent=2)
+    (model_dir / FINE_TUNED / PREPROCESSING).write_text(settings + "\n", encoding="utf-8")
     _save_saved_model(model, model_dir)
     code = model_dir / "code"
     code.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,8 @@
     python code/inference.py "Broke after two days." "Exactly what I needed."
 
 It stands in `code/` of model.tar.gz, where TensorFlow Serving's container looks for it, and takes everything that it
-needs (length, class names, tokenizer) from the exports beside it. Needs `tokenizers`; the command needs TensorFlow too.
+needs (length, class names, tokenizer, how `prepare` read texts) from the exports beside it. Needs `tokenizers`; the
+command needs TensorFlow too.
 Request, as JSON: {"instances": ["a review", ...]}; answer: {"predictions": [{"stars": 5, "probabilities": {...}}]}.
 The image's own `serve` and `predict` read a folder through the same class.
 """
@@ -11,13 +12,19 @@ The image's own `serve` and `predict` read a folder through the same class.
 from __future__ import annotations
 
 import functools
+import html
 import json
 import os
+import re
 import sys
+from html.entities import html5
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
+
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 class Encoding(NamedTuple):
@@ -39,7 +46,13 @@ class ModelFolder:
 
     def encode(self, reviews: list[str]) -> list[Encoding]:
         """Tokenise reviews; runs outside the interpreter lock."""
-        return [Encoding(one.ids, bool(one.overflowing)) for one in self._tokenizer.encode_batch(reviews)]
+        settings = self._preprocessing
+        texts = reviews if settings["keep_html"] else [decode_html(review) for review in reviews]
+        encodings = self._tokenizer.encode_batch(texts)
+        if settings["truncate"] == "head":
+            return [Encoding(one.ids, bool(one.overflowing)) for one in encodings]
+        longest = self._read("tokenizer_config.json")["model_max_length"]
+        return [Encoding(head_and_tail(one.ids, longest), len(one.ids) > longest) for one in encodings]
 
     def pad(self, rows: list[list[int]]) -> dict[str, list[list[int]]]:
         """Return `input_ids` and `input_mask`, padded to the longest row."""
@@ -72,11 +85,39 @@ class ModelFolder:
         return _read(self.fine_tuned / name)
 
     @functools.cached_property
+    def _preprocessing(self) -> dict[str, Any]:
+        """What `prepare` was told; models of earlier images have no such file, and were not told anything."""
+        recorded = self._read("preprocessing.json") if (self.fine_tuned / "preprocessing.json").exists() else {}
+        return {"truncate": "head", "keep_html": True, **recorded}
+
+    @functools.cached_property
     def _tokenizer(self) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(self.fine_tuned / "tokenizer.json"))
         tokenizer.no_padding()
-        tokenizer.enable_truncation(self._read("tokenizer_config.json")["model_max_length"])
+        if self._preprocessing["truncate"] == "head":
+            tokenizer.enable_truncation(self._read("tokenizer_config.json")["model_max_length"])
+        else:
+            tokenizer.no_truncation()
         return tokenizer
+
+
+def decode_html(review: str) -> str:
+    """Return a review with its HTML entities and line breaks as text."""
+    if not ("&" in review or "<" in review):
+        return review
+    return _LINE_BREAK.sub(" ", _ENTITY.sub(_decode_entity, review))
+
+
+def _decode_entity(entity: re.Match[str]) -> str:
+    # html.unescape alone would make of "&notable;" what it makes of "&not;".
+    named = entity[0][1:]
+    return html.unescape(entity[0]) if named[0] == "#" else html5.get(named, entity[0])
+
+
+def head_and_tail(ids: list[int], longest: int) -> list[int]:
+    """Return the first quarter and the last three of a longer review's ids, [CLS] and [SEP] among them."""
+    head = 1 + (longest - 2) // 4
+    return ids if len(ids) <= longest else ids[:head] + ids[head - longest :]
 
 
 @functools.cache

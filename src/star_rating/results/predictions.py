@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tokenizers import Tokenizer
 
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.results.evaluation import Floats, Integers, probabilities
+from star_rating.results.inference import ModelFolder
 
 Batch = tuple[Mapping[str, tf.Tensor], tf.Tensor]
 """Features and labels."""
@@ -55,20 +55,11 @@ def predict_channel(model: DistilBertClassifier, batches: Iterable[Batch]) -> Pr
 
 
 def predict_sentences(
-    model: DistilBertClassifier, tokenizer_file: Path, sentences: Sequence[str], max_seq_length: int
+    model: DistilBertClassifier, folder: ModelFolder, sentences: Sequence[str]
 ) -> list[tuple[str, int, float]]:
-    """Return (sentence, stars, probability) for each."""
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    tokenizer.enable_truncation(max_seq_length)
-    tokenizer.enable_padding(length=max_seq_length)
-    encodings = tokenizer.encode_batch(list(sentences))
-    logits = model(
-        {
-            "input_ids": tf.constant([encoding.ids for encoding in encodings], tf.int32),
-            "input_mask": tf.constant([encoding.attention_mask for encoding in encodings], tf.int32),
-        },
-        training=False,
-    )
+    """Return (sentence, stars, probability) for each, tokenised as whoever serves the exported folder does it."""
+    padded = folder.pad([encoding.ids for encoding in folder.encode(list(sentences))])
+    logits = model({name: tf.constant(rows, tf.int32) for name, rows in padded.items()}, training=False)
     shares = probabilities(np.asarray(logits, dtype=np.float64))
     return [(text, int(row.argmax()) + 1, float(row.max())) for text, row in zip(sentences, shares, strict=True)]
 

@@ -13,6 +13,7 @@ import pytest
 
 import prepare
 from star_rating.data.manifest import read_manifests
+from star_rating.data.text_processing import TextProcessing
 from star_rating.failures import ConfigurationError, DataError, UsageError
 from star_rating.preparation.prepare import PrepareSettings
 from star_rating.preparation.processing_job import ProcessingJob, leave_message
@@ -136,6 +137,7 @@ def test_every_option_reaches_its_setting() -> None:
             "id",
         ),
         *("--max-seq-length", "128", "--split", "80,10.5,9.5", "--seed", "7", "--balance", "--max-broken-share", "0.2"),
+        *("--truncate", "head-tail", "--keep-html"),
         *("--overwrite", "--shard-by-host", "--input", "a", "b", "--output", "o", "--weights", "w"),
     ]
 
@@ -149,6 +151,7 @@ def test_every_option_reaches_its_setting() -> None:
         columns=Columns("text", "stars", "id"),
         max_seq_length=128,
         shares=(0.8, 0.105, 0.095),
+        processing=TextProcessing("head-tail", keep_html=True),
         seed=7,
         balance=True,
         max_broken_share=0.2,
@@ -177,7 +180,7 @@ def test_the_defaults_are_those_of_the_settings() -> None:
         (["--seed", "4.2"], "--seed: '4.2' is not a whole number"),
         (["--split", "90,5"], "--split: '90,5' is not three percentages"),
         (["--split", "90,5,6"], "--split: '90,5,6' is not three percentages that add up to 100"),
-        (["--split", "0,50,50"], "is not three percentages"),
+        (["--split", "50,-5,55"], "is not three percentages"),
         (["--split", "nan,5,5"], "is not three percentages"),
         (["--max-broken-share", "1.5"], "--max-broken-share: '1.5' is not a number from 0 to 1"),
         (["--format", "xml"], "--format: invalid choice: 'xml'"),
