@@ -17,8 +17,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from observability.mlflow.tracking import Tracking, open_tracking
 from observability.profiler import profiler
 from star_rating import logs, quiet_tensorflow
+from star_rating.checkpointing.policy import checkpoint_path
 from star_rating.contract import Contract
 from star_rating.distributed.cluster import Cluster
 from star_rating.failures import ExitCode, Failure, OtherHostError, StalledError, as_failure, write_failure
@@ -43,14 +45,16 @@ def main() -> int:
         hyperparameters = Hyperparameters.from_arguments(sys.argv[1:]).for_hosts(len(contract.hosts))
         contract.require_readable_channels(needed_channels(hyperparameters))
         stall_seconds = hyperparameters.stall_timeout_minutes * 60
+        checkpoints = checkpoint_path(contract, hyperparameters.enable_checkpointing)
         cluster = Cluster.of(contract, on_loss=lambda loss: end_at_once(loss, contract))
         with (
             StopRequest() as stop,
+            open_tracking(contract, hyperparameters.as_dict(), os.environ, checkpoints=checkpoints) as tracking,
             Watchdog(stall_seconds, lambda stall: end_hanging(stall, contract, cluster)) as watchdog,
             profiler.start(contract, enabled=hyperparameters.enable_profiler) as profile,
             cluster,
         ):
-            train_and_evaluate(hyperparameters, contract, cluster, stop, watchdog, profile)
+            train_and_evaluate(hyperparameters, contract, cluster, stop, watchdog, profile, tracking=tracking)
     except Exception as error:  # noqa: BLE001 - the process's last line of defence
         return report_failure(error, contract.output_dir)
     leave_exit_code(ExitCode.SUCCESS)
@@ -64,6 +68,8 @@ def train_and_evaluate(
     stop: StopRequest,
     watchdog: Watchdog,
     profile: profiler.Profiler | profiler.NullProfiler,
+    *,
+    tracking: Tracking,
 ) -> None:
     """Run one job, or what there is time for once `stop` is requested."""
     started = time.monotonic()
@@ -118,7 +124,9 @@ def train_and_evaluate(
     # From here on every random number follows from the seed.
     tf_keras.utils.set_random_seed(hyperparameters.seed)
     supervision = work.supervision(stop, watchdog, profile)
-    trained = fit(work, contract, pretrained, accelerated, checkpointing=checkpointing, supervision=supervision)
+    trained = fit(
+        work, contract, pretrained, accelerated, checkpointing=checkpointing, supervision=supervision, tracking=tracking
+    )
     hosts = work.hosts(trained.model)
     # Not before: it brings matplotlib, and the first step does not have to wait for that.
     from star_rating.results.artifacts import write_artifacts

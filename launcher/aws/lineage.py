@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from launcher.aws.errors import translating_aws_errors
+from launcher.aws.mlflow import mlflow_runs, tracking_server
 from launcher.aws.session import Client, Session
 from launcher.errors import AwsError
 
@@ -15,11 +16,22 @@ MOST_RUNS = 500
 
 
 def experiment_runs(description: dict[str, Any], session: Session) -> list[dict[str, Any]]:
-    """Return a row for each run of the job's experiment, newest first: name, status, parameters, last metric values."""
+    """Return a row for each run of the job's experiment: name, status, parameters, last metric values.
+
+    MLflow's first, then those of SageMaker Experiments, each newest first.
+    """
     experiment = description.get("ExperimentConfig", {}).get("ExperimentName")
-    if not experiment:
+    logged = [{"source": "MLflow", **run} for run in mlflow_runs(description, session)]
+    if not experiment and tracking_server(description) is None:
         name = description["TrainingJobName"]
-        raise AwsError(f"{name} belongs to no experiment; set experiment_config.experiment_name in the job file")
+        raise AwsError(
+            f"{name} belongs to no experiment; set experiment_config.experiment_name in the job file, or mlflow_config"
+        )
+    classic = [{"source": "Experiments", **run} for run in _classic_runs(experiment, session)] if experiment else []
+    return _same_columns([*logged, *classic])
+
+
+def _classic_runs(experiment: str, session: Session) -> list[dict[str, Any]]:
     sagemaker = session.client("sagemaker")
     with translating_aws_errors(f"read experiment {experiment}"):
         pages = sagemaker.get_paginator("search").paginate(
@@ -32,7 +44,7 @@ def experiment_runs(description: dict[str, Any], session: Session) -> list[dict[
             PaginationConfig={"MaxItems": MOST_RUNS},
         )
         components = [result["TrialComponent"] for page in pages for result in page["Results"]]
-    return _same_columns([_run(component) for component in components])
+    return [_run(component) for component in components]
 
 
 def associations(description: dict[str, Any], session: Session) -> list[dict[str, Any]]:

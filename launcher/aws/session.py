@@ -108,8 +108,16 @@ class Session:
         token = "" if credentials is None else str(credentials.access_key)
         return f"{endpoint_url}/?token={token}" if token.upper().startswith("LOCAL") else None
 
-    def open_url(self, url: str) -> http.client.HTTPResponse:
-        """Open a link that AWS has given out."""
+    def credentials(self) -> Any:  # noqa: ANN401 - botocore's
+        """Return what requests are signed with; raise AwsError if there are none."""
+        with translating_aws_errors("find credentials"), self._lock:
+            found = self._boto3_session(self._surroundings()).get_credentials()
+        if found is None:
+            raise AwsError("there are no AWS credentials to sign requests with; `aws configure` sets them up")
+        return found
+
+    def open_url(self, url: str | urllib.request.Request) -> http.client.HTTPResponse:
+        """Open a link that AWS has given out, or send a request that botocore has no client for."""
         handlers = [urllib.request.ProxyHandler({})] if self.is_local else []
         response: http.client.HTTPResponse = urllib.request.build_opener(*handlers).open(url, timeout=READ_SECONDS)
         return response

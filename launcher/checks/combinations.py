@@ -15,6 +15,8 @@ from launcher.request.placeholders import NAMES
 LONGEST_RUN = 28 * 24 * 3600
 """Seconds; the documentation of MaxRuntimeInSeconds."""
 
+TRACKING_URI = "environment.MLFLOW_TRACKING_URI"
+
 _ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")
 
 _SECRET_NAME = re.compile(
@@ -30,6 +32,7 @@ def check(job: Job, diagnostics: Diagnostics) -> None:
     _spot(job, diagnostics)
     _checkpoints(job, diagnostics)
     _network(job, diagnostics)
+    _tracking(job, diagnostics)
     for name in job.tags:
         if name.lower().startswith("aws:"):
             diagnostics.error(f"tags.{name}", "begins with aws:, which is reserved for AWS; choose another name")
@@ -132,10 +135,24 @@ def _network(job: Job, diagnostics: Diagnostics) -> None:
         )
     if job.enable_remote_debug:
         diagnostics.error("enable_remote_debug", "needs a network, which networking.enable_network_isolation cuts")
-    if job.mlflow_config:
-        diagnostics.warning(
-            "mlflow_config", "is set, but networking.enable_network_isolation keeps the container from it"
+    for place, is_set in (("mlflow_config", job.mlflow_config), (TRACKING_URI, _tracking_uri(job))):
+        if is_set:
+            diagnostics.warning(place, "is set, but networking.enable_network_isolation keeps the container from it")
+
+
+def _tracking(job: Job, diagnostics: Diagnostics) -> None:
+    """Judge the tracking server of the environment; that of mlflow_config is held against the API's own pattern."""
+    uri = _tracking_uri(job)
+    is_address = re.match(r"https?://[^/]", uri) or (uri.startswith("arn:") and ":mlflow-" in uri)
+    if job.check_image_contract and uri and not is_address:
+        diagnostics.error(
+            TRACKING_URI,
+            f"is {uri!r}; an http or https address, or the ARN of an MLflow App or tracking server is needed",
         )
+
+
+def _tracking_uri(job: Job) -> str:
+    return str(job.environment.get("MLFLOW_TRACKING_URI", "")).strip()
 
 
 def _secrets(job: Job, diagnostics: Diagnostics) -> None:

@@ -136,7 +136,7 @@ def rules(job: str, region: str | None, session: Session, output: Output) -> Non
 @options.local
 @options.output
 def experiment(job: str, region: str | None, session: Session, output: Output) -> None:
-    """Show the runs of a job's experiment, newest first."""
+    """Show the runs of a job's experiment, MLflow's and SageMaker's, newest first."""
     from launcher.aws.training_job import TrainingJob
 
     Terminal(output).rows(TrainingJob.attach(job, region, session=session).experiment())

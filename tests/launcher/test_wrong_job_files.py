@@ -149,6 +149,10 @@ WRONG: dict[str, tuple[Changes, str]] = {
         {"mlflow_config.mlflow_resource_arn": '"arn:aws:s3:::bucket"'},
         "mlflow_config.mlflow_resource_arn is 'arn:aws:s3:::bucket', which does not have the form",
     ),
+    "MLflow's address": (
+        {"environment.MLFLOW_TRACKING_URI": '"server:5000"'},
+        "environment.MLFLOW_TRACKING_URI is 'server:5000'; an http or https address, or the ARN",
+    ),
     # Spot, warm pool, machines
     "spot without a wait": (
         {"compute.enable_managed_spot_training": "true"},

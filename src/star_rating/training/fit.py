@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from observability.debugger.debugger import attach
+from observability.mlflow.tracking import Tracking
 from observability.rules.callback import RulesCallback
 from observability.rules.configuration import read_rules
 from observability.tensorboard import TensorBoardCallback, TensorBoardWriter, tensorboard_folder
@@ -22,6 +23,7 @@ from star_rating.interruption import Stopped
 from star_rating.logs import History
 from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.model.optimizer import current_learning_rate
 from star_rating.training.loop import Loop
 from star_rating.training.nonfinite import NonFiniteGuard
 from star_rating.training.progress import ProgressLog
@@ -59,6 +61,7 @@ def fit(
     *,
     checkpointing: CheckpointManager,
     supervision: Supervision,
+    tracking: Tracking,
 ) -> Fit:
     """Train `pretrained`, or go on from a checkpoint; evaluate the validation channel, if given, after each epoch.
 
@@ -100,6 +103,8 @@ def fit(
         board = TensorBoardWriter(tensorboard_folder(contract, in_model=hyperparameters.tensorboard_in_model))
         callbacks.insert(2, TensorBoardCallback(board, progress.history, hyperparameters.as_dict()))
 
+    learning_rate = functools.partial(current_learning_rate, model.optimizer)
+    callbacks[2:2] = tracking.callbacks(progress.history, learning_rate)
     callbacks = supervision.profile.wrap_callbacks(callbacks, steps_done=lambda: progress.step)
 
     try:
