@@ -3,7 +3,7 @@
 # code says whether one did. CONTRIBUTING.md says what each tier holds.
 #
 # Two lanes run side by side, because containers wait a lot and most tiers keep one core busy:
-#   machine:    python, lint, unit, weights, slow, browser, registry
+#   machine:    python, lint, unit, weights, mlflow, slow, browser, registry
 #   containers: engine and image build (while .venv is being made), docker, image
 # What a tier prints appears when the tier has ended; until then it is in .cache/test-logs/.
 #
@@ -44,7 +44,8 @@ with_tensorflow=(tests/src tests/benchmarks tests/scripts)
 without_tensorflow=("${with_tensorflow[@]/#/--ignore=}")
 
 run_tier() { # run_tier NAME COMMAND...: keep its result for `await`; success if the command succeeds
-    [[ $1 == @(python|image build) ]] || wants "${1/weights/slow}" || return 0
+    local tier=${1/weights/slow} # what a tier needs is prepared only with it
+    [[ $1 == @(python|image build) ]] || wants "${tier/mlflow/slow}" || return 0
     local name=$1 log=$logs/${1// /-}.log begin=$SECONDS result=passed
     "${@:2}" > "$log" 2>&1 || result=FAILED
     {
@@ -83,6 +84,7 @@ host_lane() {
     run_tier lint scripts/lint.sh || true
     run_tier unit unit_tests || true
     run_tier weights scripts/host_weights.sh || true # once, before several processes ask for them
+    run_tier mlflow scripts/mlflow_server.sh || true
     run_tier slow "${pytest[@]}" "${in_parallel[@]}" -m 'slow and not image and not docker' || true
     local why
     if ! wants browser; then
