@@ -19,11 +19,15 @@ from launcher.aws.session import Session
 from launcher.errors import AwsError
 
 MOST_RUNS = 500
-ARN_HEADERS = {
-    "mlflow-app": ("x-sm-mlflow-app-arn", "sagemaker"),
-    "mlflow-tracking-server": ("x-mlflow-sm-tracking-server-arn", "sagemaker-mlflow"),
+RESOURCES = {
+    "mlflow-app": ("https://mlflow.sagemaker.{region}.app.aws", "x-sm-mlflow-app-arn", "sagemaker"),
+    "mlflow-tracking-server": (
+        "https://{region}.experiments.sagemaker.aws",
+        "x-mlflow-sm-tracking-server-arn",
+        "sagemaker-mlflow",
+    ),
 }
-"""Kind of MLflow resource -> the header that names it, and the service to sign for; as the plug-in sagemaker-mlflow."""
+"""Kind of MLflow resource -> address, header that names it, service to sign for; as in sagemaker-mlflow 0.5."""
 
 
 def tracking_server(description: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -93,16 +97,16 @@ def _address(uri: str) -> tuple[str, str | None]:
         return uri.rstrip("/"), None
     region = uri.split(":")[3] if uri.count(":") >= 5 else ""
     kind = uri.rpartition(":")[2].partition("/")[0]
-    if not region or kind not in ARN_HEADERS:
+    if not region or kind not in RESOURCES:
         raise AwsError(f"{uri!r} is neither an http address nor the ARN of an MLflow App or tracking server")
-    return os.environ.get("SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT") or f"https://{region}.experiments.sagemaker.aws", uri
+    return os.environ.get("SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT") or RESOURCES[kind][0].format(region=region), uri
 
 
 def _signed(arn: str, url: str, data: bytes | None, headers: Mapping[str, str], session: Session) -> dict[str, str]:
     from botocore.auth import SigV4Auth  # noqa: PLC0415 - half a second that other commands do without
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415
 
-    header, service = ARN_HEADERS[arn.rpartition(":")[2].partition("/")[0]]
+    _, header, service = RESOURCES[arn.rpartition(":")[2].partition("/")[0]]
     request = AWSRequest("GET" if data is None else "POST", url, data=data, headers={**headers, header: arn})
     SigV4Auth(session.credentials(), service, arn.split(":")[3]).add_auth(request)
     return dict(request.headers)

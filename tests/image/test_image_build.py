@@ -65,6 +65,23 @@ def test_has_every_package_that_the_lock_names_in_its_version(containers: Contai
     assert installed == locked
 
 
+def test_mlflows_client_reaches_for_a_server_with_awss_plug_in(containers: Containers) -> None:
+    """Without a network: what is missing is the way, and no module."""
+    program = """
+from mlflow import MlflowClient
+try:
+    MlflowClient().get_experiment_by_name("reviews")
+except Exception as error:
+    print(type(error).__name__, str(error)[:2000])
+"""
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-1"
+    variables = {"MLFLOW_TRACKING_URI": arn, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    variables |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    options = [f"--env={name}={value}" for name, value in variables.items()]
+    log = python(containers, program, "--network=none", "--read-only", "--tmpfs=/tmp", *options)
+    assert "https://mlflow.sagemaker.us-east-1.app.aws/" in log
+
+
 def test_what_was_trimmed_away_is_missed_by_nothing(containers: Containers) -> None:
     python(
         containers,

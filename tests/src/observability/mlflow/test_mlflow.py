@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +20,10 @@ from observability.mlflow import tracker
 from observability.mlflow.settings import MlflowSettings, read_settings
 from observability.mlflow.tracker import Tracker
 from star_rating.failures import ConfigurationError
-from tests.helpers.mlflow_server import PROGRAM, MlflowServer, pairs
+from tests.helpers.mlflow_server import PROGRAM, ROOT, MlflowServer, pairs
 from tests.helpers.training_job import TrainingJob
 
+SRC = ROOT / "src"
 needs_server = pytest.mark.skipif(not PROGRAM.exists(), reason="scripts/mlflow_server.sh makes the server")
 UNREACHABLE = MlflowSettings("http://user:secret@127.0.0.1:9", "reviews", "job")  # port 9: nobody listens
 
@@ -67,6 +70,12 @@ def test_an_address_that_cannot_be_a_server_is_refused(uri: str, named: str) -> 
 def test_a_name_that_is_too_long_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="MLFLOW_EXPERIMENT_NAME has 257"):
         read_settings({"MLFLOW_TRACKING_URI": "http://host", "MLFLOW_EXPERIMENT_NAME": "e" * 257}, "job")
+
+
+def test_without_a_tracking_server_nothing_is_imported() -> None:
+    program = "import sys, observability.mlflow.tracking; print(sorted({'mlflow', 'tensorflow'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", program], cwd=SRC, capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
 
 
 @pytest.mark.slow  # imports the client
