@@ -85,7 +85,8 @@ def _call(
             answer: dict[str, Any] = json.load(response)
             return answer
     except urllib.error.HTTPError as error:
-        text = error.read(400).decode(errors="replace")
+        with error:
+            text = error.read(400).decode(errors="replace")
         raise AwsError(f"cannot read MLflow's runs: {address} answers {error.code}: {text}") from None
     except (OSError, ValueError) as error:
         raise AwsError(f"cannot read MLflow's runs at {address}: {error}") from None

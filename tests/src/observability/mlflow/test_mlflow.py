@@ -143,10 +143,10 @@ class TestServer:
         assert pairs(logged["data"]["params"]) == {"epochs": "3", "seed": "1"}
         assert pairs(logged["data"]["tags"])["changed.epochs"] == "5"
 
-    def test_a_job_that_is_stopped_twice_is_one_run(
+    def test_a_job_that_resumes_twice_continues_its_run(
         self, server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Trained for real: two stops and their checkpoints stand for two interruptions."""
+        """Trained for real; each attempt goes on from the checkpoint of the one before."""
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
         monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "job")
         monkeypatch.setenv("IMAGE_REVISION", "0123abc")
