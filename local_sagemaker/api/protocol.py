@@ -68,22 +68,22 @@ def read_call(environ: WSGIEnvironment) -> ApiCall:
     return ApiCall(operation_of(environ), scope[1] if scope else REGION, without_nulls(request))
 
 
-def _sayable(value: Any) -> Any:  # noqa: ANN401 - JSON
+def _without_not_finite(value: Any) -> Any:  # noqa: ANN401 - JSON
     """Return a document without the members that JSON has no number for: one job's NaN fails no list of all jobs."""
     if isinstance(value, dict):
-        return {name: _sayable(member) for name, member in value.items() if not _is_unsayable(member)}
+        return {name: _without_not_finite(member) for name, member in value.items() if not _is_not_finite(member)}
     if isinstance(value, list):
-        return [_sayable(entry) for entry in value if not _is_unsayable(entry)]
+        return [_without_not_finite(entry) for entry in value if not _is_not_finite(entry)]
     return value
 
 
-def _is_unsayable(value: Any) -> bool:  # noqa: ANN401 - JSON
+def _is_not_finite(value: Any) -> bool:  # noqa: ANN401 - JSON
     return isinstance(value, float) and not math.isfinite(value)
 
 
 def write(start_response: StartResponse, status: int, document: dict[str, Any]) -> Iterable[bytes]:
     """Write an answer, with a request id as AWS has it."""
-    body = json.dumps(_sayable(document), allow_nan=False).encode()
+    body = json.dumps(_without_not_finite(document), allow_nan=False).encode()
     headers = [
         ("Content-Type", "application/x-amz-json-1.1"),
         ("Content-Length", str(len(body))),

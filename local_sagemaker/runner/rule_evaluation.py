@@ -48,7 +48,7 @@ _INSIDE = "/opt/ml/processing"
 _log = logging.getLogger(__name__)
 
 
-class _Said(BaseModel):
+class _ReportedStatus(BaseModel):
     """What the container says of a rule, with DescribeTrainingJob's names."""
 
     RuleConfigurationName: str
@@ -56,7 +56,7 @@ class _Said(BaseModel):
     StatusDetails: str | None = None
 
 
-_STATUSES = TypeAdapter(list[_Said])
+_STATUSES = TypeAdapter(list[_ReportedStatus])
 
 
 class RuleEvaluation:
@@ -81,12 +81,12 @@ class RuleEvaluation:
             return
         for name in ("tensors", "profiler"):
             (self._observed / name).mkdir(parents=True, exist_ok=True)
-        self._say({})
+        self._set_statuses({})
         found = self._runner.context.engine.containers(KIND, self._runner.job.key)
         try:
             container = found[0] if found else self._container(image)
         except (EngineError, CannotStartError) as error:
-            self._say({name: ("Error", str(error)) for name in self._rules})
+            self._set_statuses({name: ("Error", str(error)) for name in self._rules})
             return
         self._thread = threading.Thread(target=self._follow, args=(container,), name=f"rules of {self._runner.name}")
         self._thread.start()
@@ -134,7 +134,7 @@ class RuleEvaluation:
         except Exception as error:  # noqa: BLE001 - ends the evaluation
             if not isinstance(error, EmulatorError):
                 _log.exception("the rules of %s", self._runner.name)
-            self._say({name: ("Error", str(error)[:1024]) for name in self._in_progress()})
+            self._set_statuses({name: ("Error", str(error)[:1024]) for name in self._in_progress()})
 
     def _watch(self, container: Container) -> None:
         ended_since: float | None = None
@@ -143,7 +143,7 @@ class RuleEvaluation:
             self._read()
             if self._runner.shutting_down.is_set():
                 container.signal("SIGKILL")
-                self._say(dict.fromkeys(self._in_progress(), ("Stopped", "The local SageMaker was stopped.")))
+                self._set_statuses(dict.fromkeys(self._in_progress(), ("Stopped", "The local SageMaker was stopped.")))
                 return
             if self._runner.job.has_ended:
                 ended_since = ended_since or time.monotonic()
@@ -151,8 +151,8 @@ class RuleEvaluation:
                     container.signal("SIGKILL")
         self._read()
         if self._in_progress():
-            words = self._unreadable or _last_words(container)
-            self._say(dict.fromkeys(self._in_progress(), ("Error", words[:1024])))
+            words = self._unreadable or _why_it_ended(container)
+            self._set_statuses(dict.fromkeys(self._in_progress(), ("Error", words[:1024])))
         for mirror in self._mirrors:
             mirror.synchronize()
 
@@ -167,15 +167,15 @@ class RuleEvaluation:
             reason = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
             self._unreadable = f"The image's command `rules` has left statuses that cannot be read: {reason}"
             return
-        said = {
+        reported = {
             status.RuleConfigurationName: (status.RuleEvaluationStatus, (status.StatusDetails or "")[:1024] or None)
             for status in statuses
             if status.RuleConfigurationName in self._rules
         }
         before = {status.name: (status.status, status.details) for status in self._runner.job.rules}
-        changed = {name: now for name, now in said.items() if before.get(name) != now}
+        changed = {name: now for name, now in reported.items() if before.get(name) != now}
         if changed:
-            self._say(changed)
+            self._set_statuses(changed)
             for mirror in self._mirrors:
                 mirror.synchronize()
         for name, (status, _) in changed.items():
@@ -187,7 +187,7 @@ class RuleEvaluation:
     def _in_progress(self) -> list[str]:
         return [status.name for status in self._runner.job.rules if status.status == "InProgress"]
 
-    def _say(self, changed: Mapping[str, tuple[str, str | None]]) -> None:
+    def _set_statuses(self, changed: Mapping[str, tuple[str, str | None]]) -> None:
         now = time.time()
         known = {status.name: status for status in self._runner.job.rules}
         statuses = tuple(
@@ -221,7 +221,7 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _last_words(container: Container) -> str:
+def _why_it_ended(container: Container) -> str:
     """Return why an evaluation ended without a verdict: an image without the command `rules`, most often."""
     code = container.exit().code
     words = "it said nothing"

@@ -139,7 +139,7 @@ def test_a_folder_without_a_server_has_none_whatever_a_killed_one_has_left(tmp_p
     assert state.running_server() is None
 
 
-def test_the_control_api_refuses_with_a_sentence(server: LocalServer) -> None:
+def test_the_admin_api_refuses_with_a_sentence(server: LocalServer) -> None:
     with pytest.raises(ServerError, match="there is no training job nowhere"):
         control(here(server), "POST", "jobs/training/nowhere/interrupt", {})
     with pytest.raises(ServerError, match="kind: Input should be 'interrupt'"):
