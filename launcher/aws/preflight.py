@@ -8,6 +8,7 @@ A question that the caller has no rights to ask is `unknown`, not `failed`: Sage
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from launcher.aws.images import find_image
 from launcher.aws.session import Session
 from launcher.errors import AwsError
 from launcher.job_file.schema import Job
-from launcher.request import host_count
+from launcher.request import host_count, instance_counts
 
 Row = dict[str, str]
 
@@ -173,16 +174,34 @@ def _key(key: str, session: Session) -> str:
 
 
 def _quota(request: dict[str, Any], session: Session) -> str:
+    """Return what is allowed of every listed type; of several preferences one has to suffice, of groups all."""
     resources = request["ResourceConfig"]
-    instance_type, hosts = resources.get("InstanceType"), host_count(resources)
     kind = "spot training" if request.get("EnableManagedSpotTraining") else "training"
-    wanted = f"{instance_type} for {kind} job usage"
+    wanted = Counter[str]()
+    for instance_type, count in instance_counts(resources):
+        wanted[instance_type] = (
+            max(wanted[instance_type], count) if _is_choice(resources) else wanted[instance_type] + count
+        )
     with translating_aws_errors("read the quota"):
         pages = session.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
-        found = (quota["Value"] for page in pages for quota in page["Quotas"] if quota["QuotaName"] == wanted)
-        allowed = next(found, None)
+        names = {f"{instance_type} for {kind} job usage": instance_type for instance_type in wanted}
+        allowed: dict[str, float] = {}
+        for page in pages:
+            allowed |= {names[q["QuotaName"]]: q["Value"] for q in page["Quotas"] if q["QuotaName"] in names}
+            if len(allowed) == len(names):
+                break
+    short = [name for name, hosts in wanted.items() if name in allowed and allowed[name] < hosts]
+    said = "; ".join(_quota_of(name, hosts, allowed.get(name)) for name, hosts in wanted.items())
+    if short and (not _is_choice(resources) or len(short) == len(wanted)):
+        raise _Failed(f"{said}; ask AWS for more")
+    return said
+
+
+def _is_choice(resources: dict[str, Any]) -> bool:
+    return "InstancePreferences" in resources
+
+
+def _quota_of(instance_type: str, hosts: int, allowed: float | None) -> str:
     if allowed is None:
         return f"none listed for {instance_type}"
-    if allowed < hosts:
-        raise _Failed(f"{allowed:g} of {instance_type} allowed, {hosts} asked for; ask AWS for more")
-    return f"{allowed:g} of {instance_type} allowed"
+    return f"{allowed:g} of {instance_type} allowed" + (f", {hosts} asked for" if allowed < hosts else "")

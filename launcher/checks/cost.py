@@ -12,27 +12,32 @@ from launcher.data import hourly_price, prices_as_of
 from launcher.errors import JobFileError
 from launcher.job_file.diagnostics import Source
 from launcher.job_file.schema import Job
+from launcher.request import instance_counts
+from launcher.request.training import resource_config
 
 
 def max_cost(job: Job) -> float | None:
     """Return the dollars of the whole max_runtime_in_seconds on all hosts; None if a price is unknown."""
-    hourly = [_times(hourly_price(job.region, instance_type), count) for instance_type, count in _hosts(job)]
-    known = [price for price in hourly if price is not None]
-    if not hourly or len(known) < len(hourly):
+    costs = [cost for _, cost in _costs(job)]
+    known = [cost for cost in costs if cost is not None]
+    if len(known) < len(costs):
         return None
-    # Of several preferences one is taken: the dearest is the bound.
-    total = max(known) if job.compute.instance_preferences else sum(known)
-    return total * job.stopping_condition.max_runtime_in_seconds / 3600
+    # SageMaker takes one of several preferences: the dearest is the bound.
+    return max(known) if job.compute.instance_preferences else sum(known)
 
 
 def max_cost_scenario(job: Job) -> str:
-    """Return the highest cost as a sentence, also where the price is unknown."""
-    hosts = " + ".join(f"{count} x {instance_type}" for instance_type, count in _hosts(job))
+    """Return the highest cost as a sentence with the price of every listed type, also if one is unknown."""
+    costs = _costs(job)
     hours = f"{job.stopping_condition.max_runtime_in_seconds / 3600:.3g} h"
     cost = max_cost(job)
     if cost is None:
-        return f"unknown: no price for {hosts} in {job.region} (launcher/data/prices.json)"
-    return f"at most ${cost:.2f}: {hosts} for {hours} (prices of {prices_as_of()})"
+        without = " or ".join(hosts for hosts, known in costs if known is None)
+        return f"unknown: no price for {without} in {job.region} (launcher/data/prices.json)"
+    several = len(costs) > 1
+    named = [f"{hosts} (${known:.2f})" if several and known is not None else hosts for hosts, known in costs]
+    joined = (" or " if job.compute.instance_preferences else " + ").join(named)
+    return f"at most ${cost:.2f}: {joined} for {hours} (prices of {prices_as_of()})"
 
 
 def enforce_max_cost(job: Job, ceiling: float | None) -> None:
@@ -49,23 +54,28 @@ def enforce_max_cost(job: Job, ceiling: float | None) -> None:
 
 
 def spent(description: Mapping[str, Any], region: str) -> float | None:
-    """Return the dollars that an ended job has cost; None if unknown."""
+    """Return the dollars that an ended job has cost; None if unknown.
+
+    With several instance preferences, SageMaker says which one it selected; without that the cost is unknown.
+    """
     resources, seconds = description["ResourceConfig"], description.get("BillableTimeInSeconds")
-    price = hourly_price(region, resources.get("InstanceType", ""))
-    if price is None or seconds is None:
+    if "SelectedInstanceType" in resources:
+        hosts = [(resources["SelectedInstanceType"], resources.get("SelectedInstanceCount", 1))]
+    elif len(resources.get("InstancePreferences", ())) > 1:
         return None
-    return float(price * resources.get("InstanceCount", 1) * seconds / 3600)
+    else:
+        hosts = instance_counts(resources)
+    prices = [(hourly_price(region, instance_type), count) for instance_type, count in hosts]
+    if seconds is None or any(price is None for price, _ in prices):
+        return None
+    return float(sum(price * count for price, count in prices if price is not None) * seconds / 3600)
 
 
-def _hosts(job: Job) -> list[tuple[str, int]]:
-    compute = job.compute
-    if compute.instance_groups:
-        return [(group.instance_type, group.instance_count) for group in compute.instance_groups]
-    shared = compute.instance_count or 1
-    if compute.instance_preferences:
-        return [(wanted.instance_type, wanted.instance_count or shared) for wanted in compute.instance_preferences]
-    return [(compute.instance_type or "", shared)]
-
-
-def _times(price: float | None, count: int) -> float | None:
-    return None if price is None else price * count
+def _costs(job: Job) -> list[tuple[str, float | None]]:
+    """Return each listed type as `2 x ml.c5.xlarge`, with the dollars of the whole max_runtime_in_seconds."""
+    hours = job.stopping_condition.max_runtime_in_seconds / 3600
+    listed = [
+        (f"{count} x {instance_type}", count, hourly_price(job.region, instance_type))
+        for instance_type, count in instance_counts(resource_config(job.compute))
+    ]
+    return [(hosts, None if price is None else price * count * hours) for hosts, count, price in listed]

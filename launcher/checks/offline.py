@@ -15,7 +15,7 @@ from launcher.checks import channels, combinations, debugger, hyperparameters, i
 from launcher.errors import JobFileError, Problem
 from launcher.job_file.diagnostics import Diagnostics
 from launcher.job_file.load import LoadedJob
-from launcher.job_file.schema import Job
+from launcher.job_file.schema import Job, Processing
 from launcher.request.keys import toml_key_for
 from launcher.request.processing import processing_request
 from launcher.request.shapes import violations
@@ -40,12 +40,25 @@ def build_processing_request(job: Job, job_name: str | None = None) -> dict[str,
     if job.processing is None:
         diagnostics.error("processing", "is missing: a table with s3_input, the prefix of the raw reviews")
         raise JobFileError(diagnostics.problems())
+    _processing_preferences(job.processing, diagnostics)
     name = job_name or new_job_name(f"{job.base_job_name}-prepare")
     request = processing_request(job, name)
     add_violations("CreateProcessingJob", request, job, diagnostics)
     if diagnostics.problems():
         raise JobFileError(diagnostics.problems())
     return request
+
+
+def _processing_preferences(processing: Processing, diagnostics: Diagnostics) -> None:
+    preferences = processing.instance_preferences or []
+    if preferences and processing.instance_type:
+        diagnostics.error("processing.instance_preferences", "excludes processing.instance_type; keep one of them")
+    counts = {preference.instance_count is not None for preference in preferences}
+    if len(counts) > 1 or (True in counts and processing.instance_count is not None):
+        diagnostics.error(
+            "processing.instance_preferences",
+            "have instance_count on all of them, and none for processing, or processing.instance_count alone",
+        )
 
 
 def processing_problems(job: Job, job_name: str | None = None) -> list[Problem]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher.cli import options
-from launcher.errors import JobFileError, Problem
+from launcher.errors import JobFileError, Problem, UsageError
 from launcher.terminal import Output, Terminal
 
 if TYPE_CHECKING:
@@ -48,7 +48,15 @@ def check(
 @click.command()
 @options.job_file
 @options.local
-@click.option("--dry-run", is_flag=True, help="Print the request as JSON; ask no AWS service.")
+@click.option("--dry-run", is_flag=True, help="Print the request; ask no AWS service.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "sdk-v3"]),
+    default="json",
+    show_default=True,
+    help="With --dry-run: the request as JSON, or the program that sends it by SageMaker's Python SDK v3.",
+)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the job until it ends.")
 @options.logs
 @options.timeout
@@ -66,6 +74,7 @@ def train(  # noqa: PLR0913 - one an option
     session: Session,
     *,
     dry_run: bool,
+    form: str,
     wait: bool,
     logs: bool,
     timeout: float | None,
@@ -79,9 +88,16 @@ def train(  # noqa: PLR0913 - one an option
     from launcher.checks.cost import enforce_max_cost
 
     terminal = Terminal(output)
+    if form != "json" and not dry_run:
+        raise UsageError(f"--format {form} needs --dry-run: it prints the program and submits nothing")
     resumed = _checkpoints_of(resume_from, session, may_ask_aws=not dry_run)
     job, request = _job_and_request(choice, session, terminal, resumed)
     enforce_max_cost(job, max_cost)
+    if dry_run and form == "sdk-v3":
+        from launcher.request.sdk_v3 import sdk_v3_program
+
+        terminal.line(sdk_v3_program(request, job.base_job_name, job.region).rstrip())
+        return
     if dry_run:
         terminal.document(request)
         return

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DEFAULT_INSTANCE_TYPE = "ml.c5.9xlarge"
+DEFAULT_PROCESSING_INSTANCE_TYPE = "ml.c5.2xlarge"
 InputMode = Literal["File", "FastFile", "Pipe"]
 Distribution = Literal["FullyReplicated", "ShardedByS3Key"]
 
@@ -168,6 +169,14 @@ class ModelPackageConfig(Section):
     source_model_package_arn: str | None = None
 
 
+class ProcessingInstancePreference(Section):
+    """An instance type that will do for prepare."""
+
+    instance_type: str
+    instance_count: Annotated[int, Field(ge=1)] | None = None
+    """Hosts of this type; on all preferences or on none, which then have processing.instance_count."""
+
+
 class Processing(Section):
     """`launcher process`: the image's prepare, from raw reviews to the channels, as a Processing job."""
 
@@ -177,8 +186,14 @@ class Processing(Section):
     """Prefix under which train/, validation/ and test/ appear; a run removes what an earlier one wrote there."""
     arguments: list[str] = Field(default_factory=list)
     """Options of prepare, for example ["--max-seq-length", "64"]."""
-    instance_type: str = "ml.c5.2xlarge"
-    instance_count: Annotated[int, Field(ge=1)] = 1
+    container_entrypoint: list[str] | None = None
+    """A program of the image instead of its own entrypoint; `arguments` are then its, without the word `prepare`."""
+    instance_type: str | None = None
+    """ml.c5.2xlarge, unless instance_preferences say otherwise."""
+    instance_count: Annotated[int, Field(ge=1)] | None = None
+    """Hosts; 1, unless each preference has its own."""
+    instance_preferences: list[ProcessingInstancePreference] | None = None
+    """Best first; SageMaker takes what it has."""
     volume_size_in_gb: Annotated[int, Field(ge=1)] = 30
     max_runtime_in_seconds: Annotated[int, Field(ge=1)] = 3600
     s3_data_distribution_type: Distribution = "ShardedByS3Key"

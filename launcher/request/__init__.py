@@ -22,7 +22,20 @@ def stringify(values: Mapping[str, Scalar]) -> dict[str, str]:
     return {name: json.dumps(value) if isinstance(value, bool) else str(value) for name, value in values.items()}
 
 
+def instance_counts(resource_config: Request) -> list[tuple[str, int]]:
+    """Return the types and counts that a ResourceConfig names: one, or those of all groups or preferences."""
+    shared = resource_config.get("InstanceCount", 1)
+    several = resource_config.get("InstanceGroups") or resource_config.get("InstancePreferences")
+    entries = several or [resource_config]
+    return [(entry["InstanceType"], int(entry.get("InstanceCount", shared))) for entry in entries]
+
+
 def host_count(resource_config: Request) -> int:
-    """Return how many hosts a ResourceConfig asks for, over all instance groups."""
-    groups = resource_config.get("InstanceGroups", [])
-    return int(sum(group["InstanceCount"] for group in groups) or resource_config.get("InstanceCount", 1))
+    """Return how many hosts a ResourceConfig asks for: over all groups, and of several preferences the most."""
+    if "SelectedInstanceCount" in resource_config:
+        return int(resource_config["SelectedInstanceCount"])
+    if "InstanceGroups" in resource_config:
+        return sum(count for _, count in instance_counts(resource_config))
+    if "InstancePreferences" in resource_config:
+        return max(count for _, count in instance_counts(resource_config))
+    return int(resource_config.get("InstanceCount", 1))

@@ -33,6 +33,7 @@ _TOP = {
 _WHOLE: dict[Path, str] = {
     ("AppSpecification", "ImageUri"): "training_image",
     ("AppSpecification", "ContainerArguments"): "processing.arguments",
+    ("AppSpecification", "ContainerEntrypoint"): "processing.container_entrypoint",
     ("ProcessingInputs",): "processing.s3_input",
     ("ProcessingOutputConfig", "KmsKeyId"): "processing.kms_key_id",
     ("ProcessingOutputConfig",): "processing.s3_output",
@@ -82,7 +83,7 @@ def toml_key_for(path: Path, request: dict[str, Any]) -> str:
         elif depth == 0 and part in _TOP:
             parts.append(_TOP[part])
         elif part not in _WITHOUT_TABLE and part not in _NAMED_BY:
-            parts.append(_RENAMED.get(part, _snake(part)))
+            parts.append(_RENAMED.get(part, snake_case(part)))
         value = _inner(value, part)
         previous = str(part)
     return ".".join(part for part in parts if part) or str(path[-1])
@@ -101,6 +102,6 @@ def _inner(value: Value, part: str | int) -> Value:
         return {}
 
 
-def _snake(name: str) -> str:
+def snake_case(name: str) -> str:
     """Return `VolumeSizeInGB` as `volume_size_in_gb`, the way that AWS's SDK v3 writes it."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.replace("SageMaker", "Sagemaker")).lower()

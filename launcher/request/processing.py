@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from launcher.job_file.schema import Job
+from launcher.job_file.schema import DEFAULT_PROCESSING_INSTANCE_TYPE, Job
 from launcher.request import Request, omit_none, stringify
 from launcher.request.placeholders import fill
 
@@ -20,12 +20,19 @@ def processing_request(job: Job, name: str) -> Request:
     """Return the request for a job of this name; raise JobFileError for a placeholder that has no value."""
     assert job.processing is not None
     processing, networking = job.processing, job.networking
+    preferences = processing.instance_preferences
+    has_own_counts = any(preference.instance_count for preference in preferences or [])
     request: dict[str, Any] = {
         "ProcessingJobName": name,
         "RoleArn": job.role,
         "AppSpecification": {
             "ImageUri": job.training_image,
-            "ContainerArguments": ["prepare", *processing.arguments],
+            **omit_none(
+                ContainerEntrypoint=processing.container_entrypoint,
+                ContainerArguments=processing.arguments or None
+                if processing.container_entrypoint
+                else ["prepare", *processing.arguments],
+            ),
         },
         "ProcessingInputs": [
             {
@@ -50,10 +57,15 @@ def processing_request(job: Job, name: str) -> Request:
         },
         "ProcessingResources": {
             "ClusterConfig": omit_none(
-                InstanceType=processing.instance_type,
-                InstanceCount=processing.instance_count,
+                InstanceType=processing.instance_type or (None if preferences else DEFAULT_PROCESSING_INSTANCE_TYPE),
+                InstanceCount=processing.instance_count or (None if has_own_counts else 1),
                 VolumeSizeInGB=processing.volume_size_in_gb,
                 VolumeKmsKeyId=processing.volume_kms_key_id or job.compute.volume_kms_key_id,
+                InstancePreferences=preferences
+                and [
+                    omit_none(InstanceType=preference.instance_type, InstanceCount=preference.instance_count)
+                    for preference in preferences
+                ],
             )
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": processing.max_runtime_in_seconds},

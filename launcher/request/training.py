@@ -45,7 +45,7 @@ def training_request(job: Job, job_name: str) -> Request:
             KmsKeyId=job.output_data_config.kms_key_id,
             CompressionType=job.output_data_config.compression_type,
         ),
-        ResourceConfig=_resources(job.compute),
+        ResourceConfig=resource_config(job.compute),
         StoppingCondition=omit_none(
             MaxRuntimeInSeconds=job.stopping_condition.max_runtime_in_seconds,
             MaxWaitTimeInSeconds=job.stopping_condition.max_wait_time_in_seconds,
@@ -110,7 +110,8 @@ def _channel(name: str, channel: Channel) -> Request:
     )
 
 
-def _resources(compute: Compute) -> Request:
+def resource_config(compute: Compute) -> Request:
+    """Return ResourceConfig: one type, groups of several, or preferences of which SageMaker takes one."""
     groups, preferences = compute.instance_groups, compute.instance_preferences
     has_own_counts = groups or any(preference.instance_count for preference in preferences or [])
     placement = compute.instance_placement_config

@@ -181,6 +181,7 @@ class StandIn:
             "Quotas": [
                 {"QuotaName": "ml.c7i.2xlarge for spot training job usage", "Value": 9.0},
                 {"QuotaName": "ml.c7i.2xlarge for training job usage", "Value": self.quota},
+                {"QuotaName": "ml.c7i.4xlarge for training job usage", "Value": 1.0},
             ]
         }
 

@@ -17,10 +17,13 @@ from launcher.data import hyperparameters
 from launcher.errors import JobFileError
 from launcher.job_file import schema
 from launcher.job_file.schema import Section
+from launcher.request.processing import processing_request
 from launcher.request.shapes import violations
+from launcher.request.training import training_request
 from tests.helpers.job_files import write
 
 SERVICE = model.ServiceModel(loaders.Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
+EVERYTHING = Path(__file__).with_name("everything.toml")
 SHAPE = SERVICE.operation_model("CreateTrainingJob").input_shape
 
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=300)
@@ -118,12 +121,27 @@ def test_what_a_training_image_can_use_of_the_api_has_a_place() -> None:
         "InputDataConfig.DataSource.S3DataSource.ModelAccessConfig": "models of SageMaker's hub",
         "InputDataConfig.DataSource.S3DataSource.HubAccessConfig": "models of SageMaker's hub",
     }
-    job = launcher.load_job(Path(__file__).with_name("everything.toml"))
-    from launcher.request.training import training_request
-
-    request = training_request(job, "everything")
+    request = training_request(launcher.load_job(EVERYTHING), "everything")
     unused = sorted(set(_fields(SHAPE, "")) - set(_used(request, "")))
     assert unused == sorted(left_out)
+
+
+def test_what_prepare_can_use_of_the_api_has_a_place() -> None:
+    """A gap shows when botocore's pin is raised: add the field to the schema, or say here why not."""
+    left_out = {
+        "ExperimentConfig": "the experiment is of the training job, whose trial it names",
+        "ProcessingInputs.AppManaged": "inputs that the container fetches itself; the image reads a folder",
+        "ProcessingInputs.DatasetDefinition": "queries of Athena and Redshift; the image reads files",
+        "ProcessingInputs.S3Input.S3CompressionType": "the image unpacks what is compressed",
+        "ProcessingOutputConfig.Outputs.AppManaged": "outputs that the container uploads itself",
+        "ProcessingOutputConfig.Outputs.FeatureStoreOutput": "the image writes TFRecords",
+        "ProcessingResources.ClusterConfig.SelectedInstanceType": "SageMaker's answer",
+        "ProcessingResources.ClusterConfig.SelectedInstanceCount": "SageMaker's answer",
+    }
+    shape = SERVICE.operation_model("CreateProcessingJob").input_shape
+    request = processing_request(launcher.load_job(EVERYTHING), "everything")
+    unused = set(_fields(shape, "")) - set(_used(request, ""))
+    assert {field for field in unused if not field.startswith("ExperimentConfig.")} == set(left_out)
 
 
 def _fields(shape: Any, path: str) -> list[str]:
@@ -134,7 +152,16 @@ def _fields(shape: Any, path: str) -> list[str]:
             for field, inner in shape.members.items()
             for found in [f"{path}{field}", *_fields(inner, f"{path}{field}.")]
             if not found.startswith(("ServerlessJobConfig.",))
-            and not any(f"{hub}." in found for hub in ("DatasetSource", "ModelAccessConfig", "HubAccessConfig"))
+            and not any(
+                f"{hub}." in found
+                for hub in (
+                    "DatasetSource",
+                    "ModelAccessConfig",
+                    "HubAccessConfig",
+                    "DatasetDefinition",
+                    "FeatureStoreOutput",
+                )
+            )
         ]
     return _fields(shape.member, path) if shape.type_name == "list" else []
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+import launcher
 from launcher.aws.preflight import _principal
 from launcher.cli.main import main
+from launcher.errors import JobFileError
 from tests.helpers.job_files import write
 from tests.helpers.sagemaker_stand_in import BUCKET, SCRIPTS, ApiError, Fault, StandIn
 
@@ -256,6 +258,95 @@ def test_check_finds_what_aws_would_refuse_later(
     assert code == 2
     assert rows[check][0] == "failed"
     assert detail in rows[check][1]
+
+
+GROUPS = """[
+ {instance_group_name = "a", instance_type = "ml.c7i.2xlarge", instance_count = 1},
+ {instance_group_name = "b", instance_type = "ml.c7i.4xlarge", instance_count = 2},
+ {instance_group_name = "c", instance_type = "ml.c7i.2xlarge", instance_count = 3},
+]""".replace("\n", "")
+PREFERENCES = (
+    '[{instance_type = "ml.c7i.2xlarge"}, {instance_type = "ml.c7i.4xlarge"}, {instance_type = "ml.r7i.large"}]'
+)
+PRICED = (
+    '[{instance_type = "ml.c7i.2xlarge", instance_count = 2}, {instance_type = "ml.c7i.4xlarge", instance_count = 1}]'
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cost", "quota"),
+    [
+        (
+            {"compute.instance_groups": GROUPS},
+            "at most $82.25: 1 x ml.c7i.2xlarge ($10.28) + 2 x ml.c7i.4xlarge ($41.13) + 3 x ml.c7i.2xlarge ($30.84)",
+            ("failed", "4 of ml.c7i.2xlarge allowed; 1 of ml.c7i.4xlarge allowed, 2 asked for; ask AWS for more"),
+        ),
+        (
+            {"compute.instance_preferences": PRICED},
+            "at most $20.56: 2 x ml.c7i.2xlarge ($20.56) or 1 x ml.c7i.4xlarge ($20.56) for 24 h",
+            ("ok", "4 of ml.c7i.2xlarge allowed; 1 of ml.c7i.4xlarge allowed"),
+        ),
+        (
+            {"compute.instance_preferences": PREFERENCES, "compute.instance_count": "3"},
+            "unknown: no price for 3 x ml.r7i.large in us-east-1",
+            (
+                "ok",
+                "4 of ml.c7i.2xlarge allowed; 1 of ml.c7i.4xlarge allowed, 3 asked for; none listed for ml.r7i.large",
+            ),
+        ),
+        (
+            {
+                "compute.instance_preferences": PRICED.replace("count = 2", "count = 5").replace(
+                    "count = 1", "count = 2"
+                )
+            },
+            "at most",
+            (
+                "failed",
+                "4 of ml.c7i.2xlarge allowed, 5 asked for; 1 of ml.c7i.4xlarge allowed, 2 asked for; ask AWS for more",
+            ),
+        ),
+    ],
+)
+@pytest.mark.usefixtures("everything_there")
+def test_every_listed_type_has_its_quota_and_its_price(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, str | None],
+    cost: str,
+    quota: tuple[str, str],
+) -> None:
+    code, rows = checked(write(tmp_path / "job.toml", {"compute.instance_type": None, **changes}), capsys)
+    assert rows["cost"][1].startswith(cost)
+    assert rows["quota"] == quota
+    assert code == (2 if quota[0] == "failed" else 0)
+
+
+def test_processing_takes_preferences_an_entrypoint_keys_and_variables(tmp_path: Path) -> None:
+    changes = {
+        "processing.s3_input": '"s3://{bucket}/reviews/"',
+        "processing.container_entrypoint": '["python", "own.py"]',
+        "processing.arguments": '["--fast"]',
+        "processing.instance_preferences": '[{instance_type = "ml.c7i.2xlarge"}, {instance_type = "ml.c5.2xlarge"}]',
+        "processing.instance_count": "2",
+        "processing.kms_key_id": '"output-key"',
+        "processing.volume_kms_key_id": '"disk-key"',
+        "processing.environment.MODE": '"quick"',
+    }
+    request = launcher.build_processing_request(launcher.load_job(write(tmp_path / "job.toml", changes)), "prepare")
+    assert request["AppSpecification"]["ContainerEntrypoint"] == ["python", "own.py"]
+    assert request["AppSpecification"]["ContainerArguments"] == ["--fast"]
+    assert request["ProcessingOutputConfig"]["KmsKeyId"] == "output-key"
+    assert request["Environment"] == {"MODE": "quick"}
+    assert request["ProcessingResources"]["ClusterConfig"] == {
+        "InstanceCount": 2,
+        "VolumeSizeInGB": 30,
+        "VolumeKmsKeyId": "disk-key",
+        "InstancePreferences": [{"InstanceType": "ml.c7i.2xlarge"}, {"InstanceType": "ml.c5.2xlarge"}],
+    }
+    both = write(tmp_path / "job.toml", changes | {"processing.instance_type": '"ml.c5.xlarge"'})
+    with pytest.raises(JobFileError, match=r"excludes processing\.instance_type"):
+        launcher.build_processing_request(launcher.load_job(both))
 
 
 def test_what_the_credentials_may_not_ask_is_unknown_and_no_failure(

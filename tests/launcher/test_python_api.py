@@ -144,6 +144,36 @@ def test_the_summary_has_spot_saving_and_cost() -> None:
 
 
 @pytest.mark.parametrize(
+    ("resources", "dollars_per_hour"),
+    [
+        (
+            {
+                "InstancePreferences": [{"InstanceType": "ml.c7i.2xlarge"}, {"InstanceType": "ml.c7i.4xlarge"}],
+                "SelectedInstanceType": "ml.c7i.4xlarge",
+                "SelectedInstanceCount": 2,
+            },
+            2 * 0.8568,
+        ),
+        ({"InstancePreferences": [{"InstanceType": "ml.c7i.2xlarge"}], "InstanceCount": 3}, 3 * 0.4284),
+        ({"InstancePreferences": [{"InstanceType": "ml.c7i.2xlarge"}, {"InstanceType": "ml.c7i.4xlarge"}]}, None),
+        (
+            {
+                "InstanceGroups": [
+                    {"InstanceType": "ml.c7i.2xlarge", "InstanceCount": 1},
+                    {"InstanceType": "ml.c7i.4xlarge", "InstanceCount": 2},
+                ]
+            },
+            0.4284 + 2 * 0.8568,
+        ),
+        ({"InstanceGroups": [{"InstanceType": "ml.odd.large", "InstanceCount": 1}]}, None),
+    ],
+)
+def test_the_cost_is_that_of_what_was_selected(resources: dict[str, Any], dollars_per_hour: float | None) -> None:
+    cost = summary({**DESCRIPTION, "ResourceConfig": resources}, "us-east-1").get("cost_dollars")
+    assert cost == (None if dollars_per_hour is None else pytest.approx(dollars_per_hour * 300 / 3600, abs=1e-4))
+
+
+@pytest.mark.parametrize(
     ("region", "console"),
     [
         ("us-east-1", "https://us-east-1.console.aws.amazon.com/"),
