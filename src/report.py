@@ -72,7 +72,7 @@ def _read_json(path: Path) -> Any:  # noqa: ANN401 - JSON
 
 
 def _scores(evaluation: Mapping[str, Any], channels: Path, max_seq_length: int) -> Iterator[str]:
-    quiet_tensorflow.load()
+    quiet_tensorflow.import_tensorflow()
     from star_rating.results import baseline
 
     train = baseline.read_channel(channels / "train", max_seq_length)

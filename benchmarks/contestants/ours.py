@@ -25,14 +25,14 @@ def main() -> None:
     os.environ["SAGEMAKER_BASE_DIR"] = str(options.case / "ml")
     os.environ["DISTILBERT_WEIGHTS"] = str(options.weights)
     sys.argv[1:] = [word for name, value in hyperparameters(options).items() for word in (f"--{name}", str(value))]
-    load = quiet_tensorflow.load
+    load = quiet_tensorflow.import_tensorflow
 
     def load_and_time() -> None:
         load()
         time_steps(options.steps)
 
     # Not earlier: the trainer has to prepare TensorFlow's environment before anything imports it.
-    quiet_tensorflow.load = load_and_time
+    quiet_tensorflow.import_tensorflow = load_and_time
     sys.exit(f"the trainer ended before step {options.steps}, with exit code {train.main()}")
 
 
@@ -52,19 +52,19 @@ def hyperparameters(options: argparse.Namespace) -> dict[str, object]:
 
 def time_steps(steps: int) -> None:
     """Make the trainer's own callback tell a clock when a step ends, and end the process after the last."""
-    from star_rating.training.progress import ProgressLog  # noqa: PLC0415 - it imports TensorFlow
+    from star_rating.training.progress import ProgressLogger  # noqa: PLC0415 - it imports TensorFlow
 
     clock = clocks.StepClock()
-    log_step = ProgressLog.on_train_batch_end
+    log_step = ProgressLogger.on_train_batch_end
 
-    def log_and_time_step(self: ProgressLog, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def log_and_time_step(self: ProgressLogger, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         log_step(self, batch, logs)
         clock.step_ended(float((logs or {})["loss"]))
         if len(clock.step_ends) == steps:
             clock.report(compute=self.model.distilbert.compute_dtype)
             os._exit(0)
 
-    ProgressLog.on_train_batch_end = log_and_time_step  # type: ignore[method-assign]
+    ProgressLogger.on_train_batch_end = log_and_time_step  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

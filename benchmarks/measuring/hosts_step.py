@@ -28,8 +28,8 @@ def main() -> None:
     instruction_set.choose(os.environ)
     threads.choose(os.environ)
     with Cluster(json.loads(os.environ["HOSTS"]), os.environ["CURRENT_HOST"]) as cluster:
-        cluster.meet(MEET_SECONDS)
-        quiet_tensorflow.load()
+        cluster.rendezvous(MEET_SECONDS)
+        quiet_tensorflow.import_tensorflow()
         from benchmarks.measuring.hosts_work import measure  # noqa: PLC0415 - it imports TensorFlow
 
         print("\n" + json.dumps(measure(cluster, options.batch_size, options.length, options.rounds)), flush=True)

@@ -10,39 +10,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-import tf_keras
 
-from star_rating.checkpointing import model_state
 from star_rating.distributed import collectives
-from star_rating.distributed.classifier import SharedClassifier
 from star_rating.distributed.cluster import Cluster
 from star_rating.distributed.shares import slice_of
+from star_rating.distributed.strategy import MultiHostStrategy
 from star_rating.interruption import StopRequest
 from star_rating.model.config import DistilBertConfig
 from star_rating.model.optimizer import FusedAdam
-from star_rating.training.progress import Examples
+from star_rating.model.train_step import TrainableClassifier, compile_model
 
 
 def measure(cluster: Cluster, batch_size: int, length: int, rounds: int) -> dict[str, float]:
     """Return medians in seconds, and the bytes that are added up a step."""
-    round_trip = timed(cluster, lambda: cluster.gather(None), 4 * rounds)
+    round_trip = timed(cluster, lambda: cluster.all_gather(None), 4 * rounds)
     collectives.start(cluster)
     start, end = slice_of(batch_size, cluster.rank, cluster.size)
     most = -(-batch_size // cluster.size)
-    model = SharedClassifier(DistilBertConfig(), seed=1)
-    model.join(cluster, StopRequest(), most_tokens=most * length, skips_nonfinite=False)
-    loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    accuracy = tf_keras.metrics.SparseCategoricalAccuracy("accuracy")
-    model.compile(optimizer=FusedAdam(1e-5), loss=loss, metrics=[accuracy, Examples()])
-    model_state.build(model, 5)
+    strategy = MultiHostStrategy(cluster, StopRequest(), max_local_tokens=most * length)
+    model = TrainableClassifier(DistilBertConfig(), 5, strategy, seed=1)
+    compile_model(model, FusedAdam(1e-5))
 
     ids, mask = random_reviews(batch_size, length, model.config.vocab_size)
     features = {"input_ids": tf.constant(ids[start:end]), "input_mask": tf.constant(mask[start:end])}
     own = end - start
     batch = (features, tf.zeros([own], tf.int32), tf.fill([own], 1.0 / batch_size))
-    part = tf.function(model.part_of_step)
+    part = tf.function(model.local_step)
     gradients = part(batch)[0]
-    exchange = tf.function(lambda tensors: model.exchange(tensors, model.trainable_variables))
+    exchange = tf.function(lambda tensors: strategy.exchange(tensors, model.trainable_variables))
     step = tf.function(model.train_step)
     several = cluster.size > 1
     return {
@@ -50,15 +45,15 @@ def measure(cluster: Cluster, batch_size: int, length: int, rounds: int) -> dict
         "compute_seconds": timed(cluster, lambda: part(batch), rounds),
         "exchange_seconds": timed(cluster, lambda: exchange(gradients), rounds) if several else 0.0,
         "step_seconds": timed(cluster, lambda: step(batch), rounds) if several else alone(model, batch, rounds),
-        **(model.exchange.record() if several else {}),
+        **(strategy.exchange.record() if several else {}),
     }
 
 
-def alone(model: SharedClassifier, batch: Any, rounds: int) -> float:  # noqa: ANN401 - Keras's
+def alone(model: TrainableClassifier, batch: Any, rounds: int) -> float:  # noqa: ANN401 - Keras's
     """Return the seconds of a step that exchanges nothing: the part, and the update of the weights."""
 
     def train() -> None:
-        gradients, _ = model.part_of_step(batch)
+        gradients, _ = model.local_step(batch)
         model.optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
 
     return timed(Cluster(("one",), "one"), tf.function(train), rounds)
@@ -69,10 +64,10 @@ def timed(cluster: Cluster, work: Callable[[], object], rounds: int) -> float:
     work()
     seconds: list[float] = []
     for _ in range(rounds):
-        cluster.gather(None)
+        cluster.all_gather(None)
         started = time.monotonic()
         work()
-        seconds.append(max(cluster.gather(time.monotonic() - started)))
+        seconds.append(max(cluster.all_gather(time.monotonic() - started)))
     return median(seconds)
 
 

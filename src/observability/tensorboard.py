@@ -95,7 +95,7 @@ class History(Protocol):
 
 
 class TensorBoardCallback(tf_keras.callbacks.Callback):
-    """Writes while Keras trains; must stand after ProgressLog among the callbacks."""
+    """Writes while Keras trains; must stand after ProgressLogger among the callbacks."""
 
     def __init__(self, writer: TensorBoardWriter, history: History, settings: Mapping[str, object]) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class TensorBoardCallback(tf_keras.callbacks.Callback):
             self._write_weights(0)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Write the windows that ProgressLog has added."""
+        """Write the windows that ProgressLogger has added."""
         del batch, logs
         while self.written < len(self.history.train):
             self.writer.scalars("train", self.history.steps[self.written], self.history.train[self.written])

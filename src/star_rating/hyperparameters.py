@@ -134,11 +134,24 @@ class Hyperparameters:
             raise HyperparameterError(_together(problems))
         return cls(**values)
 
-    def for_hosts(self, number: int) -> Hyperparameters:
-        """Return them with train_batch_size as what a step of so many hosts has together."""
+    def resolve_batch_size(self, num_hosts: int) -> Hyperparameters:
+        """Return them with train_batch_size as that of all hosts."""
         if not self.train_batch_size_per_host:
             return self
-        return dataclasses.replace(self, train_batch_size=number * self.train_batch_size_per_host)
+        return dataclasses.replace(self, train_batch_size=num_hosts * self.train_batch_size_per_host)
+
+    @property
+    def needed_channels(self) -> list[str]:
+        """Return the channels that a job with these settings reads."""
+        wanted = {"train": True, "validation": self.run_validation, "test": self.run_test}
+        return [name for name, read in wanted.items() if read]
+
+    def evaluation_size(self, channel: str) -> tuple[int, int]:
+        """Return batch size and number of batches (0: all) of an evaluation of "validation" or "test"."""
+        return {
+            "validation": (self.validation_batch_size, self.validation_steps),
+            "test": (self.test_batch_size, self.test_steps),
+        }[channel]
 
     def as_dict(self) -> dict[str, bool | int | float | str]:
         """Return name -> value, in the order of the class."""

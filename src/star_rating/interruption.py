@@ -2,7 +2,7 @@
 
     with StopRequest() as stop:
         ...                             # nothing to save yet: a signal ends the process at once
-        stop.listen()                   # from the first step on
+        stop.enable_graceful_stop()                   # from the first step on
         ...
         stop.raise_if_requested()       # between two batches
 
@@ -32,7 +32,7 @@ class StopRequest:
         self.signal: signal.Signals | None = None
         self._cause: Mapping[str, Any] | None = None
         self._received_at = 0.0
-        self._listening = False
+        self._is_graceful = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -45,10 +45,10 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def listen(self) -> None:
+    def enable_graceful_stop(self) -> None:
         """Keep the first signal for `raise_if_requested`; from the main thread, once there is something to save."""
-        if not self._listening:
-            self._listening = True
+        if not self._is_graceful:
+            self._is_graceful = True
             for number in STOP_SIGNALS:
                 signal.signal(number, self._receive)
 
@@ -74,7 +74,7 @@ class StopRequest:
         if self.is_requested:
             raise Stopped
 
-    def heed_another_host(self) -> NoReturn:
+    def raise_stopped_by_peer(self) -> NoReturn:
         """Raise Stopped: this host, or another one of the job, has been asked to, and all know."""
         if self.signal is None:
             self.signal, self._received_at = signal.SIGTERM, time.monotonic()

@@ -1,6 +1,6 @@
 """Imports TensorFlow without the lines that it prints before it reads any log level, and without what nobody needs.
 
-    quiet_tensorflow.load()      # then `import tensorflow` anywhere
+    quiet_tensorflow.import_tensorflow()      # then `import tensorflow` anywhere
 
 Each library of it says on stderr, on every start, that oneDNN is on. Everything else that it writes passes.
 """
@@ -21,7 +21,7 @@ NOT_NEEDED = ("pandas", "scipy")
 """Keras imports them if they are there, to recognise their types and to rotate images: a sixth of its import."""
 
 
-def load() -> None:
+def import_tensorflow() -> None:
     """Import TensorFlow; TF_CPP_MIN_LOG_LEVEL does not reach these lines, so stderr is held back meanwhile."""
     sys.stderr.flush()
     held, stderr = os.memfd_create("stderr"), os.dup(2)

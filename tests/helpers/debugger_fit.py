@@ -92,7 +92,7 @@ def fit(
     model.compile(optimizer, LOSS, metrics=["accuracy"])
     optimizer.build(model.trainable_variables)  # as the trainer does
     if jit_compile:
-        CompiledStep(model)
+        model.train_step = CompiledStep().wrap(model.train_step)
     model.fit(
         batches(),
         epochs=EPOCHS,

@@ -24,8 +24,8 @@ import numpy as np  # noqa: E402
 import numpy.typing as npt  # noqa: E402
 import tf_keras  # noqa: E402
 
-from star_rating.training import fit as training_fit  # noqa: E402
-from star_rating.training.loop import Loop  # noqa: E402
+from star_rating.training import trainer  # noqa: E402
+from star_rating.training.loop import FitLoop  # noqa: E402
 from tests.helpers.training_job import Outcome, TrainingJob  # noqa: E402
 
 INTERVAL, STEPS = 2, 6
@@ -75,10 +75,10 @@ def train(folder: Path, settings: dict[str, str]) -> tuple[Outcome, Recorder]:
     config.mkdir(parents=True)
     (config / "debughookconfig.json").write_text(json.dumps(HOOK))
 
-    def loop(model: Any, batches: Any, validation: Any, progress: Any, callbacks: Any) -> Loop:
-        return Loop(model, batches, validation, progress, [*callbacks[:-1], recorder, callbacks[-1]])
+    def loop(model: Any, batches: Any, validation: Any, progress: Any, callbacks: Any) -> FitLoop:
+        return FitLoop(model, batches, validation, progress, [*callbacks[:-1], recorder, callbacks[-1]])
 
-    with mock.patch.object(training_fit, "Loop", loop):
+    with mock.patch.object(trainer, "FitLoop", loop):
         outcome = job.run(train_batch_size="10", run_test="False", run_sample_predictions="False", **settings)
     assert outcome.exit_code == 0, outcome.log
     return outcome, recorder

@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from star_rating.training.supervision import Supervision
+from star_rating.training.loop import LifecycleCallback
 
 
 def signal_at(monkeypatch: pytest.MonkeyPatch, method: str, count: int) -> None:
-    """Send SIGTERM to this process when a method of Supervision is called for the count-th time."""
-    real: Callable[..., None] = getattr(Supervision, method)
+    """Send SIGTERM to this process when a method of LifecycleCallback is called for the count-th time."""
+    real: Callable[..., None] = getattr(LifecycleCallback, method)
     calls = []
 
-    def signalled(self: Supervision, *arguments: Any, **keywords: Any) -> None:
+    def signalled(self: LifecycleCallback, *arguments: Any, **keywords: Any) -> None:
         calls.append(arguments)
         if len(calls) == count:
-            self.stop.listen()
+            self.stop.enable_graceful_stop()
             os.kill(os.getpid(), signal.SIGTERM)
         real(self, *arguments, **keywords)
 
-    monkeypatch.setattr(Supervision, method, signalled)
+    monkeypatch.setattr(LifecycleCallback, method, signalled)

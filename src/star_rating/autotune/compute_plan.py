@@ -1,6 +1,6 @@
 """Decide on XLA and mixed precision: the one place where `use_xla` and `use_amp` become what really happens.
 
-    acceleration = decide(trial, machine)
+    acceleration = decide(trial, hardware)
     acceleration.apply()                                   # before the model is made
     model = build_model(...)
 
@@ -35,8 +35,8 @@ from star_rating.autotune.benchmark import (
     table,
     unmeasured,
 )
+from star_rating.hardware import HardwareInfo
 from star_rating.hardware.instruction_set import InstructionSet
-from star_rating.hardware.threads import Threads
 from star_rating.hyperparameters import Switch
 
 log = logging.getLogger(__name__)
@@ -50,23 +50,14 @@ BFLOAT16_PRODUCTS = "AVX512_CORE"
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What a run computes on."""
-
-    instruction_set: InstructionSet
-    threads: Threads
-    gpu: bool
-
-
-@dataclass(frozen=True)
-class Acceleration:
+class ComputePlan:
     """How a run computes, and why."""
 
     mode: Mode
     reason: str
     measured: tuple[Measurement, ...]
     """Empty where nothing was."""
-    machine: Machine
+    hardware: HardwareInfo
 
     @property
     def seconds_without_xla(self) -> float | None:
@@ -91,39 +82,40 @@ class Acceleration:
             "variable_dtype": FLOAT32,
             "reason": self.reason,
             "measured": [line.record() for line in self.measured],
-            "instruction_set": self.machine.instruction_set.record(),
-            "threads": self.machine.threads.record(),
+            "instruction_set": self.hardware.instruction_set.record(),
+            "threads": self.hardware.threads.record(),
         }
 
 
-def decide(trial: Trial, machine: Machine, earlier: Mapping[str, Any] | None = None) -> Acceleration:
+def decide(trial: Trial, hardware: HardwareInfo, previous: Mapping[str, Any] | None = None) -> ComputePlan:
     """Turn the hyperparameters `use_xla` and `use_amp` into a mode, and say which; measures where that is worth it.
 
-    `earlier` is the record() of the run that this one resumes: its decision holds, unless a switch was set since.
+    `previous` is the record() of the run that this one resumes: its decision holds, unless a switch was set since.
     """
     use_xla, use_amp = trial.hyperparameters.use_xla, trial.hyperparameters.use_amp
-    allowed = allowed_modes(use_xla, use_amp, gpu=machine.gpu)
+    allowed = allowed_modes(use_xla, use_amp, gpu=hardware.gpu)
     measured: tuple[Measurement, ...] = ()
-    if earlier is not None and (mode := Mode(earlier["xla"], earlier["compute_dtype"])) in allowed:
-        measured, why = tuple(Measurement(**line) for line in earlier["measured"]), "as decided before the interruption"
-    elif machine.gpu:
+    if previous is not None and (mode := Mode(previous["xla"], previous["compute_dtype"])) in allowed:
+        measured = tuple(Measurement(**line) for line in previous["measured"])
+        why = "as decided before the interruption"
+    elif hardware.gpu:
         mode, why = allowed[0], "nothing is measured on a GPU"
     else:
-        measured, why = _measure(trial, allowed, machine.instruction_set)
+        measured, why = _measure(trial, allowed, hardware.instruction_set)
         mode, why = fastest(allowed, measured, trial.steps) if measured else (allowed[0], why)
     settings = f"use_xla={use_xla}, use_amp={use_amp}"
     reason = settings if len(allowed) == 1 else f"{settings}: {why}"
-    limit = machine.instruction_set.limit or machine.instruction_set.best or "not probed"
-    threads = machine.threads.intra_op
+    limit = hardware.instruction_set.limit or hardware.instruction_set.best or "not probed"
+    threads = hardware.threads.intra_op
     log.info("acceleration: %s (%s), instruction set %s, %d thread(s) an operation", mode, reason, limit, threads)
-    return Acceleration(mode, reason, measured, machine)
+    return ComputePlan(mode, reason, measured, hardware)
 
 
-def adopt(record: Mapping[str, Any], machine: Machine) -> Acceleration:
+def plan_from_record(record: Mapping[str, Any], hardware: HardwareInfo) -> ComputePlan:
     """Return what another host of the job has decided, from its record()."""
     mode = Mode(record["xla"], record["compute_dtype"])
     log.info("acceleration: %s, as the first host has decided", mode)
-    return Acceleration(mode, record["reason"], tuple(Measurement(**line) for line in record["measured"]), machine)
+    return ComputePlan(mode, record["reason"], tuple(Measurement(**line) for line in record["measured"]), hardware)
 
 
 def allowed_modes(use_xla: Switch, use_amp: Switch, *, gpu: bool) -> list[Mode]:

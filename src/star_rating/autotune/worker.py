@@ -29,10 +29,11 @@ from star_rating.autotune.benchmark import Mode
 from star_rating.data.channel import Channel
 from star_rating.data.pipeline import training_batches
 from star_rating.data.records import without_autotune
+from star_rating.distributed.strategy import SingleHostStrategy
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import pretrained_weights
-from star_rating.model.xla import CompiledStep, pad_to_buckets
-from star_rating.training.build import build_model
+from star_rating.model.train_step import build_model
+from star_rating.model.xla import pad_to_buckets
 
 BATCHES = 12
 """Looked at, for some that have one shape: XLA compiles anew for each."""
@@ -162,9 +163,9 @@ def start_training(
     """Make the model as `fit` makes it, and return what trains it on the trial's batches."""
     tf_keras.utils.set_random_seed(hyperparameters.seed)
     tf_keras.mixed_precision.set_global_policy(mode.policy)
-    model = build_model(hyperparameters, pretrained, steps)
+    model = build_model(hyperparameters, pretrained, steps, SingleHostStrategy())
     if mode.xla:
-        CompiledStep(model)
+        model.compile_with_xla(lambda _: None)
     train, batches = model.make_train_function(), iter(trial_batches(mode, hyperparameters, channel))
     return lambda: float(train(batches)["loss"])
 

@@ -60,7 +60,7 @@ class Progress(Protocol):
     def as_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of the log line to come."""
 
-    def go_on(self, step: int, history: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
+    def resume_from(self, step: int, history: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
         """Continue after `step` steps."""
 
 
@@ -116,7 +116,7 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
         acceleration: Mapping[str, Any],
         progress: Progress,
         guard: Guard,
-        undisturbed: Callable[[], AbstractContextManager[None]] = nullcontext,
+        critical_section: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         super().__init__()
         self.checkpointing = checkpointing
@@ -124,7 +124,7 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
         self.acceleration = acceleration
         self.progress = progress
         self.guard = guard
-        self.undisturbed = undisturbed
+        self.critical_section = critical_section
         """What a write happens in."""
         self.schedule = Schedule(
             hyperparameters.checkpoint_every_steps, hyperparameters.checkpoint_every_minutes * 60, cost_seconds=0.0
@@ -148,7 +148,7 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
             return False
         tensors = saved.tensors()
         model_state.restore(model, tensors)
-        self.progress.go_on(state.step, state.history, state.progress)
+        self.progress.resume_from(state.step, state.history, state.progress)
         self.guard.skipped = list(state.skipped_steps)
         if self.progress.within_epoch:
             self._interrupted_epoch = tensors
@@ -184,7 +184,7 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
         self.guard.require_finite_weights(state.step)
         started = time.monotonic()
         try:
-            with self.undisturbed():
+            with self.critical_section():
                 folder = store.write(state.name, model_state.capture(self.model), state.as_json())
         except OSError as error:
             self.failed += 1

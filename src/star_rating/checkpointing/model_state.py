@@ -23,14 +23,6 @@ from star_rating.failures import ConfigurationError
 Tensors = Mapping[str, npt.NDArray[Any]]
 
 
-def build(model: tf_keras.Model, number_of_classes: int) -> None:
-    """Make the variables that Keras would make at the first step; until then there is nothing to restore into."""
-    model.optimizer.build(model.trainable_variables)
-    logits, labels = tf.zeros([1, number_of_classes]), tf.zeros([1], tf.int32)
-    model.compiled_loss.build(logits)
-    model.compiled_metrics.build(logits, labels)
-
-
 def capture(model: tf_keras.Model) -> Tensors:
     """Copy the variables."""
     variables = {**_lasting(model), **_metrics(model)}

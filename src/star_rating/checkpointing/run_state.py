@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from star_rating.autotune.benchmark import Measurement
 from star_rating.data.channel import Channel
-from star_rating.data.pipeline import batches_in_a_pass
+from star_rating.data.pipeline import steps_per_epoch
 from star_rating.failures import ConfigurationError, quote
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model.weights import Weights
@@ -138,19 +138,16 @@ class RunState:
             )
 
 
-def steps_per_epoch(hyperparameters: Hyperparameters, train: Channel) -> int:
-    """Return the steps of an epoch: what the job asks for, or one pass of the channel."""
-    return hyperparameters.train_steps_per_epoch or batches_in_a_pass(train, hyperparameters.train_batch_size)
-
-
-def fingerprint(hyperparameters: Hyperparameters, weights: Weights, train: Channel) -> Fingerprint:
+def run_fingerprint(hyperparameters: Hyperparameters, weights: Weights, train: Channel) -> Fingerprint:
     """Return what two jobs must have in common for one to go on where the other was interrupted."""
     return {
         "pretrained weights (sha256)": weights.sha256,
         "train channel (sha256)": train.sha256,
         "max_seq_length": hyperparameters.max_seq_length,
         "train_batch_size": hyperparameters.train_batch_size,
-        STEPS_PER_EPOCH: steps_per_epoch(hyperparameters, train),
+        STEPS_PER_EPOCH: steps_per_epoch(
+            train, hyperparameters.train_batch_size, hyperparameters.train_steps_per_epoch
+        ),
         "freeze_bert_layer": hyperparameters.freeze_bert_layer,
         "seed": hyperparameters.seed,
     }

@@ -88,6 +88,11 @@ def batches_in_a_pass(channel: Channel, batch_size: int) -> int:
     return -(-channel.records // batch_size)
 
 
+def steps_per_epoch(channel: Channel, batch_size: int, wanted: int) -> int:
+    """Return the steps of an epoch: `wanted`, or with 0 one pass of the channel."""
+    return wanted or batches_in_a_pass(channel, batch_size)
+
+
 def parser(max_seq_length: int) -> Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]:
     """Return what makes features and labels of serialized examples, string[batch]."""
     specification = {name: tf.io.FixedLenFeature([max_seq_length], tf.int64) for name in INPUT_FEATURES}

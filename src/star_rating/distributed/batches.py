@@ -22,21 +22,20 @@ import tensorflow as tf
 from star_rating.data import pipeline
 from star_rating.data.records import without_autotune
 from star_rating.distributed import shares
-from star_rating.distributed.channels import SharedChannel
+from star_rating.distributed.channels import DistributedChannel
 
 Read = Callable[[tf.Tensor], tf.data.Dataset]
 
 
 def training_batches(
-    channel: SharedChannel,
+    channel: DistributedChannel,
     batch_size: int,
     max_seq_length: int,
     *,
     seed: int,
     first_batch: int = 0,
-    rows: int = 1,
 ) -> tf.data.Dataset:
-    """Return endless parts of batches, from batch `first_batch` on, each filled with padding to at least `rows`."""
+    """Return endless parts of batches, from batch `first_batch` on."""
     if channel.shards is None:
         parts = pipeline.passes(channel, batch_size, seed, first_batch, tf.data.TFRecordDataset).map(
             lambda batch: (_slice(batch, channel), tf.shape(batch)[0])
@@ -51,7 +50,7 @@ def training_batches(
     def weighted(serialized: tf.Tensor, reviews: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         features, labels = parse(serialized)
         own = tf.size(labels)
-        fill = tf.maximum(rows - own, 0)
+        fill = tf.maximum(1 - own, 0)
         weights = tf.pad(tf.fill([own], 1.0 / tf.cast(reviews, tf.float32)), [[0, fill]])
         padded = {name: tf.pad(values, [[0, fill], [0, 0]]) for name, values in features.items()}
         return padded, tf.pad(labels, [[0, fill]]), weights
@@ -59,7 +58,7 @@ def training_batches(
     return without_autotune(parts.map(weighted, num_parallel_calls=2, deterministic=True).prefetch(4))
 
 
-def records_of_batch(channel: SharedChannel, batch_size: int, *, seed: int, batch: int) -> list[tuple[Path, int]]:
+def records_of_batch(channel: DistributedChannel, batch_size: int, *, seed: int, batch: int) -> list[tuple[Path, int]]:
     """Return file and record of what this host has of a batch."""
 
     def places(path: tf.Tensor) -> tf.data.Dataset:
@@ -74,7 +73,7 @@ def records_of_batch(channel: SharedChannel, batch_size: int, *, seed: int, batc
 
 
 def evaluation_batches(
-    channel: SharedChannel, batch_size: int, max_seq_length: int, *, steps: int = 0
+    channel: DistributedChannel, batch_size: int, max_seq_length: int, *, steps: int = 0
 ) -> tf.data.Dataset:
     """Return this host's part of one exact pass, or of its first `steps` batches, in order: (features, labels)."""
     records = min(channel.records, steps * batch_size) if steps else channel.records
@@ -84,23 +83,23 @@ def evaluation_batches(
     return without_autotune(own.batch(-(-batch_size // channel.size)).map(pipeline.parser(max_seq_length)).prefetch(2))
 
 
-def most_rows(channel: SharedChannel, batch_size: int) -> int:
+def local_batch_size(channel: DistributedChannel, batch_size: int) -> int:
     """Return how many reviews this host can have of one batch; at least one, if only of padding."""
     return max(1, shares.most_of_a_batch(channel.shards, channel.rank, channel.size, batch_size))
 
 
-def most_rows_of_any(channel: SharedChannel, batch_size: int) -> int:
+def max_local_batch_size(channel: DistributedChannel, batch_size: int) -> int:
     """Return how many reviews any host can have of one batch."""
-    return max(most_rows(dataclasses.replace(channel, rank=rank), batch_size) for rank in range(channel.size))
+    return max(local_batch_size(dataclasses.replace(channel, rank=rank), batch_size) for rank in range(channel.size))
 
 
-def _slice(batch: tf.Tensor, channel: SharedChannel) -> tf.Tensor:
+def _slice(batch: tf.Tensor, channel: DistributedChannel) -> tf.Tensor:
     number = tf.shape(batch)[0]
     return batch[number * channel.rank // channel.size : number * (channel.rank + 1) // channel.size]
 
 
 def _sharded(
-    channel: SharedChannel, batch_size: int, seed: int, first_batch: int, read: Read
+    channel: DistributedChannel, batch_size: int, seed: int, first_batch: int, read: Read
 ) -> Iterator[tuple[npt.NDArray[Any], int]]:
     """Yield this host's records of each batch, and the number of all hosts' records."""
     assert channel.shards is not None
@@ -115,9 +114,9 @@ def _sharded(
         seen = 0
 
 
-def _records(channel: SharedChannel, seed: int, number: int, passed_over: int, read: Read) -> Iterator[Any]:
-    if not channel.here:
+def _records(channel: DistributedChannel, seed: int, number: int, passed_over: int, read: Read) -> Iterator[Any]:
+    if not channel.local_records:
         return iter(())
-    one_pass = pipeline.shuffled(channel.files, channel.here, seed, tf.constant(number, tf.int64), read)
+    one_pass = pipeline.shuffled(channel.files, channel.local_records, seed, tf.constant(number, tf.int64), read)
     records: Iterator[Any] = one_pass.skip(passed_over).as_numpy_iterator()
     return records

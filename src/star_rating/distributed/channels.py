@@ -1,6 +1,6 @@
 """A channel over all hosts: what each holds of it, found out from the files themselves.
 
-    channel = share(cluster, open_channel("train", folder, shared=True, ...), folder)
+    channel = distribute_channel(cluster, open_channel("train", folder, shared=True, ...), folder)
     channel.records          # of all hosts
     channel.shards           # (120, 97) where each host has some of the files, None where each has all of them
 
@@ -28,10 +28,10 @@ UNEVEN = 1.5
 
 
 @dataclass(frozen=True)
-class SharedChannel(Channel):
+class DistributedChannel(Channel):
     """A checked channel of several hosts: records, labels and hash are those of all, files those of this one."""
 
-    here: int = 0
+    local_records: int = 0
     """Records in this host's files."""
     shards: tuple[int, ...] | None = None
     """Records of each host, by rank; None where each has all."""
@@ -44,15 +44,15 @@ class SharedChannel(Channel):
         """Return the hashes of all hosts' files."""
         return self.of_all
 
-    def own(self) -> Channel:
+    def local_shard(self) -> Channel:
         """Return what this host has, as a channel of its own."""
-        return Channel(self.name, self.files, self.here, self.label_histogram, self.sha256)
+        return Channel(self.name, self.files, self.local_records, self.label_histogram, self.sha256)
 
 
-def share(cluster: Cluster, channel: Channel, folder: Path | None) -> SharedChannel:
+def distribute_channel(cluster: Cluster, channel: Channel, folder: Path | None) -> DistributedChannel:
     """Return the channel over all hosts; raises DataError where the hosts' parts do not make one channel."""
-    every = cluster.gather(_description(channel, folder))
-    files = [tuple(map(tuple, own["files"])) for own in every]
+    hosts = cluster.all_gather(_description(channel, folder))
+    files = [tuple(map(tuple, host["files"])) for host in hosts]
     replicated = len(set(files)) == 1
     merged = dict(file for own in files for file in own)
     if not merged:
@@ -60,22 +60,22 @@ def share(cluster: Cluster, channel: Channel, folder: Path | None) -> SharedChan
     if not replicated:
         _require_disjoint(channel.name, cluster.hosts, files)
     have = {Path(name).name for name in merged}
-    if missing := {name for own in every for name in own["not_here"]} - have:
+    if missing := {name for host in hosts for name in host["not_here"]} - have:
         raise files_missing(channel.name, missing)
-    texts = dict.fromkeys(text for own in every for text in own["manifests"])
+    texts = dict.fromkeys(text for host in hosts for text in host["manifests"])
     manifests = tuple(Manifest.from_json(text, "a manifest") for text in texts)
     require_listed(channel.name, merged, manifests)
-    counted = every[:1] if replicated else every
-    records = [own["records"] for own in counted]
+    counted = hosts[:1] if replicated else hosts
+    records = [host["records"] for host in counted]
     if not sum(records):
         raise DataError(f"Channel {channel.name!r} holds no record on any host: its *.tfrecord files are empty.")
     if not replicated:
         _warn_of_uneven(channel.name, cluster.hosts, records)
-    return SharedChannel(
+    return DistributedChannel(
         name=channel.name,
         files=channel.files,
         records=sum(records),
-        label_histogram=tuple(map(sum, zip(*(own["labels"] for own in counted), strict=True))),
+        label_histogram=tuple(map(sum, zip(*(host["labels"] for host in counted), strict=True))),
         # As one host would see them, which goes by their paths.
         sha256=combined_digest(merged[name] for name in sorted(merged)),
         digests=channel.digests,
@@ -83,7 +83,7 @@ def share(cluster: Cluster, channel: Channel, folder: Path | None) -> SharedChan
         texts=channel.texts,
         tokens=channel.tokens,
         of_all=tuple(merged.values()),
-        here=channel.records,
+        local_records=channel.records,
         shards=None if replicated else tuple(records),
         rank=cluster.rank,
         size=cluster.size,

@@ -42,8 +42,8 @@ class Key(enum.IntEnum):
 
     SUMS = 1
     ROWS = 1_000
-    PACKS = 2_000
-    COPY = 10_000
+    GRADIENT_BUCKETS = 2_000
+    BROADCAST = 10_000
     ROW_VALUES = 100_000
 
 
@@ -89,7 +89,7 @@ class Collectives:
             communication_hint=_RING,
         )
 
-    def gather(self, tensor: tf.Tensor, key: int) -> tf.Tensor:
+    def all_gather(self, tensor: tf.Tensor, key: int) -> tf.Tensor:
         """Concatenate a tensor that has the same shape on all hosts along its first axis, by rank."""
         return tf.raw_ops.CollectiveGatherV2(
             input=tensor,
@@ -100,10 +100,10 @@ class Collectives:
             communication_hint=_RING,
         )
 
-    def copy_of_first(self, array: npt.NDArray[Any], rank: int, number: int) -> npt.NDArray[Any]:
+    def broadcast(self, array: npt.NDArray[Any], rank: int, number: int) -> npt.NDArray[Any]:
         """Return the first host's array number so and so; the others give one of the same shape and dtype."""
         bits = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         padded = np.pad(bits, (0, -bits.size % 4)).view(np.int32)
         # A sum with zeros, of the bits: as floats, a negative zero would become a positive one.
-        copied = self.sum(tf.constant(padded if rank == 0 else np.zeros_like(padded)), Key.COPY + number).numpy()
+        copied = self.sum(tf.constant(padded if rank == 0 else np.zeros_like(padded)), Key.BROADCAST + number).numpy()
         return np.asarray(copied.view(np.uint8)[: bits.size].view(array.dtype).reshape(array.shape))

@@ -1,15 +1,15 @@
-"""The line between a job's hosts: they meet, tell one another what all must know, and notice who is gone.
+"""The control channel between a job's hosts: rendezvous, gathered values, heartbeats, and failures of peers.
 
-    link = Link(("algo-1", "algo-2"), rank=0, job="star-rating", port=8890, on_loss=end_the_process)
-    addresses = link.meet(seconds=600)          # returns when all have come
-    link.gather({"records": 120})               # [{"records": 120}, {"records": 97}], the same on every host
-    link.leave()
+    channel = ControlChannel(("algo-1", "algo-2"), rank=0, job="x", port=8890, on_peer_failure=end)
+    addresses = channel.rendezvous(seconds=600)          # returns when all have come
+    channel.all_gather({"records": 120})               # [{"records": 120}, {"records": 97}], the same on every host
+    channel.close()
 
-A star around the first host: JSON lines over TCP, and a sign of life every second. Gradients travel by TensorFlow's
-own collectives (collectives.py), which name no host where one dies, or wait for ever; hence this line. Who sees the end
-of a connection without a goodbye, or hears nothing for a while, knows which host is lost, and the first host tells the
-others. The main thread hears of it where it waits for others; where it hangs in a collective, `on_loss` ends the
-process after a grace.
+A star around the first host, the chief: JSON lines over TCP, and a heartbeat every second. Gradients travel by
+TensorFlow's own collectives (collectives.py), which name no host where one dies, or wait for ever; hence this channel.
+Who sees the end of a connection without a goodbye, or hears nothing for a while, knows which host is lost, and the
+chief tells the others. The main thread learns of it where it waits for others; where it hangs in a collective,
+`on_peer_failure` ends the process after a grace.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from star_rating.failures import Failure, HostLostError, OtherHostError
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 1.0
 SILENCE_SECONDS = 30.0
-"""Without a sign of life, after which a host is lost: its machine or its network is gone."""
+"""Without a heartbeat, after which a host is taken for lost: its machine or its network is gone."""
 GRACE_SECONDS = 10.0
-"""For the main thread to end by itself after a loss, or for the stop signal that ended the other host to arrive."""
+"""For the main thread to end by itself after a peer's failure, or for the stop signal that ended the peer to arrive."""
 RETRY_SECONDS = 0.5
-LONGEST_GREETING = 100_000
+MAX_HANDSHAKE_BYTES = 100_000
 """Bytes of a first line; whatever else connects to the port is not read for long."""
 
 Message = Mapping[str, Any]
@@ -67,42 +67,42 @@ class Peer:
         self.connection.close()
 
 
-class Link:
-    """One host's end of the line."""
+class ControlChannel:
+    """One host's end of the channel."""
 
     def __init__(
-        self, hosts: Sequence[str], rank: int, *, job: str, port: int, on_loss: Callable[[Failure], None]
+        self, hosts: Sequence[str], rank: int, *, job: str, port: int, on_peer_failure: Callable[[Failure], None]
     ) -> None:
         self.hosts = hosts
         self.rank = rank
         self.job = job
         self.port = port
         """Of the first host."""
-        self.on_loss = on_loss
-        self.undisturbed = threading.Lock()
+        self.on_peer_failure = on_peer_failure
+        self.critical_section = threading.Lock()
         """Held where not even a lost host is a reason to end at once: while a checkpoint is written."""
-        self.loss: Failure | None = None
-        """Why there is no going on together."""
+        self.peer_failure: Failure | None = None
+        """Why the job cannot go on; None while all hosts are well."""
         self._peers: dict[str, Peer] = {}
         """The first host's are all others, the others' is the first host."""
-        self._lost = threading.Lock()
+        self._failing = threading.Lock()
         self._closed = threading.Event()
 
-    def meet(self, seconds: float, on_progress: Callable[[], object] = lambda: None) -> tuple[str, ...]:
+    def rendezvous(self, seconds: float, on_progress: Callable[[], object] = lambda: None) -> tuple[str, ...]:
         """Wait until all hosts have come, and return their IP addresses by rank.
 
         Raises HostLostError that names who has not come in time. `on_progress` is called while it waits.
         """
         wait = _Wait(time.monotonic() + seconds, seconds, on_progress)
-        addresses = self._welcome_others(wait) if self.rank == 0 else self._report_to_first(wait)
+        addresses = self._accept_peers(wait) if self.rank == 0 else self._register_with_chief(wait)
         for peer in self._peers.values():
             peer.connection.settimeout(SILENCE_SECONDS)
             threading.Thread(target=self._listen, args=[peer], name=f"host {peer.name}", daemon=True).start()
-        threading.Thread(target=self._beat, name="sign of life", daemon=True).start()
+        threading.Thread(target=self._send_heartbeats, name="heartbeat", daemon=True).start()
         return addresses
 
-    def gather(self, value: Any) -> list[Any]:  # noqa: ANN401 - JSON
-        """Return every host's value by rank; all hosts call it, at the same places. Raises the loss if there is one."""
+    def all_gather(self, value: Any) -> list[Any]:  # noqa: ANN401 - JSON
+        """Return every host's value by rank; all hosts call it, at the same places. Raises a peer's failure."""
         if self.rank:
             first = self._peers[self.hosts[0]]
             first.send({"value": value})
@@ -118,34 +118,34 @@ class Link:
         self._tell({"failed": self.hosts[self.rank], "exit_code": int(failure.exit_code), "sentence": str(failure)})
         self._close()
 
-    def leave(self) -> None:
-        """Say goodbye: this host has nothing left to do with the others."""
+    def close(self) -> None:
+        """Say goodbye to the peers, and close."""
         self._tell({"bye": True})
         self._close()
 
-    def await_loss(self, seconds: float) -> Failure | None:
-        """Wait for the line to find out why a collective has failed."""
+    def await_peer_failure(self, seconds: float) -> Failure | None:
+        """Wait for the channel to find out why a collective has failed."""
         deadline = time.monotonic() + seconds
-        while self.loss is None and time.monotonic() < deadline:
+        while self.peer_failure is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        return self.loss
+        return self.peer_failure
 
     def _by_rank(self) -> Iterator[Peer]:
         return (self._peers[host] for host in self.hosts if host in self._peers)
 
     def _next(self, peer: Peer) -> Any:  # noqa: ANN401 - JSON
         while True:
-            if self.loss is not None:
-                raise self.loss
+            if self.peer_failure is not None:
+                raise self.peer_failure
             with contextlib.suppress(queue.Empty):
                 value = peer.values.get(timeout=0.2)
                 if value is not _GONE:
                     return value
-                self._lose(HostLostError(_sentence(peer.name, "it ended before the others were done")))
+                self._peer_failed(HostLostError(_sentence(peer.name, "it ended before the others were done")))
 
-    def _tell(self, message: Message, besides: str = "") -> None:
+    def _tell(self, message: Message, except_for: str = "") -> None:
         for peer in self._peers.values():
-            if peer.name != besides:
+            if peer.name != except_for:
                 peer.send(message)
 
     def _close(self) -> None:
@@ -153,8 +153,8 @@ class Link:
         for peer in self._peers.values():
             peer.close()
 
-    def _beat(self) -> None:
-        while not self._closed.wait(BEAT_SECONDS):
+    def _send_heartbeats(self) -> None:
+        while not self._closed.wait(HEARTBEAT_SECONDS):
             self._tell({"beat": True})
 
     def _listen(self, peer: Peer) -> None:
@@ -171,7 +171,7 @@ class Link:
         if peer.left:
             peer.values.put(_GONE)
         elif not self._closed.is_set():
-            self._lose(HostLostError(_sentence(peer.name, reason)))
+            self._peer_failed(HostLostError(_sentence(peer.name, reason)))
 
     def _receive(self, peer: Peer, message: Message) -> None:
         if "value" in message:
@@ -181,14 +181,14 @@ class Link:
         elif "failed" in message:
             sentence, host = str(message["sentence"]), str(message["failed"])
             said = sentence if sentence.startswith("Host ") else f"Host {host} failed: {sentence}"
-            self._lose(OtherHostError(said, int(message["exit_code"])))
+            self._peer_failed(OtherHostError(said, int(message["exit_code"])))
 
-    def _lose(self, failure: Failure) -> None:
+    def _peer_failed(self, failure: Failure) -> None:
         """Keep the first reason, tell the others, and see to it that this process ends."""
-        with self._lost:
-            if self.loss is not None or self._closed.is_set():
+        with self._failing:
+            if self.peer_failure is not None or self._closed.is_set():
                 return
-            self.loss = failure
+            self.peer_failure = failure
         log.error("%s", failure)
         if self.rank == 0:
             self._tell({"failed": self.hosts[0], "exit_code": int(failure.exit_code), "sentence": str(failure)})
@@ -196,20 +196,20 @@ class Link:
 
     def _end(self, failure: Failure) -> None:
         if not self._closed.wait(GRACE_SECONDS):
-            with self.undisturbed:
-                self.on_loss(failure)
+            with self.critical_section:
+                self.on_peer_failure(failure)
 
-    def _welcome_others(self, wait: _Wait) -> tuple[str, ...]:
+    def _accept_peers(self, wait: _Wait) -> tuple[str, ...]:
         """Be the first host: listen until all others have come."""
         addresses: dict[str, str] = {}
         with socket.create_server(("", self.port), backlog=len(self.hosts), reuse_port=False) as server:
             server.settimeout(RETRY_SECONDS)
             while missing := [host for host in self.hosts[1:] if host not in self._peers]:
                 if wait.is_over():
-                    raise self._not_come(missing, wait)
+                    raise self._missing_peers_error(missing, wait)
                 with contextlib.suppress(TimeoutError):
                     connection, (address, *_) = server.accept()
-                    if host := self._greeted(connection):
+                    if host := self._handshake(connection):
                         addresses[host] = address
                         log.info("hosts: %s has come, from %s", host, address)
         for peer in self._by_rank():
@@ -218,7 +218,7 @@ class Link:
         self._tell({"welcome": in_order})
         return in_order
 
-    def _greeted(self, connection: socket.socket) -> str | None:
+    def _handshake(self, connection: socket.socket) -> str | None:
         """Read a greeting; return the host that it is of, None if it is of nobody who belongs here."""
         connection.settimeout(5.0)
         try:
@@ -237,7 +237,7 @@ class Link:
         self._peers[host] = Peer(host, connection)
         return str(host)
 
-    def _not_come(self, missing: Sequence[str], wait: _Wait) -> HostLostError:
+    def _missing_peers_error(self, missing: Sequence[str], wait: _Wait) -> HostLostError:
         failure = HostLostError(
             f"Host {' and host '.join(missing)} did not come within {wait.seconds / 60:.3g} min; "
             f"{len(self.hosts) - len(missing)} of {len(self.hosts)} hosts are here. Its own log says why: look there, "
@@ -246,7 +246,7 @@ class Link:
         self._tell({"failed": self.hosts[0], "exit_code": int(failure.exit_code), "sentence": str(failure)})
         return failure
 
-    def _report_to_first(self, wait: _Wait) -> tuple[str, ...]:
+    def _register_with_chief(self, wait: _Wait) -> tuple[str, ...]:
         """Be one of the others: find the first host, and wait until all have come."""
         first = self.hosts[0]
         log.info("hosts: waiting for %s, for at most %.3g min", first, wait.seconds / 60)
@@ -312,7 +312,7 @@ class _Wait:
 def _read_line(connection: socket.socket) -> bytes:
     received = b""
     while not received.endswith(b"\n"):
-        chunk = connection.recv(1) if len(received) < LONGEST_GREETING else b""
+        chunk = connection.recv(1) if len(received) < MAX_HANDSHAKE_BYTES else b""
         if not chunk:
             raise ValueError("the connection ended within the greeting")
         received += chunk

@@ -1,7 +1,8 @@
 """XLA's training step: batches of few shapes, and a step that is compiled once for each, counted and timed.
 
     batches = pad_to_buckets(batches, batch_size=32)    # adds "active_positions", an input of DistilBertClassifier
-    compiled = CompiledStep(model)                      # after compile, before fit
+    compiled = CompiledStep()
+    model.train_step = compiled.wrap(model.train_step)  # after compile, before fit
     model.fit(batches, ...)
     compiled.record()                                   # {"compilations": 5, "seconds_per_step": 3.1}
 
@@ -26,7 +27,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-import tf_keras
 
 from star_rating.model.packing import real_positions
 
@@ -43,25 +43,23 @@ STEPS_TIMED = 20
 class CompiledStep:
     """A model's training step under XLA."""
 
-    def __init__(
-        self,
-        model: tf_keras.Model,
-        on_timed: Callable[[float], object] = lambda _: None,
-        method: str = "train_step",
-    ) -> None:
-        """Make a method of `model` compiled; `on_timed` gets a step's median seconds once STEPS_TIMED are timed."""
+    def __init__(self, on_timed: Callable[[float], object] = lambda _: None) -> None:
+        """`on_timed` gets a step's median seconds once STEPS_TIMED are timed."""
         self.shapes: set[tuple[tuple[int, ...], ...]] = set()
         self._seconds: list[float] = []
         self._on_timed = on_timed
         self._previous: float | None = None
         """When the last step began; None if it compiled."""
-        compiled = tf.function(getattr(model, method), jit_compile=True, reduce_retracing=True)
+
+    def wrap(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return the function of a batch, compiled."""
+        compiled = tf.function(function, jit_compile=True, reduce_retracing=True)
 
         def step(data: Any) -> Any:  # noqa: ANN401 - Keras's
             tf.numpy_function(self._begin, [tf.shape(tensor) for tensor in tf.nest.flatten(data)], [])
             return compiled(data)
 
-        setattr(model, method, step)
+        return step
 
     def record(self) -> dict[str, int | float | None]:
         """Return what run.json keeps."""
@@ -86,10 +84,17 @@ class CompiledStep:
 
 
 def pad_to_buckets(batches: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-    """Add to each batch which of its flattened positions are worked on, int32[tokens]."""
+    """Add to each batch which of its flattened positions are worked on, int32[tokens].
 
-    def add(features: dict[str, tf.Tensor], *rest: tf.Tensor) -> tuple[object, ...]:
-        return features | {"active_positions": active_positions(features["input_mask"], batch_size)}, *rest
+    A batch with weights, one host's part, is first filled to `batch_size` with rows of weight 0: parts differ in size.
+    """
+
+    def add(features: dict[str, tf.Tensor], labels: tf.Tensor, *weights: tf.Tensor) -> tuple[object, ...]:
+        if weights:
+            fill = tf.maximum(batch_size - tf.size(labels), 0)
+            features = {name: tf.pad(values, [[0, fill], [0, 0]]) for name, values in features.items()}
+            labels, *weights = (tf.pad(values, [[0, fill]]) for values in (labels, *weights))
+        return features | {"active_positions": active_positions(features["input_mask"], batch_size)}, labels, *weights
 
     return batches.map(add, num_parallel_calls=2, deterministic=True).prefetch(2)
 

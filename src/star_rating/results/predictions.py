@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from star_rating.distributed.strategy import Strategy
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.results.evaluation import Floats, Integers, probabilities
 from star_rating.results.inference import ModelFolder
@@ -38,8 +39,11 @@ class Predictions(NamedTuple):
     """[records], tokens of the review, [CLS] and [SEP] included."""
 
 
-def predict_channel(model: DistilBertClassifier, batches: Iterable[Batch]) -> Predictions:
-    """Return the predictions of a channel."""
+def predict_channel(model: DistilBertClassifier, batches: Iterable[Batch], strategy: Strategy) -> Predictions:
+    """Return the predictions of a channel; of several hosts each predicts its batches, and all get the whole.
+
+    Raises Stopped on all hosts if a signal has asked any of several to stop.
+    """
     predict = tf.function(lambda features: model(features, training=False), reduce_retracing=True)
     labels, logits = [np.empty(0, np.int64)], [np.empty((0, model.number_of_classes), np.float32)]
     lengths = [np.empty(0, np.int64)]
@@ -47,10 +51,11 @@ def predict_channel(model: DistilBertClassifier, batches: Iterable[Batch]) -> Pr
         labels.append(batch_labels.numpy())
         logits.append(predict(features).numpy())
         lengths.append(features["input_mask"].numpy().sum(axis=1))
+    strategy.agree_to_stop()
     return Predictions(
-        np.concatenate(labels).astype(np.int64),
-        np.concatenate(logits).astype(np.float64),
-        np.concatenate(lengths).astype(np.int64),
+        strategy.all_gather_rows(np.concatenate(labels).astype(np.int64)),
+        strategy.all_gather_rows(np.concatenate(logits)).astype(np.float64),
+        strategy.all_gather_rows(np.concatenate(lengths).astype(np.int64)),
     )
 
 

@@ -1,10 +1,10 @@
 """Losses and weights that are NaN or infinite: noticed at the step, named with the records, and never saved.
 
     guard = NonFiniteGuard(progress, ...)
-    model.fit(..., callbacks=[guard, progress, ...])        # first: no line of the log shows what it refuses
+    model.fit(..., callbacks=[guard, progress, ...]) # no log line shows what it refuses
 
-With skip_nonfinite_steps the step itself leaves such a batch out (skipping.py); the guard counts, and ends the run when
-there are too many.
+With skip_nonfinite_steps the step itself leaves such a batch out (model/train_step.py); the guard counts, and ends the
+run when there are too many.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import tensorflow as tf
 import tf_keras
 
 from star_rating.failures import LossNotFiniteError
-from star_rating.training.progress import ProgressLog
+from star_rating.training.progress import ProgressLogger
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +33,11 @@ Records = Sequence[tuple[Path, int]]
 
 
 class NonFiniteGuard(tf_keras.callbacks.Callback):
-    """Ends a run that has diverged with a LossNotFiniteError; stands before ProgressLog among the callbacks."""
+    """Ends a run that has diverged with a LossNotFiniteError; stands before ProgressLogger among the callbacks."""
 
     def __init__(
         self,
-        progress: ProgressLog,
+        progress: ProgressLogger,
         allowed_skips: int,
         records_of_batch: Callable[[int], Records],
         last_checkpoint: Callable[[], Path | None],
@@ -53,7 +53,7 @@ class NonFiniteGuard(tf_keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Look at the step's loss, and every few steps at all weights."""
         del batch
-        step = self.progress.step + 1  # ProgressLog comes after, and has not counted it
+        step = self.progress.step + 1  # ProgressLogger comes after, and has not counted it
         values = logs or {}
         if float(values.get("skipped", 0.0)):
             self._skipped(step)
@@ -90,16 +90,16 @@ class NonFiniteGuard(tf_keras.callbacks.Callback):
 
     def _failure(self, what: str, step: int) -> LossNotFiniteError:
         records = self.records_of_batch(step - 1)
-        log.error("batch of step %d: %s", step, in_words(records))
+        log.error("batch of step %d: %s", step, describe_records(records))
         checkpoint = self.last_checkpoint()
         good = f" The last good checkpoint is {checkpoint}." if checkpoint else ""
-        return LossNotFiniteError(f"{what}{good} The step's batch: {in_words(records, RECORDS_SHOWN)}.")
+        return LossNotFiniteError(f"{what}{good} The step's batch: {describe_records(records, RECORDS_SHOWN)}.")
 
     def _batch(self, step: int) -> str:
-        return in_words(self.records_of_batch(step - 1))
+        return describe_records(self.records_of_batch(step - 1))
 
 
-def in_words(records: Records, shown: int | None = None) -> str:
+def describe_records(records: Records, shown: int | None = None) -> str:
     """Return "part-0.tfrecord records 3, 17; part-1.tfrecord record 5", and how many more there are."""
     first = sorted(records)[:shown]
     files = [

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import tensorflow as tf
 import tf_keras
 
 from star_rating.logs import History, measurements
@@ -16,28 +15,7 @@ from star_rating.model.optimizer import current_learning_rate
 log = logging.getLogger(__name__)
 
 
-class Examples(tf_keras.metrics.Metric):
-    """Counts the reviews of an epoch, so that windows of a running mean can be told apart."""
-
-    def __init__(self) -> None:
-        super().__init__(name="examples")
-        self.total = self.add_weight(name="total", initializer="zeros", dtype=tf.int64)
-
-    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
-        """Add a batch."""
-        del y_pred, sample_weight
-        self.total.assign_add(tf.shape(y_true, out_type=tf.int64)[0])
-
-    def result(self) -> tf.Tensor:
-        """Return the number of reviews since the epoch began."""
-        return tf.identity(self.total)
-
-    def reset_state(self) -> None:
-        """Start an epoch."""
-        self.total.assign(0)
-
-
-class ProgressLog(tf_keras.callbacks.Callback):
+class ProgressLogger(tf_keras.callbacks.Callback):
     """Writes the log lines whose format star_rating.logs defines, keeps the history, and counts the run's steps."""
 
     def __init__(self, history: History, epochs: int, steps_per_epoch: int, log_every_steps: int) -> None:
@@ -76,7 +54,7 @@ class ProgressLog(tf_keras.callbacks.Callback):
             "epoch_seconds": now - self.epoch_start,
         }
 
-    def go_on(self, step: int, history: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
+    def resume_from(self, step: int, history: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
         """Continue after `step` steps; the rest is what History and this class returned from as_dict."""
         self.step = step
         self.history.steps, self.history.train = list(history["steps"]), list(history["train"])

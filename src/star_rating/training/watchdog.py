@@ -1,13 +1,13 @@
 """Notices that training hangs: input that has stopped coming, a file system that does not answer, a deadlock.
 
     with Watchdog(timeout_seconds=1800, on_stall=end_the_process) as watchdog:
-        watchdog.beat("the first step", patience=FIRST_STEP_PATIENCE)
+        watchdog.heartbeat("the first step", patience=FIRST_STEP_PATIENCE)
         ...
-        watchdog.beat("training")       # after each batch
+        watchdog.heartbeat("training")       # after each batch
 
 The thread counts the time in which it has run itself. A clock that is set, a container that was paused and a machine
-that slept are no stall. Nor is a machine that is busy with other things: where there are no beats (TensorFlow is being
-imported, a model is built or exported), time in which this process computes counts a tenth. What hangs, waits.
+that slept are no stall. Nor is a machine that is busy with other things: where there are no heartbeats (TensorFlow is
+being imported, a model is built or exported), time in which this process computes counts a tenth. What hangs, waits.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class StallClock:
     def __init__(self, now: float, cpu: float) -> None:
         self.idle = 0.0
         """Seconds."""
-        self._now, self._cpu, self._beats = now, cpu, 0
+        self._now, self._cpu, self._heartbeats = now, cpu, 0
 
-    def look(self, now: float, cpu: float, beats: int) -> float:
-        """Take the time, the processor time of this process (both in seconds) and the beats so far; return idle."""
+    def look(self, now: float, cpu: float, heartbeats: int) -> float:
+        """Take the time, this process's processor time (both in seconds) and the heartbeats so far; return idle."""
         passed, computed = now - self._now, cpu - self._cpu
         weight = COMPUTING_WEIGHT if computed >= COMPUTING_SHARE * passed else 1.0
         # More than two ticks between two looks: this process was not running.
         self.idle += min(passed, 2 * TICK_SECONDS) * weight
-        if beats != self._beats:
+        if heartbeats != self._heartbeats:
             self.idle = 0.0
-        self._now, self._cpu, self._beats = now, cpu, beats
+        self._now, self._cpu, self._heartbeats = now, cpu, heartbeats
         return self.idle
 
 
@@ -56,9 +56,9 @@ class Watchdog:
     def __init__(self, timeout_seconds: float, on_stall: Callable[[StalledError], None]) -> None:
         self.timeout_seconds = timeout_seconds
         self.on_stall = on_stall
-        self._doing = "the start of the job"
+        self._activity = "the start of the job"
         self._patience = 1.0
-        self._beats = 0
+        self._heartbeats = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -74,25 +74,25 @@ class Watchdog:
         if self.timeout_seconds:
             self._thread.join()
 
-    def beat(self, doing: str, patience: float = 1.0) -> None:
+    def heartbeat(self, activity: str, patience: float = 1.0) -> None:
         """Say that there is progress, what comes next, and how many timeouts it may take."""
-        self._doing = doing
+        self._activity = activity
         self._patience = patience
-        self._beats += 1
+        self._heartbeats += 1
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Count no time while something works that has a limit of its own."""
-        before = self._doing, self._patience
+        before = self._activity, self._patience
         self._patience = math.inf
         try:
             yield
         finally:
-            self.beat(*before)
+            self.heartbeat(*before)
 
     def look(self, clock: StallClock, now: float, cpu: float) -> StalledError | None:
         """Take the time and the processor time of this process, in seconds; return the stall, if it is one."""
-        idle = clock.look(now, cpu, self._beats)
+        idle = clock.look(now, cpu, self._heartbeats)
         return self._failure(idle) if idle > self.timeout_seconds * self._patience else None
 
     def _watch(self) -> None:
@@ -104,6 +104,6 @@ class Watchdog:
 
     def _failure(self, idle: float) -> StalledError:
         return StalledError(
-            f"There was no progress for {idle / 60:.3g} min, in {self._doing}. The log says where it hangs: if in "
+            f"There was no progress for {idle / 60:.3g} min, in {self._activity}. The log says where it hangs: if in "
             "reading, check the channels' storage; if a step takes that long, raise stall_timeout_minutes."
         )

@@ -17,7 +17,7 @@ from star_rating.interruption import Stopped, StopRequest
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_kept_until_it_is_asked_for(number: signal.Signals) -> None:
     with StopRequest() as stop:
-        stop.listen()
+        stop.enable_graceful_stop()
         stop.raise_if_requested()
         os.kill(os.getpid(), number)
         with pytest.raises(Stopped):
@@ -30,14 +30,14 @@ def test_a_signal_is_kept_until_it_is_asked_for(number: signal.Signals) -> None:
 
 def test_without_a_signal_nothing_is_recorded() -> None:
     with StopRequest() as stop:
-        stop.listen()
+        stop.enable_graceful_stop()
     assert stop.record() is None
 
 
 def test_the_handlers_of_before_are_back_afterwards() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     with StopRequest() as stop:
-        stop.listen()
+        stop.enable_graceful_stop()
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
@@ -65,7 +65,7 @@ def test_before_there_is_anything_to_save_a_signal_ends_the_process_at_once(numb
 def test_a_second_signal_ends_the_process_at_once(second: signal.Signals) -> None:
     program = f"""
         with StopRequest() as stop:
-            stop.listen()
+            stop.enable_graceful_stop()
             os.kill(os.getpid(), signal.SIGTERM)
             assert stop.signal == signal.SIGTERM
             os.kill(os.getpid(), {int(second)})

@@ -8,7 +8,7 @@ import pytest
 PROGRAM = """
 import sys
 from star_rating import quiet_tensorflow
-quiet_tensorflow.load()
+quiet_tensorflow.import_tensorflow()
 import tf_keras
 assert "pandas" not in sys.modules and "scipy" not in sys.modules
 import pandas, scipy.ndimage

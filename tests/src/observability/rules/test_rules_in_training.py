@@ -13,8 +13,7 @@ import tf_keras
 
 from observability.rules import command
 from star_rating.model.distilbert import DistilBertClassifier
-from star_rating.results import artifacts
-from star_rating.training import build, work
+from star_rating.training import trainer
 from tests.helpers.training_job import LENGTH, Outcome, TrainingJob, examples, write_records
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh_smdebug")]
@@ -39,7 +38,8 @@ def job(tmp_path: Path) -> TrainingJob:
 @pytest.fixture
 def no_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the exports, which take longer than such a training."""
-    monkeypatch.setattr(artifacts, "write_artifacts", lambda *_: artifacts.Artifacts(None, [], 0.0))
+    monkeypatch.setattr(trainer.Trainer, "export", lambda *_: 0.0)
+    monkeypatch.setattr(trainer.Trainer, "evaluate", lambda *_: None)
 
 
 def train(job: TrainingJob, **hyperparameters: str) -> Outcome:
@@ -122,9 +122,10 @@ def test_frozen_weights_are_noticed(job: TrainingJob) -> None:
 def test_a_dead_activation_is_noticed(job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def dead(*arguments: Any) -> DistilBertClassifier:
-        model = build.build_model(*arguments)
+        model = build_model(*arguments)
         model.pre_classifier.bias.assign(tf_keras.backend.zeros_like(model.pre_classifier.bias) - 1000.0)
         return model
 
-    monkeypatch.setattr(work, "build_model", dead)
+    build_model = trainer.build_model
+    monkeypatch.setattr(trainer, "build_model", dead)
     assert {"VanishingGradient", "AllZero"} <= found(train(job, epochs="5"))

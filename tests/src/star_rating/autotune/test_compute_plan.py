@@ -16,19 +16,21 @@ import tf_keras
 from star_rating.autotune import budget, compute_plan
 from star_rating.autotune.autotuner import Trial
 from star_rating.autotune.benchmark import Measurement, Mode
-from star_rating.autotune.compute_plan import Machine, allowed_modes, decide
+from star_rating.autotune.compute_plan import allowed_modes, decide
 from star_rating.data.channel import open_channel
+from star_rating.distributed.strategy import SingleHostStrategy
+from star_rating.hardware import HardwareInfo
 from star_rating.hardware.instruction_set import InstructionSet
 from star_rating.hardware.threads import Threads
 from star_rating.hyperparameters import Hyperparameters, Switch
 from star_rating.model import pretrained_weights
-from star_rating.training.build import build_model
+from star_rating.model.train_step import build_model
 from tests.helpers.tiny_model import tiny_weights
 from tests.helpers.training_job import LENGTH, TrainingJob
 
 FLOAT32, BFLOAT16 = Mode(xla=False, compute_dtype="float32"), Mode(xla=False, compute_dtype="bfloat16")
 COMPILED, COMPILED_BFLOAT16 = replace(FLOAT32, xla=True), replace(BFLOAT16, xla=True)
-MACHINE = Machine(InstructionSet(best="AVX512_CORE_AMX"), Threads(2, 2, 2, 2), gpu=False)
+MACHINE = HardwareInfo(InstructionSet(best="AVX512_CORE_AMX"), Threads(2, 2, 2, 2), gpu=False)
 SECONDS = {FLOAT32: 2.0, BFLOAT16: 1.0, COMPILED: 3.0, COMPILED_BFLOAT16: 4.0}
 
 
@@ -181,15 +183,15 @@ def test_a_resumed_run_keeps_its_decision(job: TrainingJob, monkeypatch: pytest.
         patch.setattr(budget, "matmul_rate", {"float32": 250.0, "bfloat16": 900.0}.__getitem__)
         before = decide(trial(job, "auto", "auto"), MACHINE)
     elsewhere = replace(MACHINE, instruction_set=InstructionSet(best="AVX2"))
-    resumed = decide(trial(job, "auto", "auto"), elsewhere, earlier=before.record())
+    resumed = decide(trial(job, "auto", "auto"), elsewhere, previous=before.record())
     assert (resumed.mode, resumed.measured) == (before.mode, before.measured)
     assert resumed.machine == elsewhere
     assert resumed.reason == "use_xla=auto, use_amp=auto: as decided before the interruption"
 
 
 def test_a_switch_that_was_set_since_overrules_the_earlier_decision(job: TrainingJob) -> None:
-    earlier = compute_plan.Acceleration(BFLOAT16, "", (), MACHINE).record()
-    assert decide(trial(job, "False", "False", steps=3), MACHINE, earlier=earlier).mode == FLOAT32
+    previous = compute_plan.ComputePlan(BFLOAT16, "", (), MACHINE).record()
+    assert decide(trial(job, "False", "False", steps=3), MACHINE, previous=previous).mode == FLOAT32
 
 
 def test_nothing_is_measured_on_a_gpu(job: TrainingJob) -> None:
@@ -200,7 +202,7 @@ def test_nothing_is_measured_on_a_gpu(job: TrainingJob) -> None:
 
 def test_the_record_holds_what_took_effect() -> None:
     limited = replace(MACHINE, instruction_set=InstructionSet(best="AVX512_CORE_BF16", limit="AVX512_CORE_BF16"))
-    record = compute_plan.Acceleration(COMPILED_BFLOAT16, "use_xla=True, use_amp=True", (), limited).record()
+    record = compute_plan.ComputePlan(COMPILED_BFLOAT16, "use_xla=True, use_amp=True", (), limited).record()
     assert (record["xla"], record["amp"], record["compute_dtype"]) == (True, True, "bfloat16")
     assert record["instruction_set"]["limit"] == "AVX512_CORE_BF16"
     assert record["threads"] == {"cores": 2, "intra_op": 2, "inter_op": 2, "hardware_threads": 2, "numa_nodes": 1}
@@ -214,9 +216,12 @@ def keras_settings() -> Iterator[None]:
 
 
 def built(mode: Mode, folder: Path) -> tf_keras.Model:
-    compute_plan.Acceleration(mode, "", (), MACHINE).apply()
+    compute_plan.ComputePlan(mode, "", (), MACHINE).apply()
     return build_model(
-        Hyperparameters(max_seq_length=LENGTH), pretrained_weights.load(tiny_weights(folder)), total_steps=9
+        Hyperparameters(max_seq_length=LENGTH),
+        pretrained_weights.load(tiny_weights(folder)),
+        total_steps=9,
+        strategy=SingleHostStrategy(),
     )
 
 

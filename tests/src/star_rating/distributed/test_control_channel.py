@@ -52,13 +52,13 @@ class Hosts:
             assert not thread.is_alive()
 
     def _run(self, rank: int) -> None:
-        def on_loss(failure: Failure) -> None:
+        def on_peer_failure(failure: Failure) -> None:
             self.losses[rank] = failure
 
         self.before(rank)
         try:
-            with Cluster(HOSTS, HOSTS[rank], "job", on_loss=on_loss) as cluster:
-                cluster.meet(self.wait)
+            with Cluster(HOSTS, HOSTS[rank], "job", on_peer_failure=on_peer_failure) as cluster:
+                cluster.rendezvous(self.wait)
                 self.results[rank] = self.program(cluster)
         except Exception as error:  # noqa: BLE001 - what a test looks at
             self.results[rank] = error
@@ -67,9 +67,9 @@ class Hosts:
 @pytest.mark.usefixtures("port")
 def test_all_hosts_get_every_hosts_value_by_rank_whenever_they_come() -> None:
     def program(cluster: Cluster) -> Any:
-        first = cluster.gather({"rank": cluster.rank, "none": None})
+        first = cluster.all_gather({"rank": cluster.rank, "none": None})
         time.sleep(0.02 * (3 - cluster.rank))
-        return first, cluster.from_first(f"from {cluster.rank}"), cluster.gather(None)
+        return first, cluster.broadcast(f"from {cluster.rank}"), cluster.all_gather(None)
 
     expected = [{"rank": rank, "none": None} for rank in range(3)], "from 0", [None] * 3
     assert Hosts(program).results == dict.fromkeys(range(3), expected)
@@ -128,7 +128,7 @@ def test_what_ends_one_host_ends_all_with_its_code_and_sentence() -> None:
     def program(cluster: Cluster) -> None:
         if cluster.rank == 2:
             raise DataError("part-7 is cut off. Copy it again.")
-        cluster.gather(1)
+        cluster.all_gather(1)
 
     results = Hosts(program).results
     assert [results[rank].exit_code for rank in range(3)] == [ExitCode.DATA] * 3
@@ -139,12 +139,12 @@ def test_what_ends_one_host_ends_all_with_its_code_and_sentence() -> None:
 @pytest.mark.parametrize("lost", [0, 2])
 def test_a_host_that_vanishes_is_named(lost: int) -> None:
     def program(cluster: Cluster) -> None:
-        cluster.gather(1)
+        cluster.all_gather(1)
         if cluster.rank == lost:
-            assert cluster._link is not None
-            cluster._link._close()  # as the kernel does for a process that was killed
+            assert cluster._channel is not None
+            cluster._channel._close()  # as the kernel does for a process that was killed
             return
-        cluster.gather(2)
+        cluster.all_gather(2)
 
     results = Hosts(program).results
     for rank in {0, 1, 2} - {lost}:
@@ -155,17 +155,17 @@ def test_a_host_that_vanishes_is_named(lost: int) -> None:
 @pytest.mark.usefixtures("port")
 def test_a_host_that_falls_silent_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_channel, "SILENCE_SECONDS", 2.0)  # a busy machine delays the others by less
-    monkeypatch.setattr(control_channel, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(control_channel, "HEARTBEAT_SECONDS", 0.1)
     over = threading.Event()
 
     def program(cluster: Cluster) -> None:
-        assert cluster._link is not None
+        assert cluster._channel is not None
         if cluster.rank == 1:
-            cluster._link._closed.set()  # its sign of life ends, its connection does not
+            cluster._channel._closed.set()  # its sign of life ends, its connection does not
             over.wait(300)
             return
         try:
-            cluster.gather(1)
+            cluster.all_gather(1)
         finally:
             over.set()
 
@@ -185,7 +185,7 @@ def test_a_main_thread_that_hangs_is_ended_after_a_grace_but_not_while_it_writes
         if cluster.rank == 1:
             raise DataError("It is over.")
         if cluster.rank == 0:
-            with cluster.undisturbed():
+            with cluster.critical_section():
                 time.sleep(0.4)
                 ended_while_writing.append(0 in losses)
         deadline = time.monotonic() + 300
@@ -205,7 +205,7 @@ def test_whoever_does_not_belong_here_is_passed_over(port: int) -> None:
                 visitor.sendall(b'GET / HTTP/1.1\r\n\r\n{"host": 3}\n')
                 return
 
-    results = Hosts(lambda cluster: cluster.gather(cluster.rank), before=knock).results
+    results = Hosts(lambda cluster: cluster.all_gather(cluster.rank), before=knock).results
     assert results == {rank: [0, 1, 2] for rank in range(3)}
 
 
@@ -222,9 +222,9 @@ def test_hosts_of_different_settings_are_refused_with_what_differs() -> None:
 def test_a_cluster_of_one_has_no_line() -> None:
     threads = threading.active_count()
     with Cluster(("algo-1",), "algo-1") as cluster:
-        cluster.meet(1)
-        assert cluster.gather(7) == [7]
-        assert cluster.from_first("x") == "x"
+        cluster.rendezvous(1)
+        assert cluster.all_gather(7) == [7]
+        assert cluster.broadcast("x") == "x"
         cluster.require_same({"anything": 1})
-        assert cluster.is_first
+        assert cluster.is_chief
         assert threading.active_count() == threads

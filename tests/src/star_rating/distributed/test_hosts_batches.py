@@ -16,9 +16,10 @@ import pytest
 from star_rating.data import pipeline
 from star_rating.data.channel import Channel, open_channel
 from star_rating.distributed import batches as parts
-from star_rating.distributed.channels import SharedChannel, share
+from star_rating.distributed.channels import DistributedChannel, distribute_channel
 from star_rating.distributed.cluster import Cluster
 from star_rating.failures import DataError
+from star_rating.model.xla import pad_to_buckets
 from star_rating.preparation.prepare import PrepareSettings, prepare
 from tests.helpers.prepare_fixtures import make_weights, random_reviews, write_tsv
 from tests.helpers.training_job import LENGTH, examples, write_records
@@ -38,7 +39,7 @@ class Told(Cluster):
         super().__init__(hosts, hosts[rank])
         self.descriptions = descriptions
 
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         del value
         return self.descriptions
 
@@ -46,12 +47,12 @@ class Told(Cluster):
 class Listening(Cluster):
     """Keeps what a host says."""
 
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         self.said = value
         return [value]
 
 
-def shared_channels(folder: Path, contents: list[dict[str, list[dict[str, list[int]]]]]) -> list[SharedChannel]:
+def shared_channels(folder: Path, contents: list[dict[str, list[dict[str, list[int]]]]]) -> list[DistributedChannel]:
     """Write each host's files (name -> records) and open them as the hosts do."""
     opened = []
     for rank, files in enumerate(contents):
@@ -62,10 +63,10 @@ def shared_channels(folder: Path, contents: list[dict[str, list[dict[str, list[i
         channel = open_channel("train", own, max_seq_length=LENGTH, vocabulary_size=1000, shared=True)
         listening = Listening(("a",), "a")
         with contextlib.suppress(DataError):  # where nothing is here
-            share(listening, channel, own)
+            distribute_channel(listening, channel, own)
         opened.append((channel, own, listening.said))
     descriptions = [said for *_, said in opened]
-    return [share(Told(rank, descriptions), channel, own) for rank, (channel, own, _) in enumerate(opened)]
+    return [distribute_channel(Told(rank, descriptions), channel, own) for rank, (channel, own, _) in enumerate(opened)]
 
 
 def numbered(count: int, first: int = 0) -> list[dict[str, list[int]]]:
@@ -76,14 +77,14 @@ def numbered(count: int, first: int = 0) -> list[dict[str, list[int]]]:
     ]
 
 
-def sharded(folder: Path, shards: tuple[int, ...]) -> list[SharedChannel]:
+def sharded(folder: Path, shards: tuple[int, ...]) -> list[DistributedChannel]:
     firsts = np.cumsum([0, *shards]).tolist()
     return shared_channels(
         folder, [{f"part-{rank}.tfrecord": numbered(count, firsts[rank])} for rank, count in enumerate(shards)]
     )
 
 
-def replicated(folder: Path, hosts: int) -> list[SharedChannel]:
+def replicated(folder: Path, hosts: int) -> list[DistributedChannel]:
     return shared_channels(folder, [{"part-0.tfrecord": numbered(40), "part-1.tfrecord": numbered(25, 40)}] * hosts)
 
 
@@ -92,7 +93,7 @@ def records_in(part: Any) -> list[int]:
     return [int(ids[1]) - 100 for ids, weight in zip(features["input_ids"], weights, strict=True) if weight > 0]
 
 
-def steps(channel: SharedChannel, count: int, first_batch: int = 0, batch_size: int = 13) -> list[Any]:
+def steps(channel: DistributedChannel, count: int, first_batch: int = 0, batch_size: int = 13) -> list[Any]:
     batches = parts.training_batches(channel, batch_size, LENGTH, seed=5, first_batch=first_batch)
     return list(islice(batches.as_numpy_iterator(), count))
 
@@ -133,7 +134,7 @@ def test_a_resumed_run_gets_the_batches_that_it_would_have_got(tmp_path: Path) -
         assert [records_in(part) for part in steps(channel, 9 - first, first_batch=first)] == uninterrupted[first:]
 
 
-def replicated_elsewhere(folder: Path) -> SharedChannel:
+def replicated_elsewhere(folder: Path) -> DistributedChannel:
     (folder / "replicated").mkdir()
     return replicated(folder / "replicated", 2)[1]
 
@@ -148,8 +149,8 @@ def test_the_records_of_a_batch_can_be_named(tmp_path: Path) -> None:
 
 def test_rows_are_filled_up_with_padding_of_weight_zero(tmp_path: Path) -> None:
     channel = sharded(tmp_path, SHARDS)[1]
-    rows = parts.most_rows(channel, 13)
-    batches = parts.training_batches(channel, 13, LENGTH, seed=5, rows=rows)
+    rows = parts.local_batch_size(channel, 13)
+    batches = pad_to_buckets(parts.training_batches(channel, 13, LENGTH, seed=5), rows)
     for features, labels, weights in islice(batches.as_numpy_iterator(), 5):
         assert len(features["input_ids"]) == len(labels) == len(weights) == rows
         assert not features["input_mask"][weights == 0].any()
@@ -167,7 +168,7 @@ def test_an_evaluation_is_the_parts_of_all_hosts_in_order(tmp_path: Path, limit:
         assert seen == list(range(limit * 10 or 65))
 
 
-def replicated_channels(folder: Path) -> list[SharedChannel]:
+def replicated_channels(folder: Path) -> list[DistributedChannel]:
     (folder / "replicated").mkdir()
     return replicated(folder / "replicated", 3)
 
@@ -204,7 +205,7 @@ def test_a_channel_that_no_host_has_is_refused(tmp_path: Path) -> None:
         shared_channels(tmp_path, [{}, {}])
 
 
-def prepared_shards(folder: Path, *, more: bool = False) -> list[SharedChannel]:
+def prepared_shards(folder: Path, *, more: bool = False) -> list[DistributedChannel]:
     """Prepare two files, and deal what is in the channel out to two hosts, as ShardedByS3Key may."""
     for name in "ab":
         write_tsv(folder / "reviews" / f"{name}.tsv", random_reviews(60, seed=ord(name)))
@@ -222,10 +223,10 @@ def prepared_shards(folder: Path, *, more: bool = False) -> list[SharedChannel]:
         channel = open_channel("train", own, max_seq_length=LENGTH, vocabulary_size=1000, shared=True)
         listening = Listening(("a",), "a")
         with contextlib.suppress(DataError):  # where the manifest lists what is on the other host
-            share(listening, channel, own)
+            distribute_channel(listening, channel, own)
         told.append((channel, own, listening.said))
     descriptions = [said for *_, said in told]
-    return [share(Told(rank, descriptions), channel, own) for rank, (channel, own, _) in enumerate(told)]
+    return [distribute_channel(Told(rank, descriptions), channel, own) for rank, (channel, own, _) in enumerate(told)]
 
 
 def test_a_manifest_on_one_host_speaks_of_the_files_on_all(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from star_rating.checkpointing.broadcast import broadcast_checkpoint
 from star_rating.checkpointing.checkpoints import CheckpointManager
 from star_rating.checkpointing.run_state import STEPS_PER_EPOCH, RunState
 from star_rating.checkpointing.store import LoadedCheckpoint
-from star_rating.distributed.checkpoint import share
 from star_rating.distributed.cluster import Cluster
 
 FINGERPRINT = {STEPS_PER_EPOCH: 5}
@@ -49,7 +49,7 @@ def test_shards_that_have_changed_within_an_epoch_are_a_warning(
     warns: bool,  # noqa: FBT001
 ) -> None:
     own = CheckpointManager(FINGERPRINT, None, LoadedCheckpoint(Path("step"), {}), state(step, before))
-    shared = share(Cluster(("algo-1",), "algo-1"), lambda: own, FINGERPRINT, now)
+    shared = broadcast_checkpoint(Cluster(("algo-1",), "algo-1"), lambda: own, FINGERPRINT, now)
     assert shared.state is not None
     assert shared.state.step == step
     assert shared.shards == now
@@ -58,4 +58,4 @@ def test_shards_that_have_changed_within_an_epoch_are_a_warning(
 
 def test_without_a_checkpoint_the_shards_are_kept_for_the_first_one() -> None:
     own = CheckpointManager(FINGERPRINT, None)
-    assert share(Cluster(("algo-1",), "algo-1"), lambda: own, FINGERPRINT, (1, 2)).shards == (1, 2)
+    assert broadcast_checkpoint(Cluster(("algo-1",), "algo-1"), lambda: own, FINGERPRINT, (1, 2)).shards == (1, 2)

@@ -13,12 +13,15 @@ import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
 from star_rating.checkpointing import model_state
+from star_rating.distributed.strategy import SingleHostStrategy
 from star_rating.failures import ExitCode
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import pretrained_weights
+from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.model.optimizer import build_optimizer
+from star_rating.model.train_step import build_model, compile_model
 from star_rating.results.export import _probe_batch
-from star_rating.training.build import build_model
-from star_rating.training.nonfinite import in_words
+from star_rating.training.nonfinite import describe_records
 from tests.helpers.tiny_model import VOCABULARY, tiny_weights
 from tests.helpers.training_job import LENGTH, TrainingJob, examples, write_records
 
@@ -85,7 +88,7 @@ def test_a_learning_rate_that_diverges_ends_the_run(tmp_path: Path) -> None:
 def model(folder: Path, **settings: Any) -> Any:
     tf.random.set_seed(1)
     hyperparameters = Hyperparameters(learning_rate=0.01, **settings)
-    return build_model(hyperparameters, pretrained_weights.load(folder), 9)
+    return build_model(hyperparameters, pretrained_weights.load(folder), 9, SingleHostStrategy())
 
 
 def batch(*words: int) -> tuple[dict[str, npt.NDArray[np.int32]], npt.NDArray[np.int32]]:
@@ -109,16 +112,27 @@ def test_a_step_that_is_left_out_changes_nothing_but_the_dropout_masks_to_come(t
 @pytest.mark.slow
 def test_a_step_that_is_not_left_out_is_kerass_own(tmp_path: Path) -> None:
     tiny_weights(tmp_path)
-    plain, skipping = model(tmp_path), model(tmp_path, skip_nonfinite_steps=1)
+    plain, skipping, keras = model(tmp_path), model(tmp_path, skip_nonfinite_steps=1), keras_model(tmp_path)
     for words in ((7, 8), (9, 10, 11)):
-        expected = plain.train_on_batch(*batch(*words), return_dict=True)
-        logs = skipping.train_on_batch(*batch(*words), return_dict=True)
-        assert logs == {**expected, "skipped": 0}
-    found, wanted = model_state.capture(skipping), model_state.capture(plain)
-    assert [name for name in wanted if wanted[name].tobytes() != found[name].tobytes()] == []
+        expected = keras.train_on_batch(*batch(*words), return_dict=True)
+        assert plain.train_on_batch(*batch(*words), return_dict=True) == expected
+        assert skipping.train_on_batch(*batch(*words), return_dict=True) == {**expected, "skipped": 0}
+    wanted = model_state.capture(keras)
+    for found in (model_state.capture(plain), model_state.capture(skipping)):
+        assert [name for name in wanted if wanted[name].tobytes() != found[name].tobytes()] == []
+
+
+def keras_model(folder: Path) -> DistilBertClassifier:
+    """The same model with Keras's own training step."""
+    tf.random.set_seed(1)
+    pretrained = pretrained_weights.load(folder)
+    classifier = DistilBertClassifier(pretrained.config)
+    pretrained_weights.load_into(classifier, pretrained)
+    compile_model(classifier, build_optimizer(Hyperparameters(learning_rate=0.01), 9))
+    return classifier
 
 
 def test_records_are_named_by_file_and_no_more_than_fit_into_a_sentence() -> None:
     records = [(Path("/data/b.tfrecord"), 7), (Path("/data/a.tfrecord"), 3), (Path("/data/b.tfrecord"), 2)]
-    assert in_words(records) == "a.tfrecord record 3; b.tfrecord records 2, 7"
-    assert in_words(records, 2) == "a.tfrecord record 3; b.tfrecord record 2 and 1 more (in the log)"
+    assert describe_records(records) == "a.tfrecord record 3; b.tfrecord records 2, 7"
+    assert describe_records(records, 2) == "a.tfrecord record 3; b.tfrecord record 2 and 1 more (in the log)"

@@ -52,7 +52,7 @@ def test_a_thread_calls_on_stall_once_when_no_beat_comes() -> None:
 
 def test_no_beat_for_too_long_is_a_stall_and_says_in_what() -> None:
     watched = Watched()
-    watched.dog.beat("validation")
+    watched.dog.heartbeat("validation")
     assert watched.stall_within(TIMEOUT) is None
     stall = watched.stall_within(2)
     assert stall is not None
@@ -90,21 +90,21 @@ def test_time_in_which_the_process_did_not_run_does_not_count() -> None:
 
 def test_the_first_step_has_longer_as_it_traces_and_compiles() -> None:
     watched = Watched()
-    watched.dog.beat("the first step", patience=FIRST_STEP_PATIENCE)
+    watched.dog.heartbeat("the first step", patience=FIRST_STEP_PATIENCE)
     assert watched.stall_within(TIMEOUT * FIRST_STEP_PATIENCE) is None
     assert "in the first step" in str(watched.stall_within(2))
 
 
 def test_what_comes_after_it_has_not() -> None:
     watched = Watched()
-    watched.dog.beat("the first step", patience=1000)
-    watched.dog.beat("training")
+    watched.dog.heartbeat("the first step", patience=1000)
+    watched.dog.heartbeat("training")
     assert "in training" in str(watched.stall_within(TIMEOUT + 2))
 
 
 def test_what_has_a_limit_of_its_own_is_not_watched() -> None:
     watched = Watched()
-    watched.dog.beat("reading the channels")
+    watched.dog.heartbeat("reading the channels")
     with watched.dog.paused():
         assert watched.stall_within(100 * TIMEOUT) is None
     assert watched.stall_within(TIMEOUT - 2) is None

@@ -1,6 +1,6 @@
 """One checkpoint for all hosts: the first host reads and writes it, the others get what it has read over the network.
 
-    checkpointing = share(cluster, lambda: load_latest(...), fingerprint, shards)
+    checkpointing = broadcast_checkpoint(cluster, lambda: load_latest(...), fingerprint, shards)
 
 Only the first host's folder counts. Nothing in a checkpoint says how many hosts have written it: it goes on on any
 number of them.
@@ -26,23 +26,25 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class SharedCheckpoint(LoadedCheckpoint):
+class BroadcastCheckpoint(LoadedCheckpoint):
     """An intact checkpoint of the first host."""
 
     cluster: Cluster
 
     def tensors(self) -> Tensors:
         """Read the tensors on the first host, and copy them to the others; all hosts call it."""
-        read = super().tensors() if self.cluster.is_first else {}
-        shapes = self.cluster.from_first({name: [array.dtype.name, array.shape] for name, array in read.items()})
+        if self.cluster.size == 1:
+            return super().tensors()
+        read = super().tensors() if self.cluster.is_chief else {}
+        shapes = self.cluster.broadcast({name: [array.dtype.name, array.shape] for name, array in read.items()})
         collectives = Collectives(self.cluster.size)
         return {
-            name: collectives.copy_of_first(read[name] if read else np.zeros(shape, dtype), self.cluster.rank, number)
+            name: collectives.broadcast(read[name] if read else np.zeros(shape, dtype), self.cluster.rank, number)
             for number, (name, (dtype, shape)) in enumerate(shapes.items())
         }
 
 
-def share(
+def broadcast_checkpoint(
     cluster: Cluster,
     open_own: Callable[[], CheckpointManager],
     fingerprint: Fingerprint,
@@ -52,14 +54,14 @@ def share(
 
     `shards` are the train channel's, None where all hosts have all of it.
     """
-    own = open_own() if cluster.is_first else CheckpointManager(fingerprint, None)
-    document = cluster.from_first(own.state.as_json() if own.state else None)
+    own = open_own() if cluster.is_chief else CheckpointManager(fingerprint, None)
+    document = cluster.broadcast(own.state.as_json() if own.state else None)
     if document is None:
         return dataclasses.replace(own, shards=shards)
     state = RunState.from_json(document)
     _warn_of_other_shards(state, shards, int(fingerprint[STEPS_PER_EPOCH]))
     folder = own.saved.folder if own.saved else Path()
-    return CheckpointManager(fingerprint, own.store, SharedCheckpoint(folder, document, cluster), state, shards)
+    return CheckpointManager(fingerprint, own.store, BroadcastCheckpoint(folder, document, cluster), state, shards)
 
 
 def _warn_of_other_shards(state: RunState, shards: Sequence[int] | None, steps_per_epoch: int) -> None:

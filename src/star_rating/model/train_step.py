@@ -1,0 +1,202 @@
+"""The model of a run: compiled, with the pretrained weights and all variables of a step; and the step itself.
+
+model = build_model(hyperparameters, pretrained, total_steps, SingleHostStrategy())
+model.fit(batches, ...)            # logs: loss, accuracy, examples; "skipped" and "stops" where there are such
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from star_rating.data.records import NUMBER_OF_CLASSES
+from star_rating.distributed.gradients import Gradient
+from star_rating.distributed.strategy import MultiHostStrategy, Strategy
+from star_rating.failures import HyperparameterError
+from star_rating.hyperparameters import Hyperparameters
+from star_rating.model import pretrained_weights
+from star_rating.model.config import DistilBertConfig
+from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.model.optimizer import build_optimizer
+from star_rating.model.xla import CompiledStep
+
+log = logging.getLogger(__name__)
+
+
+class ExampleCount(tf_keras.metrics.Metric):
+    """Counts the reviews of an epoch, so that windows of a running mean can be told apart."""
+
+    def __init__(self) -> None:
+        super().__init__(name="examples")
+        self.total = self.add_weight(name="total", initializer="zeros", dtype=tf.int64)
+
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
+        """Add a batch."""
+        del y_pred, sample_weight
+        self.total.assign_add(tf.shape(y_true, out_type=tf.int64)[0])
+
+    def result(self) -> tf.Tensor:
+        """Return the number of reviews since the epoch began."""
+        return tf.identity(self.total)
+
+    def reset_state(self) -> None:
+        """Start an epoch."""
+        self.total.assign(0)
+
+
+class TrainableClassifier(DistilBertClassifier):
+    """A DistilBertClassifier with the training step of a strategy's hosts.
+
+    With `skip_nonfinite`, a batch whose loss or gradient is NaN or infinite changes nothing: weights, optimizer and
+    metrics stay as they are. It counts as a step all the same: the next one draws other dropout masks.
+    """
+
+    def __init__(
+        self,
+        config: DistilBertConfig,
+        number_of_classes: int,
+        strategy: Strategy,
+        *,
+        skip_nonfinite: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(config, number_of_classes, seed=seed)
+        self.strategy = strategy
+        self.skip_nonfinite = skip_nonfinite
+
+    def next_dropout_step(self) -> tf.Tensor:
+        """Return the number that this host's dropout masks of this step follow from."""
+        return self.strategy.dropout_step(super().next_dropout_step())
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:  # noqa: ANN401 - Keras's
+        """Do one step; `logs` are of the whole batch, whatever this host had of it."""
+        gradients, sums = self.local_step(data)
+        logs = {}
+        if self.strategy.is_distributed:
+            gradients, sums, logs["stops"] = self.strategy.reduce(gradients, sums, self.trainable_variables)
+
+        def update() -> tf.Tensor:
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            self._update_metrics(*sums)
+            return tf.constant(0.0)
+
+        if self.skip_nonfinite:
+            logs["skipped"] = tf.cond(self._is_finite(sums[0], gradients), update, lambda: tf.constant(1.0))
+        else:
+            update()
+        return {**self.get_metrics_result(), **logs}
+
+    def local_step(self, data: Any) -> tuple[list[Gradient], list[tf.Tensor]]:  # noqa: ANN401 - Keras's
+        """Return this host's gradients and its [loss, correct reviews, reviews].
+
+        One host's loss is the batch's mean; several hosts weight their reviews so that their losses add up to it.
+        """
+        features, labels, weights = tf_keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            logits = self(features, training=True)
+            if weights is None:
+                loss = self.loss(labels, logits)
+            else:
+                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+                loss = tf.reduce_sum(losses * weights)
+        gradients = self.optimizer.compute_gradients(loss, self.trainable_variables, tape)
+        real = tf.ones(tf.shape(labels)) if weights is None else tf.cast(weights > 0, tf.float32)
+        return [gradient for gradient, _ in gradients], [loss, _correct(labels, logits, real), tf.reduce_sum(real)]
+
+    def compile_with_xla(self, on_timed: Callable[[float], object]) -> CompiledStep:
+        """Have XLA compile the step; of several hosts, each its own part, as XLA has no exchange between them."""
+        compiled = CompiledStep(on_timed)
+        if self.strategy.is_distributed:
+            self.local_step = compiled.wrap(self.local_step)  # type: ignore[method-assign]
+        else:
+            self.train_step = compiled.wrap(self.train_step)  # type: ignore[method-assign]
+        return compiled
+
+    def evaluate(
+        self,
+        x: tf.data.Dataset | None = None,
+        *,
+        callbacks: tf_keras.callbacks.CallbackList | None = None,
+        **options: Any,  # noqa: ANN401 - Keras's
+    ) -> Any:  # noqa: ANN401 - Keras's
+        """Return the means over all hosts' reviews; of several hosts, each evaluates its batches. Raises Stopped."""
+        if not isinstance(self.strategy, MultiHostStrategy):
+            return super().evaluate(x, callbacks=callbacks, **options)
+        sums = np.zeros(3)
+        for index, batch in enumerate(x or ()):
+            if self.strategy.stop.signal is not None:
+                break
+            sums += self._evaluate_batch(*batch).numpy()
+            if callbacks is not None:
+                callbacks.on_test_batch_end(index, {})
+        loss, correct, reviews = self.strategy.all_reduce(sums.tolist())
+        self.strategy.agree_to_stop()
+        return {"loss": loss / reviews, "accuracy": correct / reviews, "examples": reviews}
+
+    @tf.function(reduce_retracing=True)
+    def _evaluate_batch(self, features: Mapping[str, tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+        logits = self(features, training=False)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        ones = tf.ones_like(losses)
+        return tf.stack([tf.reduce_sum(losses), _correct(labels, logits, ones), tf.reduce_sum(ones)])
+
+    def _update_metrics(self, loss: tf.Tensor, correct: tf.Tensor, reviews: tf.Tensor) -> None:
+        """Bring the epoch's running means up to date, as Keras's own training step does."""
+        metrics = {metric.name: metric for metric in self.metrics}
+        metrics["loss"].update_state(loss, sample_weight=reviews)
+        metrics["accuracy"].total.assign_add(correct)
+        metrics["accuracy"].count.assign_add(reviews)
+        metrics["examples"].total.assign_add(tf.cast(reviews, tf.int64))
+
+    def _is_finite(self, loss: tf.Tensor, gradients: list[Gradient]) -> tf.Tensor:
+        finite = tf.math.is_finite(loss)
+        if isinstance(self.optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
+            return finite  # it looks for its scale by gradients that overflow, and leaves those out itself
+        return finite & tf.math.is_finite(tf.linalg.global_norm(gradients))
+
+
+def build_model(
+    hyperparameters: Hyperparameters,
+    pretrained: pretrained_weights.PretrainedWeights,
+    total_steps: int,
+    strategy: Strategy,
+) -> TrainableClassifier:
+    """Return a compiled classifier with the pretrained weights; its head is new unless the checkpoint has one."""
+    positions = pretrained.config.max_position_embeddings
+    if hyperparameters.max_seq_length > positions:
+        raise HyperparameterError(
+            f"Hyperparameter max_seq_length is {hyperparameters.max_seq_length}: the weights have {positions} "
+            f"positions. Set it to {positions} at the most, and run `prepare` with the same number."
+        )
+    model = TrainableClassifier(
+        pretrained.config, NUMBER_OF_CLASSES, strategy, skip_nonfinite=bool(hyperparameters.skip_nonfinite_steps)
+    )
+    if pretrained_weights.load_into(model, pretrained):
+        log.info("the classification head comes from the weights")
+    if hyperparameters.freeze_bert_layer:
+        model.freeze_body()
+    compile_model(model, build_optimizer(hyperparameters, total_steps))
+    return model
+
+
+def compile_model(model: DistilBertClassifier, optimizer: tf_keras.optimizers.Optimizer) -> None:
+    """Compile, and make the variables that Keras would make at the first step: a checkpoint restores into them."""
+    model.compile(
+        optimizer=optimizer,
+        loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[tf_keras.metrics.SparseCategoricalAccuracy("accuracy"), ExampleCount()],
+    )
+    model.optimizer.build(model.trainable_variables)
+    logits, labels = tf.zeros([1, model.number_of_classes]), tf.zeros([1], tf.int32)
+    model.compiled_loss.build(logits)
+    model.compiled_metrics.build(logits, labels)
+
+
+def _correct(labels: tf.Tensor, logits: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
+    hits = tf.cast(tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels, tf.float32)
+    return tf.reduce_sum(hits * real)
