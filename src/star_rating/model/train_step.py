@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from star_rating.data.records import NUMBER_OF_CLASSES
+from star_rating.data.schema import NUMBER_OF_CLASSES
 from star_rating.distributed.gradients import Gradient
 from star_rating.distributed.strategy import MultiHostStrategy, Strategy
 from star_rating.failures import HyperparameterError
@@ -112,9 +112,9 @@ class TrainableClassifier(DistilBertClassifier):
         """Have XLA compile the step; of several hosts, each its own part, as XLA has no exchange between them."""
         compiled = CompiledStep(on_timed)
         if self.strategy.is_distributed:
-            self.local_step = compiled.wrap(self.local_step)  # type: ignore[method-assign]
+            self.local_step = compiled.wrap(self.local_step)  # type: ignore[method-assign,assignment]
         else:
-            self.train_step = compiled.wrap(self.train_step)  # type: ignore[method-assign]
+            self.train_step = compiled.wrap(self.train_step)  # type: ignore[method-assign,assignment]
         return compiled
 
     def evaluate(

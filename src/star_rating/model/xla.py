@@ -93,7 +93,8 @@ def pad_to_buckets(batches: tf.data.Dataset, batch_size: int) -> tf.data.Dataset
         if weights:
             fill = tf.maximum(batch_size - tf.size(labels), 0)
             features = {name: tf.pad(values, [[0, fill], [0, 0]]) for name, values in features.items()}
-            labels, *weights = (tf.pad(values, [[0, fill]]) for values in (labels, *weights))
+            labels = tf.pad(labels, [[0, fill]])
+            weights = tuple(tf.pad(values, [[0, fill]]) for values in weights)
         return features | {"active_positions": active_positions(features["input_mask"], batch_size)}, labels, *weights
 
     return batches.map(add, num_parallel_calls=2, deterministic=True).prefetch(2)

@@ -13,6 +13,7 @@ import tf_keras
 
 from observability.rules import command
 from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.model.train_step import build_model
 from star_rating.training import trainer
 from tests.helpers.training_job import LENGTH, Outcome, TrainingJob, examples, write_records
 
@@ -126,6 +127,5 @@ def test_a_dead_activation_is_noticed(job: TrainingJob, monkeypatch: pytest.Monk
         model.pre_classifier.bias.assign(tf_keras.backend.zeros_like(model.pre_classifier.bias) - 1000.0)
         return model
 
-    build_model = trainer.build_model
     monkeypatch.setattr(trainer, "build_model", dead)
     assert {"VanishingGradient", "AllZero"} <= found(train(job, epochs="5"))
