@@ -185,7 +185,7 @@ def test_a_resumed_run_keeps_its_decision(job: TrainingJob, monkeypatch: pytest.
     elsewhere = replace(MACHINE, instruction_set=InstructionSet(best="AVX2"))
     resumed = decide(trial(job, "auto", "auto"), elsewhere, previous=before.record())
     assert (resumed.mode, resumed.measured) == (before.mode, before.measured)
-    assert resumed.machine == elsewhere
+    assert resumed.hardware == elsewhere
     assert resumed.reason == "use_xla=auto, use_amp=auto: as decided before the interruption"
 
 
