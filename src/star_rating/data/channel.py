@@ -96,7 +96,7 @@ def open_channel(
 ) -> Channel:
     """Check every record of a channel; raise DataError that names the file, the record and the remedy.
 
-    With `shared` what is here may be a part of the channel, or nothing of it (hosts/channels.py has the whole).
+    With `shared` what is here may be a part of the channel, or nothing of it (distributed/channels.py has the whole).
     `on_progress` is called after each file and each few thousand records: whoever waits can tell slow from hanging.
     """
     if folder is None or not folder.is_dir():

@@ -48,7 +48,7 @@ class Engine:
         _find_temporary_folder()
         instruction_set.choose(os.environ)
         threads.choose(os.environ)
-        quiet_tensorflow.load()
+        quiet_tensorflow.import_tensorflow()
         engine = cls(folder, _load(folder.saved_model))
         engine.probabilities([encoding.ids for encoding in engine.encode([PROBE, PROBE[:8]])])
         return engine
