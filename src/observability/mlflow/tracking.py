@@ -52,16 +52,20 @@ class Tracking:
         if self._tracker is None or not self._begun:
             return
         self._begun = False
+        try:
+            self._log_results(self._tracker)
+        except Exception as error:  # noqa: BLE001 - a trained model is worth more than its run on a server
+            log.warning("mlflow: the run is incomplete: %s: %s", type(error).__name__, error)
+
+    def _log_results(self, tracker: Tracker) -> None:
         run = json.loads((self._model_dir / "run.json").read_text(encoding="utf-8"))
         stopped, step = run["stopped"] is not None, run["steps"]["done"]
-        evaluation = self._model_dir / "metrics" / "evaluation.json"
-        if evaluation.exists():
-            metrics = json.loads(evaluation.read_text(encoding="utf-8"))["metrics"]
-            self._tracker.log(step, {f"test:{name}": entry["value"] for name, entry in metrics.items()})
+        values = {f"test:{name}": entry["value"] for name, entry in (run["test"] or {}).items()}
+        tracker.log(step, {name: value for name, value in values.items() if isinstance(value, int | float)})
         files = result_files(self._model_dir)
         if stopped:
             files = {"": files[""]}
-        record = self._tracker.finish(files, status="KILLED" if stopped else "FINISHED")
+        record = tracker.finish(files, status="KILLED" if stopped else "FINISHED")
         log.info("mlflow: run %s has %d of %d metric values", record["run_id"], *record["points"].values())
 
     def fail(self) -> None:
