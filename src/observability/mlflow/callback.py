@@ -26,24 +26,20 @@ class MlflowCallback(tf_keras.callbacks.Callback):
         self._lines = self._epochs = 0
         """Entries that were handed over."""
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Hand over what a checkpoint has."""
-        del logs
-        self._hand_over()
-
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Hand over the log lines that are new."""
         del batch, logs
         if self._lines < len(self._history.train):
             self._tracker.log(self._history.steps[-1], {"train:learning_rate": self._learning_rate()})
-        self._hand_over()
+        self.hand_over()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Hand over the epoch's measures."""
         del epoch, logs
-        self._hand_over()
+        self.hand_over()
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
+        """Hand over what is new; at first, what a checkpoint has."""
         history = self._history
         while self._lines < len(history.train):
             line = history.train[self._lines]

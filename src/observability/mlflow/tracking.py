@@ -45,7 +45,9 @@ class Tracking:
 
         self._tracker.begin()
         self._begun = True
-        return [MlflowCallback(self._tracker, history, learning_rate)]
+        callback = MlflowCallback(self._tracker, history, learning_rate)
+        callback.hand_over()  # now: a job whose training is complete does not train
+        return [callback]
 
     def finish(self) -> None:
         """Log the test's result and the files of model_dir, and end the run; of a job that was stopped, no model."""
