@@ -46,7 +46,8 @@ def main() -> None:
         while time.monotonic() - started < float(line):
             predict()
             count += BATCH_SIZE
-        print(json.dumps({"reviews_per_second": count / (time.monotonic() - started)}), flush=True)
+        rate = count / (time.monotonic() - started)
+        print(json.dumps({"reviews": count, "reviews_per_second": rate}), flush=True)
 
 
 if __name__ == "__main__":

@@ -229,7 +229,12 @@ def test_the_model_of_hosts_finds_what_the_measured_exchanges_are_made_of() -> N
 
 def test_servings_ratio_is_the_median_of_the_rounds_ratios() -> None:
     def measured(rate: float) -> serving.Measured:
-        return {"reviews_per_second": rate, "p50": 1 / rate, "p99": 2 / rate}
+        return {
+            "reviews_per_second": rate,
+            "reviews_per_processor_second": rate / 2,
+            "p50": 1 / rate,
+            "p99": 2 / rate,
+        }
 
     rounds = [
         {"64": {serving.OURS: measured(ours), serving.PIPELINE: measured(other)}}
@@ -238,7 +243,7 @@ def test_servings_ratio_is_the_median_of_the_rounds_ratios() -> None:
     summary = serving.summarise(rounds)
     assert summary["64"][serving.OURS]["reviews_per_second"] == 100
     assert summary["64"][serving.PIPELINE]["serve_is_faster"] == 3
-    assert "50.0    3.00 x     20 ms     40 ms" in serving.table(summary)
+    assert "50.0    3.00 x            25.0    3.00 x     20 ms     40 ms" in serving.table(summary)
 
 
 def test_resident_megabytes_are_what_the_kernel_says() -> None:

@@ -51,7 +51,7 @@ def test_serve_answers_and_ends_in_order(containers: Containers, model: Path, sa
     assert ask(container, "/ping")[0] == 200
     status, text = ask(container, "/invocations", "it broke\nthe best book\n")
     assert status == 200
-    assert [json.loads(line)["stars"] in range(1, 6) for line in text.splitlines()] == [True, True]
+    assert [json.loads(line)["stars"] in range(1, 6) for line in text.strip().splitlines()] == [True, True]
     containers.signal(container, "TERM")
     result = containers.wait(container, LONGEST_WAIT)
     assert result.exit_code == 0, result.log
@@ -65,4 +65,5 @@ def test_predict_reads_a_file_and_writes_another(containers: Containers, model: 
     command = ["predict", "--input", "/reviews/reviews.csv", "--output", "/reviews/predictions.jsonl"]
     result = containers.run(command, ["--read-only", *mounts])
     assert result.exit_code == 0, result.log
-    assert [json.loads(line)["row"] for line in (tmp_path / "predictions.jsonl").open()] == [2, 3]
+    lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["row"] for line in lines] == [2, 3]

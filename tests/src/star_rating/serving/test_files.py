@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,8 +21,8 @@ import pytest
 from star_rating.failures import DataError, UsageError
 from star_rating.preparation.reviews import Columns
 from star_rating.serving.engine import Engine
-from star_rating.serving.files import Job, Outcome, predict_files
-from tests.helpers.serving import LENGTH, SOURCES
+from star_rating.serving.files import PART_ROWS, Job, Outcome, predict_files
+from tests.helpers.serving import SOURCES
 
 pytestmark = pytest.mark.slow
 
@@ -145,23 +146,31 @@ def test_parts_of_another_input_are_of_no_use(engine: Engine, tmp_path: Path) ->
     assert "wrong" not in (tmp_path / "p.csv").read_text()
 
 
-def test_a_killed_process_goes_on_and_the_command_line_says_what_it_did(served_model: Path, tmp_path: Path) -> None:
-    source = write(tmp_path, "reviews.csv", ["it works " * LENGTH] * 6000)
-    output = tmp_path / "p.parquet"
+def test_the_command_goes_on_where_a_run_was_killed_and_says_so(
+    engine: Engine, served_model: Path, tmp_path: Path
+) -> None:
+    source, output = write(tmp_path, "reviews.csv", ["it works"] * (PART_ROWS * 3)), tmp_path / "p.parquet"
+    parts = tmp_path / ".p.parquet.parts"
+
+    interrupted: list[int] = []
+
+    def interrupt_behind_the_first_part(reviews: int) -> None:
+        if (parts / "0000000").exists() and not interrupted:
+            interrupted.append(reviews)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(Job((source,), output), engine, max_batch=32, on_batch=interrupt_behind_the_first_part)
+    (parts / "0000002.unfinished").write_text("what SIGKILL leaves of a part")
     command = [sys.executable, str(SOURCES / "predict.py"), "--input", str(source), "--output", str(output)]
     environment = {
         **os.environ,
         "SAGEMAKER_BASE_DIR": str(served_model),
         "PYTHONPATH": os.pathsep.join([str(SOURCES), os.environ.get("PYTHONPATH", "")]),
     }
-    first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    part = tmp_path / ".p.parquet.parts" / "0000000"
-    while not part.exists() and first.poll() is None:
-        pass
-    first.kill()
-    assert first.wait() == -signal.SIGKILL
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert "6,000 rows, " in result.stdout
-    assert "of them by an earlier run" in result.stdout
-    assert [row["row"] for row in rows_of(output)] == list(range(2, 6002))
+    assert re.search(r"6,144 rows, [24],0\d\d of them by an earlier run", result.stdout)
+    assert [row["row"] for row in rows_of(output)] == list(range(2, 6146))
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (again.returncode, "--overwrite" in again.stderr) == (2, True)
