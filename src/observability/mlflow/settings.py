@@ -1,6 +1,6 @@
 """Which tracking server, experiment and run: MLflow's own environment variables, as SageMaker and people set them.
 
-    settings = read_settings(os.environ)          # None: the job has no tracking server
+    settings = read_settings(os.environ, job_name="star-rating-1")          # None: the job has no tracking server
 
 A job has one if MLFLOW_TRACKING_URI is set: to an http(s) address, or to the ARN of an MLflow App or tracking server of
 SageMaker, which the plug-in sagemaker-mlflow signs requests for. CreateTrainingJob's MlflowConfig has such an ARN.
