@@ -101,7 +101,7 @@ class LifecycleCallback(tf_keras.callbacks.Callback):
     def guarded(self, batches: Iterable[Batch], activity: str) -> Iterator[Batch]:
         """Yield batches; one host raises Stopped before one, several end early and agree on it afterwards."""
         for batch in batches:
-            self._between_batches(activity)
+            self.between_batches(activity)
             if self.stop.signal is not None:
                 return
             yield batch
@@ -115,16 +115,17 @@ class LifecycleCallback(tf_keras.callbacks.Callback):
         """Stop after a step; from the first one on there is something to save."""
         del batch
         self.stop.enable_graceful_stop()
-        self._between_batches("training")
+        self.between_batches("training")
         if float((logs or {}).get("stops", 0.0)):
             self.stop.raise_stopped_by_peer()
 
     def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Stop within validation; several hosts after it."""
         del batch, logs
-        self._between_batches("validation")
+        self.between_batches("validation")
 
-    def _between_batches(self, activity: str) -> None:
+    def between_batches(self, activity: str) -> None:
+        """Note progress; one host raises Stopped here if it was asked to stop."""
         self.watchdog.heartbeat(activity)
         self._stop_single_host()
 
