@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from star_rating.hardware.instruction_set import LADDER, Rung
+from star_rating.hardware.instruction_set import ISA_LEVELS, ISALevel
 
 ALWAYS = frozenset[str]()
 TRAP = "0f0b"  # ud2: the processor's own "invalid instruction", SIGILL on every x86
 RETURN = "c3"
 
 
-def lying_ladder(trapping: str) -> list[Rung]:
-    """A processor that advertises everything up to AMX and traps at one rung."""
-    return [Rung(rung.name, ALWAYS, TRAP if rung.name == trapping else RETURN) for rung in LADDER[:-1]]
+def lying_isa_levels(trapping: str) -> list[ISALevel]:
+    """A processor that advertises everything up to AMX and traps at one level."""
+    return [ISALevel(level.name, ALWAYS, TRAP if level.name == trapping else RETURN) for level in ISA_LEVELS[:-1]]

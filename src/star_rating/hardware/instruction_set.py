@@ -63,7 +63,7 @@ PROBE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Rung:
+class ISALevel:
     """One instruction set: what advertises it, and an instruction of it to try."""
 
     name: str
@@ -81,24 +81,24 @@ _END = "c5f877c3"  # vzeroupper; ret
 _LOAD_TILES = "c4e2784907" + "c4e27b49c0" + "c4e27b49c8" + "c4e27b49d0"
 _DROP_TILES = "c4e27849c0" + _END  # tilerelease
 
-LADDER = (
-    Rung("SSE41", frozenset({"sse4_1"}), "660f3840c0" + "c3"),  # pmulld %xmm0, %xmm0; ret
-    Rung("AVX2", frozenset({"avx2"}), "c5fdefc0" + _END),  # vpxor %ymm0, %ymm0, %ymm0
-    Rung(
+ISA_LEVELS = (
+    ISALevel("SSE41", frozenset({"sse4_1"}), "660f3840c0" + "c3"),  # pmulld %xmm0, %xmm0; ret
+    ISALevel("AVX2", frozenset({"avx2"}), "c5fdefc0" + _END),  # vpxor %ymm0, %ymm0, %ymm0
+    ISALevel(
         "AVX512_CORE",
         frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"}),
         "62f17c4858c0" + _END,  # vaddps %zmm0, %zmm0, %zmm0
     ),
-    Rung("AVX512_CORE_VNNI", frozenset({"avx512_vnni"}), "62f27d4850c0" + _END),  # vpdpbusd %zmm0, %zmm0, %zmm0
-    Rung("AVX512_CORE_BF16", frozenset({"avx512_bf16"}), "62f27e4852c0" + _END),  # vdpbf16ps %zmm0, %zmm0, %zmm0
-    Rung("AVX512_CORE_FP16", frozenset({"avx512_fp16"}), "62f57c4858c0" + _END),  # vaddph %zmm0, %zmm0, %zmm0
-    Rung(
+    ISALevel("AVX512_CORE_VNNI", frozenset({"avx512_vnni"}), "62f27d4850c0" + _END),  # vpdpbusd %zmm0, %zmm0, %zmm0
+    ISALevel("AVX512_CORE_BF16", frozenset({"avx512_bf16"}), "62f27e4852c0" + _END),  # vdpbf16ps %zmm0, %zmm0, %zmm0
+    ISALevel("AVX512_CORE_FP16", frozenset({"avx512_fp16"}), "62f57c4858c0" + _END),  # vaddph %zmm0, %zmm0, %zmm0
+    ISALevel(
         "AVX512_CORE_AMX",
         frozenset({"amx_tile", "amx_bf16", "amx_int8"}),
         _LOAD_TILES + "c4e26a5cc1" + "c4e26b5ec1" + _DROP_TILES,  # tdpbf16ps, tdpbssd of %tmm2, %tmm1, %tmm0
         tiles=True,
     ),
-    Rung(
+    ISALevel(
         "AVX512_CORE_AMX_FP16",
         frozenset({"amx_fp16"}),
         _LOAD_TILES + "c4e26b5cc1" + _DROP_TILES,  # tdpfp16ps %tmm2, %tmm1, %tmm0
@@ -115,11 +115,11 @@ class InstructionSet:
     """What was found, and what oneDNN is allowed."""
 
     best: str | None = None
-    """The highest rung that is advertised and works; None where nothing was tried (not x86-64)."""
+    """The highest level that is advertised and works; None where nothing was tried (not x86-64)."""
     trapped: str | None = None
-    """The rung that is advertised and does not work."""
+    """The level that is advertised and does not work."""
     problem: str | None = None
-    """How the trapped rung failed, or why the probe could not run."""
+    """How the trapped level failed, or why the probe could not run."""
     limit: str | None = None
     """The value of ONEDNN_MAX_CPU_ISA in force; None: oneDNN chooses by what the processor advertises."""
 
@@ -132,13 +132,13 @@ class InstructionSet:
         return asdict(self)
 
 
-def choose(environ: MutableMapping[str, str], ladder: Sequence[Rung] = LADDER) -> InstructionSet:
+def choose(environ: MutableMapping[str, str], levels: Sequence[ISALevel] = ISA_LEVELS) -> InstructionSet:
     """Turn oneDNN on, probe the processor, and limit oneDNN and XLA in `environ` if it advertises what does not work.
 
     What the user has set stays, unless it allows what was seen to trap.
     """
     environ.setdefault(ONEDNN_SWITCH, "1")
-    found = probe(ladder, processor_flags())
+    found = probe(levels, processor_flags())
     wanted = environ.get(VARIABLE)
     if found.best is None or found.trapped is None:
         return replace(found, limit=wanted)
@@ -166,12 +166,12 @@ def _limit_xla(environ: MutableMapping[str, str], best: str) -> None:
     environ[XLA_VARIABLE] = f"{flags} --xla_cpu_max_isa={limit}".strip()
 
 
-def probe(ladder: Sequence[Rung], flags: frozenset[str]) -> InstructionSet:
-    """Run each advertised rung's instruction, lowest first, in one child process, until one fails."""
-    advertised = [rung for rung in ladder if rung.flags <= flags]
+def probe(levels: Sequence[ISALevel], flags: frozenset[str]) -> InstructionSet:
+    """Run each advertised level's instruction, lowest first, in one child process, until one fails."""
+    advertised = [level for level in levels if level.flags <= flags]
     if not advertised or platform.machine() != "x86_64":
         return InstructionSet()
-    request = json.dumps([[rung.code, rung.tiles] for rung in advertised])
+    request = json.dumps([[level.code, level.tiles] for level in advertised])
     try:
         # -I -S: the child needs neither site-packages nor the job's environment, and starts in a few milliseconds.
         child = subprocess.run(  # noqa: S603 - our own file, run by our own interpreter
@@ -186,12 +186,12 @@ def probe(ladder: Sequence[Rung], flags: frozenset[str]) -> InstructionSet:
     return _verdict(advertised, child)
 
 
-def _verdict(advertised: Sequence[Rung], child: subprocess.CompletedProcess[str]) -> InstructionSet:
-    """Read the child's answers: a line a rung, `works` or `refused`; a signal's death answers for the next rung."""
+def _verdict(advertised: Sequence[ISALevel], child: subprocess.CompletedProcess[str]) -> InstructionSet:
+    """Read the child's answers: a line a level, `works` or `refused`; a signal's death answers for the next level."""
     answers = child.stdout.split()
     if child.returncode > 0 or not answers:
         return _untested(advertised, (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1])
-    working = [rung.name for rung, answer in zip(advertised, answers, strict=False) if answer == "works"]
+    working = [level.name for level, answer in zip(advertised, answers, strict=False) if answer == "works"]
     best = working[-1]
     if child.returncode == 0:
         return InstructionSet(best)
@@ -199,12 +199,12 @@ def _verdict(advertised: Sequence[Rung], child: subprocess.CompletedProcess[str]
     return InstructionSet(best, trapped=advertised[len(answers)].name, problem=ended)
 
 
-def _untested(advertised: Sequence[Rung], problem: str) -> InstructionSet:
+def _untested(advertised: Sequence[ISALevel], problem: str) -> InstructionSet:
     """Trust the processor, but for AMX: that is what is known to be advertised without working."""
-    rungs = [rung for rung in advertised if not rung.tiles]
-    if len(rungs) == len(advertised):
+    usable = [level for level in advertised if not level.tiles]
+    if len(usable) == len(advertised):
         return InstructionSet(advertised[-1].name, problem=f"could not be tried here ({problem})")
-    tiles = next(rung.name for rung in advertised if rung.tiles)
+    tiles = next(level.name for level in advertised if level.tiles)
     return InstructionSet(UNTESTED_MAXIMUM, trapped=tiles, problem=f"could not be tried here ({problem})")
 
 

@@ -13,22 +13,22 @@ from pathlib import Path
 import pytest
 
 from star_rating.hardware import instruction_set
-from star_rating.hardware.instruction_set import LADDER, InstructionSet, Rung, choose, probe, processor_flags
-from tests.helpers.instruction_sets import ALWAYS, RETURN, lying_ladder
+from star_rating.hardware.instruction_set import ISA_LEVELS, InstructionSet, ISALevel, choose, probe, processor_flags
+from tests.helpers.instruction_sets import ALWAYS, RETURN, lying_isa_levels
 from tests.helpers.training_job import LENGTH, TrainingJob
 
-pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the ladder is x86-64's")
+pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the levels is x86-64's")
 
 FLAGS = processor_flags()
-ADVERTISED = [rung for rung in LADDER if rung.flags <= FLAGS]
+ADVERTISED = [level for level in ISA_LEVELS if level.flags <= FLAGS]
 
 
 def test_every_instruction_set_that_this_processor_advertises_is_run() -> None:
-    found = probe(LADDER, FLAGS)
+    found = probe(ISA_LEVELS, FLAGS)
     if found.trapped is None:
         assert found.best == ADVERTISED[-1].name
     else:  # a machine that lies
-        assert found.best == ADVERTISED[[rung.name for rung in ADVERTISED].index(found.trapped) - 1].name
+        assert found.best == ADVERTISED[[level.name for level in ADVERTISED].index(found.trapped) - 1].name
 
 
 def test_the_probe_is_quick() -> None:
@@ -37,7 +37,7 @@ def test_the_probe_is_quick() -> None:
         return times.user + times.system + times.children_user + times.children_system
 
     started = processor_seconds()
-    probe(LADDER, FLAGS)
+    probe(ISA_LEVELS, FLAGS)
     assert processor_seconds() - started < 0.3
 
 
@@ -53,7 +53,7 @@ def test_an_advertised_instruction_that_traps_limits_onednn_and_xla_to_the_one_b
     trapping: str, best: str, in_xla: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     environ: dict[str, str] = {}
-    found = choose(environ, lying_ladder(trapping))
+    found = choose(environ, lying_isa_levels(trapping))
     assert environ == {
         "TF_ENABLE_ONEDNN_OPTS": "1",
         "ONEDNN_MAX_CPU_ISA": best,
@@ -69,7 +69,7 @@ def test_an_advertised_instruction_that_traps_limits_onednn_and_xla_to_the_one_b
 
 def test_nothing_is_limited_where_everything_works() -> None:
     environ: dict[str, str] = {}
-    found = choose(environ, [Rung(rung.name, ALWAYS, RETURN) for rung in LADDER[:-1]])
+    found = choose(environ, [ISALevel(level.name, ALWAYS, RETURN) for level in ISA_LEVELS[:-1]])
     assert environ == {"TF_ENABLE_ONEDNN_OPTS": "1"}
     assert found.allows("AVX512_CORE_AMX")
 
@@ -77,7 +77,7 @@ def test_nothing_is_limited_where_everything_works() -> None:
 @pytest.mark.parametrize("wanted", ["AVX2", "AVX512_CORE_FP16", "avx512_core"])
 def test_a_lower_limit_of_the_users_stays(wanted: str) -> None:
     environ = {"ONEDNN_MAX_CPU_ISA": wanted}
-    found = choose(environ, lying_ladder("AVX512_CORE_AMX"))
+    found = choose(environ, lying_isa_levels("AVX512_CORE_AMX"))
     assert environ["ONEDNN_MAX_CPU_ISA"] == wanted
     assert found.limit == wanted
 
@@ -92,27 +92,27 @@ def test_a_lower_limit_of_the_users_stays(wanted: str) -> None:
 )
 def test_of_the_users_flags_for_xla_only_a_limit_that_is_too_high_is_overruled(wanted: str, set_to: str) -> None:
     environ = {"XLA_FLAGS": wanted}
-    choose(environ, lying_ladder("AVX512_CORE_AMX"))
+    choose(environ, lying_isa_levels("AVX512_CORE_AMX"))
     assert environ["XLA_FLAGS"] == set_to
 
 
 @pytest.mark.parametrize("wanted", ["AVX512_CORE_AMX", "ALL", "AVX51"])
 def test_a_limit_that_allows_what_traps_is_replaced_and_named(wanted: str, caplog: pytest.LogCaptureFixture) -> None:
     environ = {"ONEDNN_MAX_CPU_ISA": wanted}
-    choose(environ, lying_ladder("AVX512_CORE_AMX"))
+    choose(environ, lying_isa_levels("AVX512_CORE_AMX"))
     assert environ["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_FP16"
     assert f"ONEDNN_MAX_CPU_ISA={wanted} would not have avoided it" in caplog.text
 
 
 def test_a_users_limit_below_amx_means_that_amx_is_not_used() -> None:
     environ = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
-    found = choose(environ, [Rung(rung.name, ALWAYS, RETURN) for rung in LADDER[:-1]])
+    found = choose(environ, [ISALevel(level.name, ALWAYS, RETURN) for level in ISA_LEVELS[:-1]])
     assert found.best == "AVX512_CORE_AMX"
     assert not found.allows("AVX512_CORE_AMX")
 
 
 def test_a_processor_that_advertises_nothing_is_left_alone() -> None:
-    nothing = probe(LADDER, frozenset())
+    nothing = probe(ISA_LEVELS, frozenset())
     assert nothing == InstructionSet()
     assert nothing.allows("AVX512_CORE")
 
@@ -147,7 +147,7 @@ def test_amx_is_not_trusted_where_the_probe_cannot_run(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     environ: dict[str, str] = {}
-    found = choose(environ, [replace(rung, flags=ALWAYS) for rung in LADDER])
+    found = choose(environ, [replace(level, flags=ALWAYS) for level in ISA_LEVELS])
     assert environ["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE"
     assert environ["XLA_FLAGS"] == "--xla_cpu_max_isa=AVX512"
     assert found.trapped == "AVX512_CORE_AMX"
@@ -157,7 +157,7 @@ def test_amx_is_not_trusted_where_the_probe_cannot_run(
 def test_a_processor_without_amx_is_trusted_where_the_probe_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     environ: dict[str, str] = {}
-    found = choose(environ, [rung for rung in LADDER if not rung.tiles])
+    found = choose(environ, [level for level in ISA_LEVELS if not level.tiles])
     assert environ == {"TF_ENABLE_ONEDNN_OPTS": "1"}
     assert found.problem is not None
 
@@ -182,8 +182,8 @@ TRAPPING_JOB = """
 import functools, sys
 import train
 from star_rating.hardware import instruction_set
-from tests.helpers.instruction_sets import lying_ladder
-instruction_set.choose = functools.partial(instruction_set.choose, ladder=lying_ladder("AVX512_CORE_AMX"))
+from tests.helpers.instruction_sets import lying_isa_levels
+instruction_set.choose = functools.partial(instruction_set.choose, levels=lying_isa_levels("AVX512_CORE_AMX"))
 sys.exit(train.main())
 """
 
