@@ -1,7 +1,7 @@
 """What runs inside the image: from reviews to a model that predicts their star rating.
 
-The folders follow the data's way: `preparation` (reviews -> TFRecord channels), `data` (channels -> batches), `model`
-(DistilBERT and its weights), `training` (one fit, with `checkpointing`, `debugger` and `tensorboard` on the way),
-`results` (evaluation, figures, exports, the run record); `hosts` make one training of several machines, and `rules`
-look at what the debugger has saved.
+From the top: `training` (the Trainer: set up, fit, export, evaluate) and `serving`; `results` (evaluation, exports, the
+run record) and `checkpointing`; `autotune` (XLA and mixed precision); `model` (DistilBERT and its training step);
+`distributed` (several hosts as one strategy); `preparation` (reviews -> TFRecords); `data` (TFRecords -> batches);
+`hardware`. No folder imports one above it: pyproject.toml has the contract.
 """

@@ -161,7 +161,7 @@ def test_a_host_that_falls_silent_is_lost(monkeypatch: pytest.MonkeyPatch) -> No
     def program(cluster: Cluster) -> None:
         assert cluster._channel is not None
         if cluster.rank == 1:
-            cluster._channel._closed.set()  # its sign of life ends, its connection does not
+            cluster._channel._closed.set()  # its heartbeat ends, its connection does not
             over.wait(300)
             return
         try:
