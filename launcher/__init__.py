@@ -1,4 +1,4 @@
-"""From a job file to a finished, explained SageMaker training job, with boto3 alone.
+"""From a job file to a finished, explained SageMaker training job, with nothing but boto3.
 
     import launcher
 

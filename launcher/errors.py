@@ -90,7 +90,7 @@ class WaitTimeoutError(LauncherError):
     exit_code = ExitCode.TIMEOUT
 
 
-def of_the_system(error: OSError) -> str:
+def os_error_text(error: OSError) -> str:
     """Return what the operating system says: of which file, and why."""
     why = error.strerror or str(error) or type(error).__name__
     return why if error.filename is None else f"{os.fspath(error.filename)}: {why}"

@@ -1,4 +1,4 @@
-"""What the launcher remembers of each submission: request, image digest, git commit, job ARN. Secrets never enter it.
+"""What the launcher remembers of each submission: request, image digest, git commit, job ARN; no secrets.
 
     records = Records()
     records.write(request, "us-east-1", arn)
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.checks.combinations import is_secret
-from launcher.errors import LauncherError, of_the_system
+from launcher.errors import LauncherError, os_error_text
 
 HIDDEN = "(not recorded)"
 
@@ -57,7 +57,7 @@ class Records:
             with tempfile.TemporaryFile(dir=self.folder) as probe:
                 probe.write(b" " * 65536)
         except OSError as error:
-            return of_the_system(error)
+            return os_error_text(error)
         except LauncherError as error:
             return str(error)
         return None
@@ -113,7 +113,7 @@ class Records:
 
 
 def state_home() -> Path:
-    """Return $XDG_STATE_HOME, by default ~/.local/state; raise LauncherError where there is no home at all."""
+    """Return $XDG_STATE_HOME, by default ~/.local/state; raise LauncherError if there is no home."""
     named = os.environ.get("XDG_STATE_HOME")
     try:
         return Path(named) if named else Path.home() / ".local" / "state"

@@ -22,7 +22,7 @@ from typing import Any, Literal, TextIO
 
 import click
 
-from launcher.errors import LauncherError, Problem, of_the_system
+from launcher.errors import LauncherError, Problem, os_error_text
 
 Output = Literal["table", "json", "csv"]
 Row = Mapping[str, Any]
@@ -36,7 +36,7 @@ _CONTROL = re.compile(
 """What is left of them: C0 (but tab and line feed), C1, what turns the writing direction, halves of characters."""
 
 
-def visible(text: str) -> str:
+def sanitize(text: str) -> str:
     r"""Return a text of someone else's as it may be shown: without control sequences; single controls as \x1b."""
     return _CONTROL.sub(lambda match: _escaped(match[0]), _SEQUENCE.sub("", text))
 
@@ -57,7 +57,7 @@ class Terminal:
             writer = csv.writer(table, lineterminator="\n")
             writer.writerows([list(row) for row in rows[:1]])
             writer.writerows([as_text(value) for value in row.values()] for row in rows)
-            self._write(visible(table.getvalue()), newline=False)
+            self._write(sanitize(table.getvalue()), newline=False)
         elif rows:
             self._table(rows)
         else:
@@ -72,7 +72,7 @@ class Terminal:
         else:
             width = max(map(len, fields), default=0)
             for name, value in fields.items():
-                self._write(f"{click.style(visible(name).ljust(width), bold=True)}  {visible(as_text(value))}")
+                self._write(f"{click.style(sanitize(name).ljust(width), bold=True)}  {sanitize(as_text(value))}")
 
     def document(self, content: object) -> None:
         """Write JSON; what a terminal would take for a control sequence is escaped, as JSON has it."""
@@ -82,28 +82,28 @@ class Terminal:
 
     def line(self, text: str) -> None:
         """Write a line of data."""
-        self._write(visible(text))
+        self._write(sanitize(text))
 
     def say(self, text: str, *, colour: str | None = None, bold: bool | None = None) -> None:
         """Write a remark. One that cannot be written is no reason to leave a job alone."""
-        self._write(click.style(visible(text), fg=colour, bold=bold) if colour or bold else visible(text), error=True)
+        self._write(click.style(sanitize(text), fg=colour, bold=bold) if colour or bold else sanitize(text), error=True)
 
     def progress(self, text: str) -> None:
         """Show a line that the next one replaces; nothing where stderr is no terminal, or a simple one."""
         if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-            self._write(visible(text), error=True, newline=False)
+            self._write(sanitize(text), error=True, newline=False)
             self._live = text
 
     def problems(self, problems: Iterable[Problem]) -> None:
         """Write errors and warnings, a line each."""
         for problem in problems:
             kind, colour = ("warning", "yellow") if problem.is_warning else ("error", "red")
-            self._write(f"{click.style(kind, fg=colour)}: {visible(str(problem))}", error=True)
+            self._write(f"{click.style(kind, fg=colour)}: {sanitize(str(problem))}", error=True)
 
     def error(self, error: LauncherError) -> None:
         """Write what ended the command."""
         for line in str(error).splitlines():
-            self._write(f"{click.style('error', fg='red')}: {visible(line)}", error=True)
+            self._write(f"{click.style('error', fg='red')}: {sanitize(line)}", error=True)
 
     def _table(self, rows: Sequence[Row]) -> None:
         from rich.console import Console  # noqa: PLC0415 - a tenth of a second that only tables need
@@ -113,9 +113,9 @@ class Terminal:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name, value in rows[0].items():
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            table.add_column(Text(visible(name)), justify="right" if is_number else "left", overflow="fold")
+            table.add_column(Text(sanitize(name)), justify="right" if is_number else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(visible(as_text(value))) for value in row.values()))
+            table.add_row(*(Text(sanitize(as_text(value))) for value in row.values()))
         # A pipe has no width: nothing is to be folded there, and nothing padded. A notebook's kernel is no display.
         is_terminal = sys.stdout is not None and sys.stdout.isatty()
         console = Console(width=None if is_terminal else 10_000, force_jupyter=False)
@@ -124,7 +124,7 @@ class Terminal:
         self._write("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
     def _write(self, text: str, *, error: bool = False, newline: bool = True) -> None:
-        """Write what is safe to be shown, with colours that are taken out where nobody wants them."""
+        """Write what is safe to be shown, without colours if nobody wants them."""
         no_colours = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         if self._live:
             erase = f"\r{' ' * len(self._live)}\r" if no_colours else "\r\x1b[2K"
@@ -143,7 +143,7 @@ class Terminal:
             # A reader that has left, say `head`, or a full disk. Python would try once more at exit: to nowhere then.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if not is_talk and not isinstance(error, BrokenPipeError):
-                raise LauncherError(f"standard output: {of_the_system(error)}") from None
+                raise LauncherError(f"standard output: {os_error_text(error)}") from None
 
 
 def _escaped(character: str) -> str:

@@ -24,14 +24,14 @@ from botocore.exceptions import ClientError
 
 from launcher.aws.errors import is_missing, translating_aws_errors
 from launcher.aws.session import Session
-from launcher.errors import AwsError, LauncherError, of_the_system
+from launcher.errors import AwsError, LauncherError, os_error_text
 
-LARGEST = 50 * 1024**3
+MAX_UNPACKED_BYTES = 50 * 1024**3
 """Bytes that an archive may unpack to."""
 
-MOST_MEMBERS = 100_000
+MAX_MEMBERS = 100_000
 
-LARGEST_READ = 4 << 20
+MAX_READ_BYTES = 4 << 20
 """Bytes of a file that is read without being unpacked."""
 
 
@@ -96,11 +96,11 @@ def read_output(description: dict[str, Any], session: Session, name: str) -> byt
         body = session.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
         try:
             with gzip.open(body) as content, tarfile.open(fileobj=content, mode="r|") as tar:
-                for member in _checked(tar, s3_uri, LARGEST):
+                for member in _safe_members(tar, s3_uri, MAX_UNPACKED_BYTES):
                     if member.isfile() and PurePosixPath(member.name) == PurePosixPath(name):
                         file = tar.extractfile(member)
                         assert file is not None
-                        return file.read(LARGEST_READ)
+                        return file.read(MAX_READ_BYTES)
         except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UnsafeArchiveError(f"{s3_uri} is damaged: {error}") from None
         finally:
@@ -108,7 +108,7 @@ def read_output(description: dict[str, Any], session: Session, name: str) -> byt
     return None
 
 
-def unpack(archive: Path, folder: Path, *, largest: int = LARGEST) -> None:
+def unpack(archive: Path, folder: Path, *, largest: int = MAX_UNPACKED_BYTES) -> None:
     """Unpack a tar.gz into a folder that does not exist yet; raise UnsafeArchiveError and leave nothing."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as scratch:
         inside = Path(scratch) / "content"
@@ -117,7 +117,7 @@ def unpack(archive: Path, folder: Path, *, largest: int = LARGEST) -> None:
             with gzip.open(archive) as content:
                 links = []
                 with tarfile.open(fileobj=content, mode="r|") as tar:
-                    for member in _checked(tar, archive.name, largest):
+                    for member in _safe_members(tar, archive.name, largest):
                         if member.issym() or member.islnk():
                             links.append(member)
                         else:
@@ -127,7 +127,7 @@ def unpack(archive: Path, folder: Path, *, largest: int = LARGEST) -> None:
                     pass
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the archive's
-                raise LauncherError(f"cannot unpack {archive.name} into {folder}: {of_the_system(error)}") from None
+                raise LauncherError(f"cannot unpack {archive.name} into {folder}: {os_error_text(error)}") from None
             raise UnsafeArchiveError(f"{archive.name} is damaged: {error}; download it again") from None
         _make_links(inside, links, archive.name)
         inside.rename(folder)
@@ -166,7 +166,7 @@ def _make_links(folder: Path, links: list[tarfile.TarInfo], name: str) -> None:
         )
 
 
-def _checked(tar: tarfile.TarFile, name: str, largest: int) -> Iterator[tarfile.TarInfo]:
+def _safe_members(tar: tarfile.TarFile, name: str, largest: int) -> Iterator[tarfile.TarInfo]:
     total = 0
     for count, member in enumerate(tar, start=1):
         path = PurePosixPath(member.name)
@@ -175,9 +175,9 @@ def _checked(tar: tarfile.TarFile, name: str, largest: int) -> Iterator[tarfile.
         if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
             raise UnsafeArchiveError(f"{name} is refused: its member {member.name!r} is a device or a FIFO")
         total += member.size
-        if total > largest or count > MOST_MEMBERS:
+        if total > largest or count > MAX_MEMBERS:
             raise UnsafeArchiveError(
-                f"{name} is refused: it unpacks to more than {largest} bytes or {MOST_MEMBERS} files"
+                f"{name} is refused: it unpacks to more than {largest} bytes or {MAX_MEMBERS} files"
             )
         yield member
 
@@ -256,7 +256,7 @@ def _evaluation(model: Path) -> dict[str, Any] | None:
         return None
     try:
         with path.open("rb") as file:
-            evaluation = json.loads(file.read(LARGEST_READ))
+            evaluation = json.loads(file.read(MAX_READ_BYTES))
     except (ValueError, RecursionError):
         evaluation = None
     if not isinstance(evaluation, dict):

@@ -29,7 +29,7 @@ from botocore.exceptions import (
     ConnectionError as ConnectionFailedError,
 )
 
-from launcher.errors import AwsError, LauncherError, of_the_system
+from launcher.errors import AwsError, LauncherError, os_error_text
 
 Answer = Any
 """A part of what AWS says, of the type that botocore's model has for it."""
@@ -75,10 +75,10 @@ DENIED_CODES = frozenset({"403", "AccessDenied", "AccessDeniedException"})
 MISSING_CODES = ("404", "NoSuchBucket", "NoSuchEntity", "NoSuchKey", "NotFound", "NotFoundException")
 """Ends of the codes: ECR says RepositoryNotFoundException."""
 
-PATIENCE = 60.0
-"""Seconds to go on asking a busy AWS, beyond botocore's own attempts."""
+RETRY_SECONDS = 60.0
+"""Seconds to retry while AWS is busy, beyond botocore's own attempts."""
 
-FIRST_WAIT = 1.0
+FIRST_BACKOFF_SECONDS = 1.0
 """Seconds before the first repetition of that kind; twice as many before each further one."""
 
 _LONGEST = 300
@@ -92,7 +92,7 @@ class AnswerError(AwsError):
 
 
 class CredentialsError(AwsError):
-    """There are no credentials, or AWS does not take them (any more); what runs in AWS goes on."""
+    """There are no credentials, or AWS does not take them (any more); what runs in AWS continues."""
 
 
 class DeniedError(AwsError):
@@ -112,9 +112,9 @@ class NotFoundError(AwsError):
 
 
 def call_with_retries(operation: Callable[..., Any], **arguments: object) -> Answer:
-    """Call an operation, again and again for a minute while AWS is busy."""
-    give_up = time.monotonic() + PATIENCE
-    wait = FIRST_WAIT
+    """Call an operation; retry for a minute, with exponential backoff, while AWS is busy."""
+    give_up = time.monotonic() + RETRY_SECONDS
+    wait = FIRST_BACKOFF_SECONDS
     while True:
         try:
             return operation(**arguments)
@@ -174,12 +174,12 @@ def to_aws_error(error: Exception, doing: str) -> AwsError | None:
         kind, why = CredentialsError, f"there are no AWS credentials; log in, or set AWS_PROFILE{_settings()}"
     elif isinstance(error, NoRegionError):
         why = "no region is set; add --region, or set AWS_REGION"
-    elif passes(error, "botocore.credentials", "botocore.tokens"):
-        kind, why = CredentialsError, f"the credentials cannot be loaded: {said(error)}{_settings()}"
+    elif raised_in(error, "botocore.credentials", "botocore.tokens"):
+        kind, why = CredentialsError, f"the credentials cannot be loaded: {error_text(error)}{_settings()}"
     elif isinstance(error, OSError):
-        why = of_the_system(error)
-    elif isinstance(error, BotoCoreError) or passes(error, "boto3", "botocore", "s3transfer", "urllib3"):
-        why = said(error) + _settings()
+        why = os_error_text(error)
+    elif isinstance(error, BotoCoreError) or raised_in(error, "boto3", "botocore", "s3transfer", "urllib3"):
+        why = error_text(error) + _settings()
     return kind(f"cannot {doing}: {why}") if why else None
 
 
@@ -205,20 +205,20 @@ def _of_an_answer(error: ClientError, cannot: str) -> AwsError:
     return RefusedError(f"{cannot} {code}: {message}{advice.get(code, '')}{at}")
 
 
-def passes(error: Exception, *modules: str) -> bool:
+def raised_in(error: Exception, *modules: str) -> bool:
     """Tell whether an exception has come through one of these modules or packages."""
     names = {frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)}
     return any(name == module or name.startswith(f"{module}.") for name in names for module in modules)
 
 
-def said(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """Return an exception's text; an exception that has none is told by its class."""
-    text = of_the_system(error) if isinstance(error, OSError) else str(error).rstrip(". ")
-    first = without_password(text).partition("\n")[0]  # a parser shows the whole page below
+    text = os_error_text(error) if isinstance(error, OSError) else str(error).rstrip(". ")
+    first = redact_userinfo(text).partition("\n")[0]  # a parser shows the whole page below
     return (first if len(first) <= _LONGEST else first[:_LONGEST] + "...") or type(error).__name__
 
 
-def without_password(text: str) -> str:
+def redact_userinfo(text: str) -> str:
     """Return a text that may have addresses in it without their user names and passwords."""
     return re.sub(r"(?<=://)[^/@\s]*@", "", text)
 
@@ -226,7 +226,7 @@ def without_password(text: str) -> str:
 def _settings() -> str:
     """Return the environment's settings of AWS, which may be what is wrong; nothing that could be secret."""
     given = [
-        f"{name}={without_password(value)}"
+        f"{name}={redact_userinfo(value)}"
         for name, value in sorted(os.environ.items())
         if (name.startswith("AWS_") and not any(word in name for word in _SECRETS))
         or name == "AWS_WEB_IDENTITY_TOKEN_FILE"
@@ -238,7 +238,7 @@ def _at(endpoint: str) -> str:
     """Return an endpoint that is not AWS's own, to be named: it may be the wrong one."""
     host = urlsplit(endpoint).hostname or ""
     is_own = host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
-    return "" if is_own or not host else f" (at {without_password(endpoint)})"
+    return "" if is_own or not host else f" (at {redact_userinfo(endpoint)})"
 
 
 def _code(error: ClientError) -> str:

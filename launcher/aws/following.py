@@ -1,9 +1,9 @@
-"""The wait loop: look, tell what is new, sleep; longer and longer while nothing changes.
+"""The wait loop: poll, yield what is new, sleep; with growing intervals while nothing changes.
 
     for event in follow(name, reattach_command, look, tail, timeout=3600, poll_interval=10): print(event)
 
-An event prints as one line. A look that AWS refuses because it is busy counts as nothing new; a quarter of an hour of
-that ends the wait.
+An event prints as one line. A poll that AWS refuses because it is busy counts as nothing new; after a
+quarter of an hour of that, the wait ends.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from launcher.aws.metrics import rule_statuses
 from launcher.errors import AwsError, WaitTimeoutError
 from launcher.terminal import Terminal
 
-PATIENCE = 900.0
+RETRY_SECONDS = 900.0
 """Seconds that AWS may be busy without a single answer."""
 
 FIRST_INTERVAL = 1.0
 """Seconds; grows by half each time that nothing has changed, up to poll_interval."""
 
-QUIET_ROUNDS = 3
+QUIET_POLLS = 3
 QUIET_INTERVAL = 2.0
 """Empty readings after the end, and seconds between them, before the log counts as complete: lines come late."""
 
@@ -102,7 +102,7 @@ def follow(
         except NotFoundError:
             raise
         except AwsError as error:
-            raise type(error)(f"{error}; {name} goes on: {reattach_command}") from None
+            raise type(error)(f"{error}; {name} continues: {reattach_command}") from None
         has_news = False
         for event in news.of(description, log):
             has_news = True
@@ -112,10 +112,10 @@ def follow(
             if has_ended(description):
                 yield from _rest_of(log, min(poll_interval, QUIET_INTERVAL))
                 return
-        if time.monotonic() - answered > PATIENCE:
-            raise AwsError(f"AWS has not answered for {PATIENCE:.0f} s; {name} goes on: {reattach_command}")
+        if time.monotonic() - answered > RETRY_SECONDS:
+            raise AwsError(f"AWS has not answered for {RETRY_SECONDS:.0f} s; {name} continues: {reattach_command}")
         if timeout is not None and time.monotonic() - began >= timeout:
-            raise WaitTimeoutError(f"{name} has not ended after {timeout:g} s, and goes on: {reattach_command}")
+            raise WaitTimeoutError(f"{name} has not ended after {timeout:g} s, and continues: {reattach_command}")
         if waiting:
             yield PendingStatus(news.status, time.monotonic() - began)
         interval = min(FIRST_INTERVAL if has_news else interval * 1.5, poll_interval)
@@ -192,7 +192,7 @@ class _Log:
             yield from self._tail.new_lines()
         except AwsError as error:
             self._tail = None
-            yield Remark(f"{error}; the wait goes on without it")
+            yield Remark(f"{error}; waiting continues without it")
 
     @property
     def is_read(self) -> bool:
@@ -202,7 +202,7 @@ class _Log:
 def _rest_of(log: _Log, interval: float) -> Iterator[LogLine | Remark]:
     """Read on after the end, until nothing has come for some rounds."""
     quiet = 0
-    while log.is_read and quiet < QUIET_ROUNDS:
+    while log.is_read and quiet < QUIET_POLLS:
         time.sleep(interval)
         quiet += 1
         for line in log.news():

@@ -25,7 +25,7 @@ _INDEXES = (
 )
 
 
-SOON = 5.0
+DIGEST_TIMEOUT_SECONDS = 5.0
 """Seconds for a look that nothing depends on."""
 
 
@@ -67,11 +67,11 @@ def find_image(name: str, session: Session, *, seconds: float | None = None) -> 
 
 
 def image_digest(name: str, session: Session) -> str:
-    """Return the name with its digest where ECR tells it, and the name alone where not."""
+    """Return the name with its digest if ECR knows it, else only the name."""
     if "@" in name:
         return name
     try:
-        image = find_image(name, session, seconds=SOON)
+        image = find_image(name, session, seconds=DIGEST_TIMEOUT_SECONDS)
     except AwsError:
         return name  # the record is worth less, the job is not
     return f"{name}@{image.digest}" if image else name

@@ -12,7 +12,7 @@ from launcher.aws.mlflow import mlflow_runs, tracking_server
 from launcher.aws.session import Client, Session
 from launcher.errors import AwsError
 
-MOST_RUNS = 500
+MAX_RUNS = 500
 
 
 def experiment_runs(description: dict[str, Any], session: Session) -> list[dict[str, Any]]:
@@ -41,7 +41,7 @@ def _classic_runs(experiment: str, session: Session) -> list[dict[str, Any]]:
             },
             SortBy="CreationTime",
             SortOrder="Descending",
-            PaginationConfig={"MaxItems": MOST_RUNS},
+            PaginationConfig={"MaxItems": MAX_RUNS},
         )
         components = [result["TrialComponent"] for page in pages for result in page["Results"]]
     return [_run(component) for component in components]

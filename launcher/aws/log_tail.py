@@ -96,7 +96,7 @@ class LogTail:
                 return
 
     def _call(self, operation: str, arguments: dict[str, Any]) -> Answer:
-        """Return a page, or None where there is none yet, or none now."""
+        """Return a page, or None if there is none yet, or none now."""
         with translating_aws_errors("read the log"):
             try:
                 return getattr(self._session.client("logs"), operation)(**arguments)

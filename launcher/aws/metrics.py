@@ -16,7 +16,7 @@ from launcher.errors import AwsError
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
 
-_QUERIES_A_CALL = 100
+_QUERIES_PER_CALL = 100
 
 
 def final_values(description: dict[str, Any]) -> list[dict[str, Any]]:
@@ -32,10 +32,10 @@ def time_series(description: dict[str, Any], session: Session, period: int) -> l
     names = [metric["Name"] for metric in description["AlgorithmSpecification"].get("MetricDefinitions", [])]
     start, end = description["CreationTime"], description.get("TrainingEndTime") or dt.datetime.now(dt.UTC)
     rows: list[dict[str, Any]] = []
-    for first in range(0, len(names), _QUERIES_A_CALL):
+    for first in range(0, len(names), _QUERIES_PER_CALL):
         queries = [
             _query(number, name, description["TrainingJobName"], period)
-            for number, name in enumerate(names[first : first + _QUERIES_A_CALL])
+            for number, name in enumerate(names[first : first + _QUERIES_PER_CALL])
         ]
         if not queries:
             break

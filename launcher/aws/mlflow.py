@@ -18,7 +18,7 @@ from typing import Any
 from launcher.aws.session import Session
 from launcher.errors import AwsError
 
-MOST_RUNS = 500
+MAX_RUNS = 500
 RESOURCES = {
     "mlflow-app": ("https://mlflow.sagemaker.{region}.app.aws", "x-sm-mlflow-app-arn", "sagemaker"),
     "mlflow-tracking-server": (
@@ -47,7 +47,7 @@ def mlflow_runs(description: Mapping[str, Any], session: Session) -> list[dict[s
     experiment = _call(uri, "experiments/get-by-name", {"experiment_name": name}, None, session)
     body = {
         "experiment_ids": [experiment["experiment"]["experiment_id"]],
-        "max_results": MOST_RUNS,
+        "max_results": MAX_RUNS,
         "order_by": ["attributes.start_time DESC"],
     }
     runs = _call(uri, "runs/search", {}, body, session).get("runs", [])

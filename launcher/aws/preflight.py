@@ -21,7 +21,7 @@ from launcher.request import host_count, instance_counts
 
 Row = dict[str, str]
 
-_MOST_PAGES = 10
+_MAX_PAGES = 10
 
 
 def preflight_checks(job: Job, request: dict[str, Any], session: Session) -> list[Row]:
@@ -141,13 +141,13 @@ def _objects(source: dict[str, Any], hosts: int, session: Session) -> str:
             contents = [entry for entry in page.get("Contents", []) if entry["Size"]]
             count += len(contents)
             size += sum(entry["Size"] for entry in contents)
-            if number == _MOST_PAGES:
+            if number == _MAX_PAGES:
                 break
     if not count:
         raise _Failed(f"nothing is at {source['S3Uri']}; `launcher process` writes the channels")
     if source.get("S3DataDistributionType") == "ShardedByS3Key" and count < hosts:
         raise _Failed(f"{count} objects cannot be dealt out to {hosts} hosts; use FullyReplicated, or write more files")
-    return f"{count}{'' if number < _MOST_PAGES else ' or more'} objects, {size:,} bytes"
+    return f"{count}{'' if number < _MAX_PAGES else ' or more'} objects, {size:,} bytes"
 
 
 def _bucket(s3_uri: str, session: Session) -> str:

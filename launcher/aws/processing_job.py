@@ -27,7 +27,7 @@ _WRITTEN_BY_PREPARE = re.compile(
     r"(train|validation|test)/(part-[^/]*\.tfrecord|manifest-[^/]*\.json|texts-[^/]*\.u64)"
 )
 """Below the output's prefix; nothing else there is touched."""
-_KEYS_A_CALL = 1000
+_KEYS_PER_CALL = 1000
 """DeleteObjects takes no more."""
 
 
@@ -149,8 +149,8 @@ def _records_below(output: str, session: Session) -> list[str]:
 
 def _delete(output: str, keys: list[str], session: Session) -> None:
     bucket, _ = _bucket_and_prefix(output)
-    for start in range(0, len(keys), _KEYS_A_CALL):
-        objects = [{"Key": key} for key in keys[start : start + _KEYS_A_CALL]]
+    for start in range(0, len(keys), _KEYS_PER_CALL):
+        objects = [{"Key": key} for key in keys[start : start + _KEYS_PER_CALL]]
         with translating_aws_errors(f"remove what earlier runs left below {output}"):
             answer = session.client("s3").delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
         if errors := answer.get("Errors"):

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from botocore.config import Config
 
-from launcher.aws.answers import hold_against_the_model, refuse_pages
+from launcher.aws.answers import reject_html, validate_responses
 from launcher.aws.errors import translating_aws_errors
 from launcher.errors import AwsError
 from launcher.records import Records
@@ -155,8 +155,8 @@ class Session:
                 session.events.register("before-send", self._refuse_other_addresses)
             else:
                 session = boto3.session.Session()
-            session.events.register("creating-client-class", hold_against_the_model)
-            session.events.register("after-call", refuse_pages)
+            session.events.register("creating-client-class", validate_responses)
+            session.events.register("after-call", reject_html)
             self._boto3_sessions[surroundings] = session
         return self._boto3_sessions[surroundings]
 

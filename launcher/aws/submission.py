@@ -3,7 +3,7 @@
     arn = create("training", request, session)
 
 Names are unique, so a repetition makes no second job. Where the answer is lost, SageMaker is asked for the job by its
-name; where that fails as well, the error says that the job may run, and how to find out before it is submitted again.
+name; if that fails as well, the error says that the job may run, and how to find out before it is submitted again.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class TrainingJob:
         try:
             arn = create("training", request, session)
         except RefusedError as error:
-            raise RefusedError(f"{error}{_way_without(str(error))}") from None
+            raise RefusedError(f"{error}{_without_hint(str(error))}") from None
         # Without a record, say on a full disk, `latest` asks SageMaker; the job runs all the same.
         with suppress(OSError, LauncherError):
             session.records.write(request, region, arn)
@@ -130,7 +130,7 @@ class TrainingJob:
         """Yield phases, log lines and rule verdicts as they come, until the job has ended.
 
         Every event prints as one line; with `waiting`, a PendingStatus comes if nothing is new. Raises
-        WaitTimeoutError after `timeout` seconds; the job goes on.
+        WaitTimeoutError after `timeout` seconds; the job continues.
         """
         tail = LogTail(LOG_GROUP, self.name, self._session) if logs else None
         back = reattach_command("training", self.name, self._session)
@@ -140,7 +140,7 @@ class TrainingJob:
         """Print phases, log and verdicts until the job has ended, and return the job, for the notebook to show.
 
         Raises JobFailedError and JobStoppedError on a bad end, WaitTimeoutError after `timeout` seconds. An interrupted
-        cell leaves the job alone: it goes on.
+        cell leaves the job alone: it continues.
         """
         several_hosts = host_count(self.describe()["ResourceConfig"]) > 1
         print_events(self.follow(logs=logs, timeout=timeout, poll_interval=poll_interval), several_hosts=several_hosts)
@@ -209,7 +209,7 @@ class TrainingJob:
                 raise
 
 
-def _way_without(refusal: str) -> str:
+def _without_hint(refusal: str) -> str:
     """Return the switch that leaves out what SageMaker refuses: none of these may keep a job from running."""
     words = {"debug": "debugger", "profil": "profiler", "experiment": "experiment", "trial": "experiment"}
     feature = next((feature for word, feature in words.items() if word in refusal.lower()), None)
@@ -258,7 +258,7 @@ def list_jobs(
 
 
 def find(job: str, region: str | None, session: Session) -> tuple[str, str]:
-    """Return name and region for a name, an ARN or `latest`; raise AwsError where there is none."""
+    """Return name and region for a name, an ARN or `latest`; raise AwsError if there is none."""
     if job.startswith("arn:"):
         match = _ARN.fullmatch(job)
         if match is None:

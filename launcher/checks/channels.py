@@ -54,7 +54,7 @@ def _format(key: str, job: Job, channel: Channel, diagnostics: Diagnostics) -> N
     if channel.attribute_names and not augmented:
         diagnostics.error(f"{key}.attribute_names", "is for s3_data_type AugmentedManifestFile only")
     if channel.compression_type == "Gzip" and mode != "Pipe":
-        diagnostics.error(f"{key}.compression_type", f"is 'Gzip', which input mode Pipe alone unpacks; it is {mode}")
+        diagnostics.error(f"{key}.compression_type", f"is 'Gzip', which only input mode Pipe unpacks; it is {mode}")
     if channel.record_wrapper_type == "RecordIO" and mode != "Pipe":
         diagnostics.error(f"{key}.record_wrapper_type", f"is 'RecordIO', which needs input mode Pipe, not {mode}")
     if job.check_image_contract and mode == "Pipe":

@@ -12,7 +12,7 @@ from launcher.job_file.diagnostics import Diagnostics
 from launcher.job_file.schema import Job
 from launcher.request.placeholders import NAMES
 
-LONGEST_RUN = 28 * 24 * 3600
+MAX_RUNTIME_SECONDS = 28 * 24 * 3600
 """Seconds; the documentation of MaxRuntimeInSeconds."""
 
 TRACKING_URI = "environment.MLFLOW_TRACKING_URI"
@@ -61,7 +61,7 @@ def _machines(job: Job, diagnostics: Diagnostics) -> None:
     if len(counts) > 1 or (True in counts and compute.instance_count is not None):
         diagnostics.error(
             "compute.instance_preferences",
-            "have instance_count on all of them, and none for compute, or compute.instance_count alone",
+            "have instance_count on all of them, and none for compute, or only compute.instance_count",
         )
     if compute.instance_preferences and compute.enable_managed_spot_training:
         diagnostics.error(
@@ -71,10 +71,10 @@ def _machines(job: Job, diagnostics: Diagnostics) -> None:
         diagnostics.error(
             "compute.instance_placement_config", "excludes compute.instance_preferences; keep one of them"
         )
-    if job.stopping_condition.max_runtime_in_seconds > LONGEST_RUN:
+    if job.stopping_condition.max_runtime_in_seconds > MAX_RUNTIME_SECONDS:
         diagnostics.error(
             "stopping_condition.max_runtime_in_seconds",
-            f"is {job.stopping_condition.max_runtime_in_seconds}; at most {LONGEST_RUN} (28 days) are allowed",
+            f"is {job.stopping_condition.max_runtime_in_seconds}; at most {MAX_RUNTIME_SECONDS} (28 days) are allowed",
         )
 
 

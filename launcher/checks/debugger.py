@@ -54,7 +54,7 @@ def _hook_in_the_image(job: Job, diagnostics: Diagnostics, *, has_rules: bool) -
         key, message = "hyperparameters.enable_sagemaker_debugger", "is false, so the image saves no tensors;"
     elif (job.compute.instance_count or 1) > 1:
         count = job.compute.instance_count
-        key, message = "compute.instance_count", f"is {count}, and the image saves tensors on one host alone;"
+        key, message = "compute.instance_count", f"is {count}, and the image saves tensors on one host only;"
     else:
         return
     if has_rules:

@@ -2,7 +2,7 @@
 
 check(job, diagnostics)
 
-use_amp and use_xla get a warning on machines where they cannot help. fp16 is not supported on CPUs. Of the processors
+use_amp and use_xla get a warning on machines that they do not help. fp16 is not supported on CPUs. Of the processors
 that SageMaker trains on, those with AMX compute bfloat16 fast; AMD's with AVX512_BF16 do too (docs), and are not among
 them. XLA made the training step 1.34 times slower on two cores of Sapphire Rapids. `auto` lets the image decide.
 """
@@ -42,7 +42,7 @@ def image_setting(job: Job, name: str) -> str:
 
 
 def _acceleration(job: Job, diagnostics: Diagnostics) -> None:
-    """Add a warning for acceleration that is forced on where it has no hardware."""
+    """Add a warning for acceleration that is forced on without hardware for it."""
     instance_type = job.compute.instance_type
     if instance_type is None or _GPU.match(instance_type):
         return

@@ -26,7 +26,7 @@ _EASY_NUMBER = "0.25"
 _LONGEST = 10_000
 """Characters of a line that is made."""
 
-_REPEATED, _MOST_CHARACTERS = 60, 100
+_REPEATED, _MAX_CHARACTERS = 60, 100
 """Of a line of the same character: how often; and how many such lines."""
 
 _END = "\x01"
@@ -50,7 +50,7 @@ def check(job: Job, diagnostics: Diagnostics) -> None:
     names = list(patterns)
     easy = [example(pattern, _EASY_NUMBER) for pattern in patterns.values()]
     hard = [example(pattern, _HARD_NUMBER) for pattern in patterns.values()]
-    characters = sorted({"x", "0", " ", *"".join(pattern.pattern for pattern in patterns.values())})[:_MOST_CHARACTERS]
+    characters = sorted({"x", "0", " ", *"".join(pattern.pattern for pattern in patterns.values())})[:_MAX_CHARACTERS]
     found, given_up = _matches(
         tuple(pattern.pattern for pattern in patterns.values()),
         (*easy, *hard, *(character * _REPEATED + _END for character in characters)),

@@ -19,7 +19,7 @@ from launcher.job_file.schema import Job, Processing
 from launcher.request.keys import toml_key_for
 from launcher.request.processing import processing_request
 from launcher.request.shapes import violations
-from launcher.request.training import is_made_up, new_job_name, training_request
+from launcher.request.training import is_generated_name, new_job_name, training_request
 
 
 def build_request(job: Job, job_name: str | None = None) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _processing_preferences(processing: Processing, diagnostics: Diagnostics) ->
     if len(counts) > 1 or (True in counts and processing.instance_count is not None):
         diagnostics.error(
             "processing.instance_preferences",
-            "have instance_count on all of them, and none for processing, or processing.instance_count alone",
+            "have instance_count on all of them, and none for processing, or only processing.instance_count",
         )
 
 
@@ -97,7 +97,7 @@ def further_problems(error: JobFileError, build: Callable[[LoadedJob], list[Prob
         for problem in found
         if not problem.is_warning
         and problem.location not in places
-        and not job.doubtful & set(re.findall(r"\w+", f"{problem.location} {problem.message}"))
+        and not job.uncertain & set(re.findall(r"\w+", f"{problem.location} {problem.message}"))
     )
     return JobFileError([*error.problems, *certain])
 
@@ -106,7 +106,7 @@ def add_violations(operation: str, request: dict[str, Any], job: Job, diagnostic
     """Add what AWS's model has against a request, at the job file's keys."""
     for violation in violations(operation, request):
         key = toml_key_for(violation.path, request)
-        if key == "--job-name" and is_made_up(str(violation.value), job.base_job_name):
+        if key == "--job-name" and is_generated_name(str(violation.value), job.base_job_name):
             diagnostics.error(
                 "base_job_name", f"is {job.base_job_name!r}; names are letters, digits and hyphens between them"
             )

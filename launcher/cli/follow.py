@@ -1,4 +1,4 @@
-"""Following a job on the terminal: events as lines, Ctrl-C as a goodbye, the end as an exit code."""
+"""Following a job on the terminal: events as lines, Ctrl-C detaches, the end is an exit code."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ LAST_LINES = 10
 def detaching(
     name: str, session: Session, terminal: Terminal, next_commands: Sequence[str], *, sent: bool = True
 ) -> Iterator[None]:
-    """Let Ctrl-C leave the job alone: say that it goes on, or may (not `sent` yet), and how to come back."""
+    """Let Ctrl-C leave the job alone: say that it continues, or may (not `sent` yet), and how to reattach."""
     try:
         yield
     except KeyboardInterrupt:
         where = "the local SageMaker" if session.is_local else "SageMaker"
-        goes_on = f"{name} goes on in {where}" if sent else f"{name} may have reached {where}, and goes on then"
-        terminal.say(f"\ndetached: {goes_on}")
+        continues = f"{name} continues in {where}" if sent else f"{name} may have reached {where}, and continues then"
+        terminal.say(f"\ndetached: {continues}")
         _say_next(next_commands, terminal)
         raise click.exceptions.Exit(ExitCode.DETACHED) from None
 
@@ -96,7 +96,7 @@ def follow_processing(
 
 
 def _record(fields: dict[str, Any], terminal: Terminal) -> None:
-    """Write what became of a job; where that cannot be written, the job's own end still decides the exit code."""
+    """Write a job's summary; if that fails, the job's own end still decides the exit code."""
     try:
         terminal.record(fields)
     except LauncherError as error:

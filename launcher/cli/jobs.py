@@ -1,4 +1,4 @@
-"""Commands for a job that runs or has run: list, status, attach, logs, stop, and what it has come to."""
+"""Commands for a job that runs or has run: list, status, attach, logs, stop, metrics, rules, download, ..."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @options.local
 @click.option("--name", help="Part of the job's name.")
 @click.option("--status", type=click.Choice(["InProgress", "Completed", "Failed", "Stopping", "Stopped"]))
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most jobs to show.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum number of jobs.")
 @options.output
 def list_command(
     region: str | None, session: Session, name: str | None, status: str | None, limit: int, output: Output
@@ -36,7 +36,7 @@ def list_command(
 @options.local
 @options.output
 def status(job: str, region: str | None, session: Session, output: Output) -> None:
-    """Show where a job is, its times, cost, metrics and paths."""
+    """Show a job's status, times, cost, metrics and paths."""
     from launcher.aws.summary import summary
     from launcher.aws.training_job import TrainingJob
 
@@ -62,7 +62,7 @@ def attach(
     poll_interval: float,
     output: Output,
 ) -> None:
-    """Follow a job that runs, from any machine."""
+    """Follow a running job, from any machine."""
     from launcher.aws.training_job import TrainingJob
     from launcher.cli.follow import follow
 
@@ -76,7 +76,7 @@ def attach(
 @options.local
 @options.output
 def logs(job: str, region: str | None, session: Session, output: Output) -> None:
-    """Print the log that is there, all hosts in time order."""
+    """Print the log so far, all hosts in time order."""
     from launcher.aws.training_job import TrainingJob
 
     terminal = Terminal(output)
@@ -107,7 +107,7 @@ def stop(job: str, region: str | None, session: Session) -> None:
 @options.local
 @click.option("--series", is_flag=True, help="CloudWatch's time series instead of the final values.")
 @click.option(
-    "--period", type=click.IntRange(min=1), default=60, show_default=True, help="Seconds a point, with --series."
+    "--period", type=click.IntRange(min=1), default=60, show_default=True, help="Seconds per data point, with --series."
 )
 @options.output
 def metrics(job: str, region: str | None, session: Session, *, series: bool, period: int, output: Output) -> None:
@@ -148,7 +148,7 @@ def experiment(job: str, region: str | None, session: Session, output: Output) -
 @options.local
 @options.output
 def lineage(job: str, region: str | None, session: Session, output: Output) -> None:
-    """Show what a job was made from and what it made."""
+    """Show a job's lineage: its inputs and outputs."""
     from launcher.aws.training_job import TrainingJob
 
     Terminal(output).rows(TrainingJob.attach(job, region, session=session).lineage())
@@ -181,7 +181,7 @@ def download(job: str, region: str | None, session: Session, to: Path | None, ou
 @options.local
 @options.output
 def diff(job: str, other: str, region: str | None, session: Session, output: Output) -> None:
-    """Show in what two jobs differ: settings, image, git commit."""
+    """Compare two jobs: settings, image, git commit."""
     from launcher.aws.diff import diff_jobs
 
     Terminal(output).rows(diff_jobs(job, other, region, session))

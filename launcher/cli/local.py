@@ -30,7 +30,7 @@ _after = click.option(
     metavar="SECONDS[..SECONDS]",
     default="0",
     show_default=True,
-    help="When, from now or from the beginning of training; a random moment between two.",
+    help="When, in seconds from now or from the start of training; with two numbers, a random moment between them.",
 )
 
 
@@ -59,7 +59,7 @@ def use_local(folder: str | Path | None = None) -> Session:
 
 
 def interrupt_later(request: dict[str, Any], after: str, session: Session) -> None:
-    """Have the spot hosts of a job reclaimed once, so many seconds after training has begun."""
+    """Interrupt a spot job once, so many seconds after training has started."""
     if not session.is_local:
         raise UsageError("--interrupt-after needs --local: SageMaker itself interrupts when it likes")
     if not request.get("EnableManagedSpotTraining"):
@@ -93,7 +93,7 @@ def local() -> None:
 def start(
     folder: Path | None, *, port: int, jobs: int | None, cpus_per_host: float | None, memory_per_host: str | None
 ) -> None:
-    """Start the server, if none runs; --local does so by itself."""
+    """Start the server if none runs; --local does so by itself."""
     from local_sagemaker.client import start_server
 
     state = _state_of(folder)
@@ -132,7 +132,7 @@ def stop(folder: Path | None, *, force: bool) -> None:
 @_state
 @options.output
 def status(folder: Path | None, output: Output) -> None:
-    """Show where the server is and what it has to do."""
+    """Show the server's address and its jobs."""
     from local_sagemaker.client import control
 
     state = _state_of(folder)
@@ -173,7 +173,7 @@ def put(source: Path, target: str, folder: Path | None) -> None:
 @_after
 @_state
 def interrupt(job: str, after: str, folder: Path | None) -> None:
-    """Reclaim the hosts of a spot job: SIGTERM, two minutes, empty disks, a new start from its checkpoint."""
+    """Interrupt a spot job: SIGTERM, two minutes, empty disks, a restart from its checkpoint."""
     _tell(job, folder, "interrupt", {"after": _moment(after)})
 
 
@@ -183,7 +183,7 @@ def interrupt(job: str, after: str, folder: Path | None) -> None:
 @_after
 @_state
 def lose_host(job: str, host: str, after: str, folder: Path | None) -> None:
-    """Let one host vanish: its container is killed, its disk is gone; retry_strategy starts the job again."""
+    """Lose one host: its container is killed, its disk is gone; retry_strategy restarts the job."""
     _tell(job, folder, "lose-host", {"host": host, "after": _moment(after)})
 
 
@@ -200,7 +200,7 @@ def lose_host(job: str, host: str, after: str, folder: Path | None) -> None:
 @click.option("--code", help="api: the error's code; by default ThrottlingException.")
 @_state
 def fault(kind: str, after: str | None, folder: Path | None, **fields: object) -> None:
-    """Let something go wrong: a spot storm is `fault interrupt --after 5..20 --times 4`."""
+    """Inject a fault: `fault interrupt --after 5..20 --times 4` interrupts a spot job four times."""
     from local_sagemaker.client import control, ensure_server
 
     body = {"kind": kind} | {name: value for name, value in fields.items() if value is not None}
@@ -210,11 +210,11 @@ def fault(kind: str, after: str | None, folder: Path | None, **fields: object) -
 
 
 @local.command()
-@click.option("--clear", is_flag=True, help="Let nothing go wrong any more.")
+@click.option("--clear", is_flag=True, help="Remove all of them.")
 @_state
 @options.output
 def faults(folder: Path | None, output: Output, *, clear: bool) -> None:
-    """Show what is still to go wrong."""
+    """List the faults that are still to happen."""
     from local_sagemaker.client import control, ensure_server
 
     server = ensure_server(_state_of(folder))

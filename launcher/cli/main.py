@@ -21,7 +21,7 @@ import click
 
 import launcher as package
 from launcher.cli import jobs, local, setup, train
-from launcher.errors import ExitCode, LauncherError, of_the_system
+from launcher.errors import ExitCode, LauncherError, os_error_text
 from launcher.terminal import Terminal
 
 EPILOG = """\b
@@ -100,7 +100,7 @@ def _known(error: Exception) -> LauncherError | None:
     if isinstance(error, LauncherError):
         return error
     if isinstance(error, OSError):
-        return LauncherError(of_the_system(error))
+        return LauncherError(os_error_text(error))
     emulator = sys.modules.get("local_sagemaker.errors")
     if emulator is not None and isinstance(error, emulator.EmulatorError):
         return LauncherError(str(error))

@@ -44,7 +44,7 @@ output = click.option(
     type=click.Choice(["table", "json", "csv"]),
     default="table",
     show_default=True,
-    help="Form of the data.",
+    help="Format of the results.",
 )
 region = click.option("--region", help="AWS region; by default the job's record, then AWS_REGION, then the profile.")
 poll_interval = click.option(
@@ -52,9 +52,9 @@ poll_interval = click.option(
     type=Number(min=0.05),
     default=10.0,
     show_default=True,
-    help="Most seconds between two looks at a job.",
+    help="Maximum seconds between two polls of a job.",
 )
-timeout = click.option("--timeout", type=Number(min=0), help="Seconds to wait at most; then exit code 124.")
+timeout = click.option("--timeout", type=Number(min=0), help="Maximum seconds to wait; then exit code 124.")
 logs = click.option("--logs/--no-logs", default=True, show_default=True, help="Show the job's log while waiting.")
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.cli import options
-from launcher.errors import JobFileError, UsageError, of_the_system
+from launcher.errors import JobFileError, UsageError, os_error_text
 from launcher.terminal import Output, Terminal
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
-        reason = of_the_system(error) if isinstance(error, OSError) else "is not UTF-8"
+        reason = os_error_text(error) if isinstance(error, OSError) else "is not UTF-8"
         raise JobFileError.of(str(path), f"cannot be read: {reason}; --file names another") from None
 
 
@@ -124,4 +124,4 @@ def _write(path: Path, text: str) -> None:
         aside.replace(path)
     except OSError as error:
         aside.unlink(missing_ok=True)
-        raise JobFileError.of(str(path), f"cannot be written: {of_the_system(error)}") from None
+        raise JobFileError.of(str(path), f"cannot be written: {os_error_text(error)}") from None

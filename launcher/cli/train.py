@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 @options.job_file
 @options.local
 @click.option("--offline", is_flag=True, help="Ask no AWS service.")
-@click.option("--max-cost", type=options.Number(min=0), help="Most dollars that the job may come to.")
+@click.option("--max-cost", type=options.Number(min=0), help="Maximum cost in dollars.")
 @options.output
 def check(
     choice: options.JobChoice, session: Session, *, offline: bool, max_cost: float | None, output: Output
 ) -> None:
-    """Find what is wrong with a job before it costs anything."""
+    """Validate a job before it costs anything."""
     from launcher.checks.cost import enforce_max_cost, max_cost_scenario
 
     terminal = Terminal(output)
@@ -61,12 +61,12 @@ def check(
 @options.logs
 @options.timeout
 @options.poll_interval
-@click.option("--max-cost", type=options.Number(min=0), help="Most dollars that the job may come to.")
-@click.option("--resume-from", metavar="JOB", help="Take over the checkpoints of an earlier job.")
+@click.option("--max-cost", type=options.Number(min=0), help="Maximum cost in dollars.")
+@click.option("--resume-from", metavar="JOB", help="Resume from the checkpoints of an earlier job.")
 @click.option(
     "--interrupt-after",
     metavar="SECONDS[..SECONDS]",
-    help="With --local: reclaim the spot hosts once, so long after training has begun.",
+    help="With --local: interrupt the spot job once, this long after training has started.",
 )
 @options.output
 def train(  # noqa: PLR0913 - one an option
@@ -193,7 +193,7 @@ def _job_and_request(
 
 
 def _checkpoints_of(job_name: str | None, session: Session, *, may_ask_aws: bool) -> dict[str, str]:
-    """Return the settings that make a job go on from another job's checkpoints."""
+    """Return the settings that make a job resume from another job's checkpoints."""
     if job_name is None:
         return {}
     record = session.records.find(job_name)

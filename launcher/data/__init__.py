@@ -28,14 +28,14 @@ def hyperparameters() -> dict[str, dict[str, Any]]:
 
 
 def rule_evaluator_image(region: str) -> str | None:
-    """Return AWS's image for Debugger's built-in rules, or None where there is none."""
+    """Return AWS's image for Debugger's built-in rules, or None if there is none."""
     account = load("rule_images.json")["accounts"].get(region)
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return account and f"{account}.dkr.ecr.{region}.{domain}/sagemaker-debugger-rules:latest"
 
 
 def hourly_price(region: str, instance_type: str) -> float | None:
-    """Return dollars an hour and host, on demand; None where prices.json has none."""
+    """Return dollars per hour and host, on demand; None if prices.json has none."""
     price: float | None = load("prices.json")["regions"].get(region, {}).get(instance_type)
     return price
 

@@ -32,7 +32,7 @@ class Source:
     """Key -> what set it, say `--set compute.instance_count`."""
 
     def locate(self, key: str) -> str:
-        """Return the place of a key, as `file:line: key`; the file alone for a key that is not there."""
+        """Return the place of a key, as `file:line: key`; only the file for a key that is not there."""
         for overridden, by in self.overrides.items():
             if key == overridden or key.startswith(f"{overridden}."):
                 return f"{by}:"

@@ -35,7 +35,7 @@ from launcher.job_file.overrides import (
 )
 from launcher.job_file.schema import Job
 
-MOST_BYTES = 1 << 20
+MAX_JOB_FILE_BYTES = 1 << 20
 """A job file that is larger is another file, say /dev/zero."""
 
 _WHOLE_NUMBERS = range(-(1 << 63), 1 << 63)
@@ -53,7 +53,7 @@ class LoadedJob(Job):
     """A Job that knows where its values came from."""
 
     _source: Source = Source()
-    _doubtful: frozenset[str] = frozenset()
+    _uncertain: frozenset[str] = frozenset()
 
     @property
     def source(self) -> Source:
@@ -61,9 +61,9 @@ class LoadedJob(Job):
         return self._source
 
     @property
-    def doubtful(self) -> frozenset[str]:
+    def uncertain(self) -> frozenset[str]:
         """Names of keys whose values are wrong, and are not what this job has: nothing is to be concluded from them."""
-        return self._doubtful
+        return self._uncertain
 
 
 def load_job(
@@ -109,14 +109,14 @@ def parse_settings(texts: tuple[str, ...]) -> dict[str, str]:
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_JOB_FILE_BYTES + 1)
     except OSError as error:
         reason = error.strerror or "it cannot be read"
         raise JobFileError(
             [Problem(f"{path}:", f"{reason}; name a job file with --file, or start from job.toml of the repository")]
         ) from None
-    if len(content) > MOST_BYTES:
-        raise JobFileError([Problem(f"{path}:", f"is larger than {MOST_BYTES} bytes, and so no job file")])
+    if len(content) > MAX_JOB_FILE_BYTES:
+        raise JobFileError([Problem(f"{path}:", f"is larger than {MAX_JOB_FILE_BYTES} bytes, and so no job file")])
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise JobFileError([Problem(f"{path}:", "is UTF-16; save it as UTF-8")])
     try:
@@ -201,16 +201,16 @@ def _validated(tree: dict[str, Any], source: Source) -> LoadedJob:
 
 def _without_mistakes(tree: dict[str, Any], error: ValidationError, source: Source) -> LoadedJob | None:
     """Return what a job would be without the keys that are wrong, so that the other mistakes can be found as well."""
-    tree, doubtful = copy.deepcopy(tree), set[str]()
+    tree, uncertain = copy.deepcopy(tree), set[str]()
     for _ in range(4):
         for detail in error.errors(include_url=False, include_context=False, include_input=False):
-            doubtful |= _mend(tree, detail)
+            uncertain |= _mend(tree, detail)
         try:
             job = LoadedJob.model_validate(tree)
         except ValidationError as next_error:
             error = next_error
             continue
-        job._source, job._doubtful = source, frozenset(doubtful)  # noqa: SLF001 - its own class's
+        job._source, job._uncertain = source, frozenset(uncertain)  # noqa: SLF001 - its own class's
         return job
     return None
 

@@ -52,7 +52,7 @@ def _may_have_several_types(detail: ErrorDetails) -> bool:
 
 
 def _message(detail: ErrorDetails) -> str:
-    kind, value = detail["type"], shown(detail["input"])
+    kind, value = detail["type"], quote(detail["input"])
     context = detail.get("ctx", {})
     if kind == "missing":
         return _missing(detail["loc"])
@@ -115,7 +115,7 @@ def _inner(annotation: Any) -> Any:  # noqa: ANN401 - any annotation
     return options[0] if is_optional and len(options) == 1 else annotation
 
 
-def shown(value: object) -> str:
+def quote(value: object) -> str:
     """Return a value as the job file writes it, shortened."""
     if isinstance(value, bool):
         return str(value).lower()

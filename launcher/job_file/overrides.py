@@ -5,7 +5,7 @@
     value_of(("compute", "instance_count"), "2")                # 2
     parts_of_variable("LAUNCHER_ENVIRONMENT__MY_VAR", tree)     # ("environment", "MY_VAR")
 
-A text arrives as it was written; it is read as TOML only where something else is wanted, or where it is in quotes.
+A text arrives as it was written; it is read as TOML only if something else is wanted, or if it is in quotes.
 """
 
 from __future__ import annotations

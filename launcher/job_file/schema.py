@@ -202,7 +202,7 @@ class Processing(Section):
     volume_kms_key_id: str | None = None
     """Key of the hosts' disks; by default compute's."""
     environment: StringMap = Field(default_factory=dict)
-    """Of prepare alone; the table `environment` is the training job's."""
+    """For prepare only; the table `environment` is the training job's."""
 
 
 class DebugHookConfig(Section):

@@ -16,20 +16,20 @@ from launcher.request import Request, omit_none, stringify
 from launcher.request.debugger import debugger, profiler
 from launcher.request.placeholders import fill
 
-_LONGEST_NAME = 63
+_MAX_NAME_LENGTH = 63
 
 
 def new_job_name(base_job_name: str, now: dt.datetime | None = None) -> str:
     """Return the base and the UTC time to the millisecond, cut to the 63 characters that a name may have."""
     now = now or dt.datetime.now(dt.UTC)
     stamp = now.strftime("%Y-%m-%d-%H-%M-%S-") + f"{now.microsecond // 1000:03d}"
-    return f"{base_job_name[: _LONGEST_NAME - 1 - len(stamp)].rstrip('-')}-{stamp}"
+    return f"{base_job_name[: _MAX_NAME_LENGTH - 1 - len(stamp)].rstrip('-')}-{stamp}"
 
 
-def is_made_up(job_name: str, base_job_name: str) -> bool:
+def is_generated_name(job_name: str, base_job_name: str) -> bool:
     """Tell whether `new_job_name` has made a name of this base, or of one that begins with it."""
     stamp = re.search(r"-\d{4}(?:-\d\d){5}-\d{3}$", job_name)
-    return stamp is not None and job_name.startswith(base_job_name[: _LONGEST_NAME - len(stamp[0])].rstrip("-"))
+    return stamp is not None and job_name.startswith(base_job_name[: _MAX_NAME_LENGTH - len(stamp[0])].rstrip("-"))
 
 
 def training_request(job: Job, job_name: str) -> Request:

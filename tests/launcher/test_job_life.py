@@ -71,7 +71,7 @@ def test_a_job_that_runs_out_of_its_time(aws: StandIn, job_file: str, capsys: py
 def test_a_wait_that_is_over(aws: StandIn, job_file: str, capsys: pytest.CaptureFixture[str]) -> None:
     aws.script = SCRIPTS["endless"]
     assert train(job_file, "waits", "--timeout", "0.3") == 124
-    assert "waits has not ended after 0.3 s, and goes on: launcher attach waits" in capsys.readouterr().err
+    assert "waits has not ended after 0.3 s, and continues: launcher attach waits" in capsys.readouterr().err
 
 
 def test_throttling_for_a_while_is_waited_out(aws: StandIn, job_file: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,7 +153,7 @@ def test_ctrl_c_detaches_and_leaves_the_job_alone(aws: StandIn, job_file: str) -
                 process.send_signal(signal.SIGINT)
     assert process.returncode == 130
     printed = "".join(lines)
-    assert "detached: detached goes on in SageMaker" in printed
+    assert "detached: detached continues in SageMaker" in printed
     for command_name in ("attach", "status", "stop"):
         assert f"next: launcher {command_name} detached" in printed
     assert "Traceback" not in printed

@@ -84,7 +84,7 @@ def test_a_wait_that_is_given_up_says_how_to_come_back(
     command = ["process", "--file", processing_file, "--job-name", "slow", "--poll-interval", "0.05"]
     assert main([*command, "--timeout", "0"]) == 124
     way_back = "aws sagemaker describe-processing-job --processing-job-name slow --region us-east-1"
-    assert f"slow has not ended after 0 s, and goes on: {way_back}" in capsys.readouterr().err
+    assert f"slow has not ended after 0 s, and continues: {way_back}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def server(_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     environment = {"ENDPOINT_URL": _server.address, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}
     for name, value in {**environment, "REGION": "us-east-1", "MAX_ATTEMPTS": "1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
-    monkeypatch.setattr(errors, "PATIENCE", 0.0)
+    monkeypatch.setattr(errors, "RETRY_SECONDS", 0.0)
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "job.toml", {"processing.s3_input": '"s3://{bucket}/reviews/"'})
     _server.asked = []
@@ -306,7 +306,7 @@ def test_credentials_that_end_while_a_job_runs_lead_back_to_it_and_to_no_second_
     server.answer = Job({"DescribeTrainingJob": denies(code)})
     exit_code, said = run(capsys, TRAIN)
     assert exit_code == 1
-    assert "; x goes on: launcher attach x" in said
+    assert "; x continues: launcher attach x" in said
     assert "repeat" not in said
     assert server.asked.count("CreateTrainingJob") == 1
 
@@ -339,7 +339,7 @@ def test_a_log_that_may_not_be_read_is_done_without(
     server.answer = Job({operation: denies("AccessDeniedException")}, status=status)
     exit_code, said = run(capsys, TRAIN)
     assert exit_code == code
-    assert said.count("the wait goes on without it") == 1
+    assert said.count("waiting continues without it") == 1
 
 
 def test_a_record_that_cannot_be_written_is_said_before_the_job_is_submitted(
@@ -503,8 +503,8 @@ def test_a_trust_policy_that_is_none_is_unknown(policy: object) -> None:
 def test_a_submission_that_is_throttled_is_repeated_as_any_other_call(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    monkeypatch.setattr(errors, "PATIENCE", 60.0)
-    monkeypatch.setattr(errors, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(errors, "RETRY_SECONDS", 60.0)
+    monkeypatch.setattr(errors, "FIRST_BACKOFF_SECONDS", 0.01)
     job = Job({})
     refusals = iter([denies("ThrottlingException")] * times)
 
@@ -526,8 +526,8 @@ def test_a_name_that_was_taken_before_is_not_taken_for_ours(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer is lost, and the repetition is told that there is such a job: an old one."""
-    monkeypatch.setattr(errors, "PATIENCE", 60.0)
-    monkeypatch.setattr(errors, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(errors, "RETRY_SECONDS", 60.0)
+    monkeypatch.setattr(errors, "FIRST_BACKOFF_SECONDS", 0.01)
     answers = iter([ANSWERS["a gateway's error"], denies("ResourceInUse")])
 
     def lost_then_taken(handler: Handler) -> None:

@@ -239,7 +239,7 @@ WRONG: dict[str, tuple[Changes, str]] = {
     ),
     "Gzip as files": (
         {"input_data_config.train.compression_type": '"Gzip"'},
-        "compression_type is 'Gzip', which input mode Pipe alone unpacks",
+        "compression_type is 'Gzip', which only input mode Pipe unpacks",
     ),
     "pipe mode": ({"training_input_mode": '"Pipe"'}, "training_input_mode is 'Pipe'; the image reads files"),
     "no train channel": (
@@ -329,7 +329,7 @@ WRONG: dict[str, tuple[Changes, str]] = {
     ),
     "rules on several hosts": (
         {"debug_hook_config.enabled": "true", f"{LOSSES}.enabled": "true", "compute.instance_count": "2"},
-        "compute.instance_count is 2, and the image saves tensors on one host alone; the rules would wait for them",
+        "compute.instance_count is 2, and the image saves tensors on one host only; the rules would wait for them",
     ),
     "a collection in two ways": (
         {
