@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,12 @@ def use_local(folder: str | Path | None = None) -> Session:
     Its server is started if none runs. `folder` is its state folder.
     """
     return local_session(Path(folder) if folder else None)
+
+
+def is_emulator_error(error: Exception) -> bool:
+    """Tell whether an exception is the emulator's own, without importing what it has not imported."""
+    errors = sys.modules.get("local_sagemaker.errors")
+    return errors is not None and isinstance(error, errors.EmulatorError)
 
 
 def interrupt_later(request: dict[str, Any], after: str, session: Session) -> None:

@@ -101,14 +101,13 @@ def _known(error: Exception) -> LauncherError | None:
         return error
     if isinstance(error, OSError):
         return LauncherError(os_error_text(error))
-    emulator = sys.modules.get("local_sagemaker.errors")
-    if emulator is not None and isinstance(error, emulator.EmulatorError):
+    if local.is_emulator_error(error):
         return LauncherError(str(error))
     if "botocore" not in sys.modules:
         return None
     from launcher.aws.errors import to_aws_error
 
-    return to_aws_error(error, "go on")
+    return to_aws_error(error, "continue")
 
 
 def _usage(error: click.ClickException) -> str:

@@ -18,6 +18,7 @@ from tests.helpers.job_files import REPOSITORY, write
 from tests.helpers.sagemaker_stand_in import StandIn
 
 COMMANDS = [
+    "setup",
     "check",
     "train",
     "process",
