@@ -16,7 +16,7 @@ from launcher.request import Request
 from launcher.request.keys import snake_case
 from launcher.request.shapes import Shape, service_model
 
-_WIDTH = 110
+_WIDTH = 120
 
 _WITH = {
     "TensorBoardOutputConfig": "with_tensorboard_output_config",
@@ -45,7 +45,7 @@ _SWITCHES = ("RemoteDebugConfig", "InfraCheckConfig", "SessionChainingConfig")
 
 @dataclass(frozen=True)
 class _Call:
-    """An expression that makes an object of a class."""
+    """A call; a positional argument has no name."""
 
     name: str
     arguments: dict[str, Any]
@@ -109,15 +109,15 @@ def sdk_v3_program(request: Request, base_job_name: str, region: str) -> str:
         "",
         "configure_logging()  # without it, a script does not show the job's log",
         f"session = Session(boto_session=boto3.Session(region_name={_text(region)}))",
-        f"trainer = {_text(_Call('ModelTrainer', arguments))}",
+        _text(_Call("ModelTrainer", arguments), name="trainer = "),
     ]
     if "MetricDefinitions" in algorithm:
         metrics = _made(algorithm_shape.members["MetricDefinitions"], algorithm["MetricDefinitions"])
-        lines.append(f"trainer.with_metric_definitions({_text(metrics)})")
-    lines += [f"trainer.{method}({_text(made[field])})" for field, method in _WITH.items() if field in made]
+        lines.append(_text(_Call("trainer.with_metric_definitions", {"": metrics})))
+    lines += [_text(_Call(f"trainer.{method}", {"": made[field]})) for field, method in _WITH.items() if field in made]
     lines += _comments(left_out, request["TrainingJobName"], base_job_name)
-    channels = made.get("InputDataConfig", [])
-    lines.append(f"trainer.train(input_data_config={_text(channels)}, wait=True, logs=True)")
+    train = {"input_data_config": made.get("InputDataConfig", []), "wait": True, "logs": True}
+    lines.append(_text(_Call("trainer.train", train)))
     return "\n".join(lines) + "\n"
 
 
@@ -149,21 +149,23 @@ def _made(shape: Shape, value: Any) -> Any:  # noqa: ANN401 - a request's values
     return value
 
 
-def _text(value: Any, indent: str = "") -> str:  # noqa: ANN401 - an expression of any kind
-    """Return an expression as Python, on one line if it fits."""
-    if isinstance(value, _Verbatim):
-        return value.text
+def _text(value: Any, indent: str = "", name: str = "") -> str:  # noqa: ANN401 - an expression of any kind
+    """Return an expression, behind `name=` or `key: ` if it has one, as ruff formats Python."""
     deeper = indent + "    "
     if isinstance(value, _Call):
-        entries, brackets = [f"{name}={_text(inner, deeper)}" for name, inner in value.arguments.items()], "()"
+        opening, closing = f"{value.name}(", ")"
+        entries = [_text(inner, deeper, f"{argument}=" * bool(argument)) for argument, inner in value.arguments.items()]
     elif isinstance(value, dict):
-        entries, brackets = [f"{_text(key)}: {_text(inner, deeper)}" for key, inner in value.items()], "{}"
+        opening, closing = "{", "}"
+        entries = [_text(inner, deeper, f"{_text(key)}: ") for key, inner in value.items()]
     elif isinstance(value, list):
-        entries, brackets = [_text(inner, deeper) for inner in value], "[]"
+        opening, closing = "[", "]"
+        entries = [_text(inner, deeper) for inner in value]
+    elif isinstance(value, _Verbatim):
+        return name + value.text
     else:
-        return json.dumps(value) if isinstance(value, str) and value.isascii() else repr(value)
-    opening = f"{value.name}(" if isinstance(value, _Call) else brackets[0]
-    line = f"{opening}{', '.join(entries)}{brackets[1]}"
-    if len(indent) + len(line) <= _WIDTH and "\n" not in line and len(entries) < 6:
+        return name + (json.dumps(value) if isinstance(value, str) and value.isascii() else repr(value))
+    line = f"{name}{opening}{', '.join(entries)}{closing}"
+    if len(f"{indent}{line},") <= _WIDTH and "\n" not in line:
         return line
-    return "\n".join([opening, *(f"{deeper}{entry}," for entry in entries), f"{indent}{brackets[1]}"])
+    return "\n".join([name + opening, *(f"{deeper}{entry}," for entry in entries), f"{indent}{closing}"])
