@@ -79,7 +79,7 @@ class ModelFolder:
 
     def settings(self) -> dict[str, Any]:
         """Return everything beside the weights that predictions follow from."""
-        return {name: self._read(name) for name in ("config.json", "tokenizer_config.json")}
+        return {name: self._read(name) for name in ("config.json", "tokenizer_config.json")} | self._preprocessing
 
     def _read(self, name: str) -> dict[str, Any]:
         return _read(self.fine_tuned / name)
