@@ -1,7 +1,7 @@
 """What watches a run without taking part in it: profiler, debugger hook, rules, TensorBoard and MLflow.
 
     with Observers.start(contract, hyperparameters) as observers:           # before TensorFlow is imported
-        callbacks = observers.attach([guard, progress, checkpoints], lifecycle, progress, validation_batches=4, ...)
+        callbacks = observers.attach([guard, progress, checkpoints, lifecycle], progress, validation_batches=4, ...)
         model.fit(..., callbacks=callbacks)
         debugger = observers.finish_fit(seconds)
         profiler = observers.finish()

@@ -1,6 +1,6 @@
 """One training job from its channels to model.tar.gz's contents: set up, fit, export, evaluate, record.
 
-    Trainer(hyperparameters, contract, hardware, cluster, stop, watchdog, observers=observers).run()
+    Trainer(hyperparameters, contract, hardware, cluster, stop, watchdog, observers=observers).run(started)
 
 Imports TensorFlow: its environment has to be prepared before this module is imported (src/train.py). Of several hosts
 all set up, fit and evaluate; the chief alone writes what there is one of.
