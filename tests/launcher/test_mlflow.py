@@ -63,7 +63,7 @@ def train(folder: Path, name: str, uri: str, experiment: str, **settings: str) -
 def test_mlflows_runs_stand_beside_the_classic_ones(
     tmp_path: Path, address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(tmp_path, "job-1", address, "my stars", **{"experiment_config.experiment_name": '"stars"'})
+    train(tmp_path, "job-1", address, "my stars", **{"experiment_config.experiment_name": '"stars-beside-mlflow"'})
     capsys.readouterr()
     assert main(["experiment", "job-1", "--output", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
