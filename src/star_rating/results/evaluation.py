@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -79,6 +80,8 @@ class Evaluation:
     """Shortest first, those without a record left out; empty where lengths are not known."""
     most_confident_mistakes: tuple[Mistake, ...] = ()
     """At most MISTAKES_KEPT, the most confident first."""
+    calibration: Mapping[str, Any] | None = None
+    """The temperature of the probabilities, and loss and calibration error before and after; None if not known."""
 
     @property
     def absent_classes(self) -> list[str]:
@@ -105,6 +108,7 @@ class Evaluation:
             "absent_classes": self.absent_classes,
             "confusion_matrix": {"rows": "true stars", "columns": "predicted stars", "counts": self.confusion_matrix},
             "records": self.records,
+            "calibration": self.calibration,
             "by_length": [asdict(group) for group in self.by_length],
             "most_confident_mistakes": [asdict(mistake) for mistake in self.most_confident_mistakes],
         }
@@ -138,18 +142,21 @@ class Evaluation:
         path.write_text(json.dumps(self.as_dict(), indent=2), encoding="utf-8")
 
 
-def evaluate(labels: Integers, logits: Floats, lengths: Integers | None = None) -> Evaluation:
-    """Measure logits [records, classes] against labels [records]; `lengths` [records] are the reviews' tokens."""
+def evaluate(labels: Integers, logits: Floats, lengths: Integers | None = None, temperature: float = 1.0) -> Evaluation:
+    """Measure logits [records, classes] against labels [records]; `lengths` [records] are the reviews' tokens.
+
+    The loss is that of the logits; probabilities are those of the logits divided by `temperature`.
+    """
     classes = logits.shape[1]
     predicted = logits.argmax(axis=1)
     confusion = confusion_of(labels, predicted, classes)
-    shares = probabilities(logits)
+    shares = probabilities(logits / temperature)
     distance = np.abs(labels - predicted)
     per_class = {str(stars + 1): _of_class(confusion, stars) for stars in range(classes)}
     there = np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
     return Evaluation(
         records=len(labels),
-        loss=float(-np.log(np.maximum(shares[np.arange(len(labels)), labels], 1e-300)).mean()),
+        loss=cross_entropy(labels, logits),
         accuracy=float((distance == 0).mean()),
         within_one_star=float((distance <= 1).mean()),
         mean_absolute_error=float(distance.mean()),
@@ -167,6 +174,11 @@ def evaluate(labels: Integers, logits: Floats, lengths: Integers | None = None) 
 def confusion_of(labels: Integers, predicted: Integers, classes: int) -> Integers:
     """Return int64[classes, classes], rows by label and columns by prediction."""
     return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def cross_entropy(labels: Integers, logits: Floats) -> float:
+    """Return the mean over records of the negative logarithm of the label's probability."""
+    return float(-np.log(np.maximum(probabilities(logits)[np.arange(len(labels)), labels], 1e-300)).mean())
 
 
 def quadratic_weighted_kappa(confusion: Integers) -> float:

@@ -24,6 +24,7 @@ from star_rating.model import pretrained_weights
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.model.pretrained_weights import PretrainedWeights
 from star_rating.results import inference
+from star_rating.results.calibration import UNCALIBRATED, Calibration
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +32,19 @@ SAVED_MODEL = Path("tensorflow/saved_model/0")
 FINE_TUNED = Path("transformers/fine-tuned")
 PREPROCESSING = "preprocessing.json"
 """Beside the tokenizer: TextProcessing, for inference.py."""
+CALIBRATION = "calibration.json"
+"""The temperature of the SavedModel's probabilities, for who loads the transformers folder."""
 NUMBER_OF_EXPORTS = 2
 """SavedModel and transformers: each holds the weights."""
 LARGEST_DIFFERENCE = 1e-4
 """Between the logits of an export and of the model in memory; float32 through another implementation."""
 
 
-def serving_module(classifier: DistilBertClassifier) -> tf.Module:
-    """Return what TensorFlow Serving runs: int32 [batch, length] twice, to logits and probabilities [batch, 5]."""
+def serving_module(classifier: DistilBertClassifier, temperature: float = 1.0) -> tf.Module:
+    """Return what TensorFlow Serving runs: int32 [batch, length] twice, to logits and probabilities [batch, 5].
+
+    The probabilities are those of the logits divided by `temperature`.
+    """
 
     @tf.function(
         input_signature=[
@@ -48,7 +54,7 @@ def serving_module(classifier: DistilBertClassifier) -> tf.Module:
     )
     def serve(input_ids: tf.Tensor, input_mask: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = classifier({"input_ids": input_ids, "input_mask": input_mask}, training=False)
-        return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
+        return {"logits": logits, "probabilities": tf.nn.softmax(logits / temperature)}
 
     module = tf.Module()
     # The variables and not the model: a Keras model in the tree would have each of its layers traced and saved apart.
@@ -75,6 +81,7 @@ def export_model(
     model_dir: Path,
     max_seq_length: int,
     processing: TextProcessing = UNCHANGED,
+    calibration: Calibration = UNCALIBRATED,
 ) -> None:
     """Write every export below model_dir; `weights_folder` lends its tokenizer.
 
@@ -83,7 +90,8 @@ def export_model(
     _save_transformers(model, weights_folder, model_dir / FINE_TUNED, max_seq_length)
     settings = json.dumps(processing.as_settings(), indent=2)
     (model_dir / FINE_TUNED / PREPROCESSING).write_text(settings + "\n", encoding="utf-8")
-    _save_saved_model(model, model_dir)
+    calibration.write(model_dir / FINE_TUNED / CALIBRATION)
+    _save_saved_model(model, model_dir, calibration.temperature)
     code = model_dir / "code"
     code.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(inference.__file__, code / "inference.py")
@@ -100,9 +108,9 @@ def _save_transformers(model: DistilBertClassifier, weights_folder: Path, folder
     config_file.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
-def _save_saved_model(model: DistilBertClassifier, model_dir: Path) -> None:
+def _save_saved_model(model: DistilBertClassifier, model_dir: Path, temperature: float) -> None:
     # Exported in float32 whatever it was trained in: the variables are float32, and servers need no bfloat16.
-    module = serving_module(_float32_copy(model, model_dir / FINE_TUNED))
+    module = serving_module(_float32_copy(model, model_dir / FINE_TUNED), temperature)
     shutil.rmtree(model_dir / SAVED_MODEL, ignore_errors=True)
     tf.saved_model.save(module, str(model_dir / SAVED_MODEL), signatures={"serving_default": module.serve})
 

@@ -60,20 +60,20 @@ def predict_channel(model: DistilBertClassifier, batches: Iterable[Batch], strat
 
 
 def predict_sentences(
-    model: DistilBertClassifier, folder: ModelFolder, sentences: Sequence[str]
+    model: DistilBertClassifier, folder: ModelFolder, sentences: Sequence[str], temperature: float
 ) -> list[tuple[str, int, float]]:
     """Return (sentence, stars, probability) for each, tokenised as whoever serves the exported folder does it."""
     padded = folder.pad([encoding.ids for encoding in folder.encode(list(sentences))])
     logits = model({name: tf.constant(rows, tf.int32) for name, rows in padded.items()}, training=False)
-    shares = probabilities(np.asarray(logits, dtype=np.float64))
+    shares = probabilities(np.asarray(logits, dtype=np.float64) / temperature)
     return [(text, int(row.argmax()) + 1, float(row.max())) for text, row in zip(sentences, shares, strict=True)]
 
 
-def write_predictions(path: Path, labels: Integers, logits: Floats) -> None:
+def write_predictions(path: Path, labels: Integers, logits: Floats, temperature: float = 1.0) -> None:
     """Write one row a record, in the channel's order: true stars, predicted stars, probability of each class."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["record", "star_rating", "predicted", *(f"p{stars + 1}" for stars in range(logits.shape[1]))])
-        for record, (label, row) in enumerate(zip(labels, probabilities(logits), strict=True)):
+        for record, (label, row) in enumerate(zip(labels, probabilities(logits / temperature), strict=True)):
             writer.writerow([record, label + 1, int(row.argmax()) + 1, *(f"{share:.4f}" for share in row)])

@@ -42,6 +42,7 @@ from star_rating.model.optimizer import current_learning_rate
 from star_rating.model.train_step import TrainableClassifier, build_model
 from star_rating.model.xla import pad_to_buckets
 from star_rating.results import export, model_quality, predictions, run_record
+from star_rating.results.calibration import UNCALIBRATED, Calibration, fit_temperature
 from star_rating.results.evaluation import Evaluation, evaluate
 from star_rating.results.inference import ModelFolder
 from star_rating.training.loop import FitLoop, LifecycleCallback
@@ -106,11 +107,16 @@ class Trainer:
         fitted = self.fit()
         hosts = self.strategy.host_records(fitted.model.trainable_variables, self.data)
         found: dict[str, Any] = {}
+        calibration = self.calibrate(fitted)
         if self.cluster.is_chief:
-            found["largest_export_difference"] = self.export(fitted)
-        test = self.evaluate(fitted)
+            found["largest_export_difference"] = self.export(fitted, calibration)
+        test = self.evaluate(fitted, calibration)
         if self.cluster.is_chief:
-            found |= {"test": test.as_dict()["metrics"] if test else None, "samples": self.predict_samples(fitted)}
+            found |= {
+                "test": test.as_dict()["metrics"] if test else None,
+                "calibration": test.calibration if test else calibration.as_dict(),
+                "samples": self.predict_samples(fitted, calibration),
+            }
         profile = self.observers.finish()
         total_seconds = time.monotonic() - started
         if self.cluster.is_chief:
@@ -211,37 +217,40 @@ class Trainer:
             seconds=seconds,
         )
 
-    def export(self, fitted: FitResult) -> float:
+    def calibrate(self, fitted: FitResult) -> Calibration:
+        """Fit the temperature of the exported probabilities on the validation channel, if the job has one."""
+        predicted = self._predict(fitted, "validation")
+        return fit_temperature(predicted.labels, predicted.logits) if predicted else UNCALIBRATED
+
+    def export(self, fitted: FitResult, calibration: Calibration) -> float:
         """Write the model in both formats, load it back, draw the curves; return the largest difference of logits."""
         # Not earlier: it brings matplotlib, and the first step does not have to wait for that.
         from star_rating.results import figures
 
         model_dir, length = self.contract.model_dir, self.hyperparameters.max_seq_length
-        export.export_model(fitted.model, self.weights.folder, model_dir, length, self.data["train"].processing)
+        processing = self.data["train"].processing
+        export.export_model(fitted.model, self.weights.folder, model_dir, length, processing, calibration)
         difference = export.verify_exports(fitted.model, model_dir, length)
         figures.draw_training_curves(fitted.history, model_dir / "metrics" / "training_curves.png")
         return difference
 
-    def evaluate(self, fitted: FitResult) -> Evaluation | None:
+    def evaluate(self, fitted: FitResult, calibration: Calibration) -> Evaluation | None:
         """Evaluate the test channel; the chief writes and logs the result. None without one, or after a stop."""
-        batches = self._evaluation_batches("test")
-        if batches is None:
-            return None
-        try:
-            guarded = self._lifecycle().guarded(batches, "evaluation")
-            predicted = predictions.predict_channel(fitted.model, guarded, self.strategy)
-        except Stopped:
-            log.info("the test channel is not evaluated, as the job was stopped")
+        predicted = self._predict(fitted, "test")
+        if predicted is None:
             return None
         labels, logits, lengths = predicted
-        test = evaluate(labels, logits, lengths)
+        test = dataclasses.replace(
+            evaluate(labels, logits, lengths, calibration.temperature),
+            calibration={**calibration.as_dict(), **calibration.effect(labels, logits)},
+        )
         if self.cluster.is_chief:
             from star_rating.results import figures
 
             metrics = self.contract.model_dir / "metrics"
             test.write(metrics / "evaluation.json")
             model_quality.write(metrics / "model_quality.json", labels, logits)
-            predictions.write_predictions(metrics / "predictions.csv", labels, logits)
+            predictions.write_predictions(metrics / "predictions.csv", labels, logits, calibration.temperature)
             confusion_matrix = metrics / "confusion_matrix.png"
             figures.draw_confusion_matrix(test, confusion_matrix, f"{test.records:,} test reviews")
             log.info("test %s", test.log_line())
@@ -250,17 +259,30 @@ class Trainer:
             self.observers.show_test(fitted.step, {"loss": test.loss, "accuracy": test.accuracy}, confusion_matrix)
         return test
 
-    def predict_samples(self, fitted: FitResult) -> list[dict[str, Any]]:
+    def predict_samples(self, fitted: FitResult, calibration: Calibration) -> list[dict[str, Any]]:
         """Predict a few sentences for the eye, if asked to; return what run.json keeps."""
         if not self.hyperparameters.run_sample_predictions:
             return []
-        samples = predictions.predict_sentences(fitted.model, ModelFolder(self.contract.model_dir), predictions.SAMPLES)
+        folder = ModelFolder(self.contract.model_dir)
+        samples = predictions.predict_sentences(fitted.model, folder, predictions.SAMPLES, calibration.temperature)
         for sentence, stars, probability in samples:
             log.info("sample prediction: %d star(s) with probability %.2f for %r", stars, probability, sentence)
         return [
             {"sentence": sentence, "stars": stars, "probability": probability}
             for sentence, stars, probability in samples
         ]
+
+    def _predict(self, fitted: FitResult, channel: str) -> predictions.Predictions | None:
+        """Return all hosts' predictions of a channel; None if the job has no such channel, or was stopped."""
+        batches = self._evaluation_batches(channel)
+        if batches is None:
+            return None
+        try:
+            guarded = self._lifecycle().guarded(batches, "evaluation")
+            return predictions.predict_channel(fitted.model, guarded, self.strategy)
+        except Stopped:
+            log.info("the %s channel is not evaluated, as the job was stopped", channel)
+            return None
 
     def _write_record(
         self,

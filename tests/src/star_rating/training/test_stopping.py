@@ -35,7 +35,7 @@ def test_stopped_in_training_it_exports_evaluates_nothing_and_succeeds(
 def test_stopped_in_its_evaluation_it_has_the_trained_model_and_no_test_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Six steps and one validation batch come before; the test channel has three batches.
+    # Six steps and a validation batch come before, and this again for calibration; the test channel has three batches.
     signal_at(monkeypatch, "between_batches", 9)
     outcome = TrainingJob(tmp_path).run(**SETTINGS, test_batch_size="10")
     assert outcome.exit_code == 0, outcome.log

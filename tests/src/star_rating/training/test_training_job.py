@@ -106,6 +106,26 @@ def test_the_inference_code_predicts_from_the_exports_alone(outcome: Outcome, tm
     assert re.fullmatch(r"[1-5] stars \(\d+%\)  the best\n[1-5] stars \(\d+%\)  the worst book\n", said)
 
 
+@pytest.mark.slow
+def test_the_temperature_that_validation_gives_is_in_the_saved_model_and_in_what_is_recorded(tmp_path: Path) -> None:
+    job = TrainingJob(tmp_path)
+    write_records(job.channel("validation") / "part-algo-1-reviews.tfrecord", examples(60, LENGTH, seed=7))
+    outcome = job.run(epochs="2", learning_rate="0.01")
+
+    document = json.loads((outcome.root / "model/transformers/fine-tuned/calibration.json").read_text())
+    assert document["fitted_on"] == 60
+    assert document["temperature"] != 1
+    assert outcome.run["calibration"].items() > document.items()
+    assert outcome.evaluation["calibration"].keys() == {*document, "loss", "expected_calibration_error"}
+    assert outcome.evaluation["metrics"]["loss"]["value"] == outcome.evaluation["calibration"]["loss"]["before"]
+    ones = tf.ones([3, LENGTH], tf.int32)
+    answer = tf.saved_model.load(str(outcome.root / "model/tensorflow/saved_model/0")).signatures["serving_default"](
+        input_ids=ones * tf.constant([[5], [12], [19]]), input_mask=ones
+    )
+    expected = tf.nn.softmax(answer["logits"] / document["temperature"])
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
+
+
 def test_the_run_record_says_what_ran(outcome: Outcome) -> None:
     run = outcome.run
     assert (
