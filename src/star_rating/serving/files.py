@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PART_ROWS = 2048
+PART_ROWS = 512
+"""Some seconds of work: what a kill costs at most, and how often progress can be told."""
 PARTS_AHEAD = 2
+PARTS_IN_A_ROW_GROUP = 64
 SECONDS_BETWEEN_LINES = 10.0
 BAR_CHARACTERS = 30
 _KEY = "made-of"
@@ -282,7 +284,7 @@ class Csv(Writer):
 
 
 class Parquet(Writer):
-    """The columns of CSV, typed; a row group a part."""
+    """The columns of CSV, typed."""
 
     def write_part(self, records: list[Record], path: Path) -> None:
         """Write a Parquet file."""
@@ -293,12 +295,14 @@ class Parquet(Writer):
         pq.write_table(pa.Table.from_pylist(rows, schema=self._schema()), path)
 
     def join(self, parts: Sequence[Path], path: Path) -> None:
-        """Copy row groups."""
+        """Put several parts into a row group."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         with pq.ParquetWriter(path, self._schema()) as file:
-            for part in parts:
-                file.write_table(pq.read_table(part, schema=self._schema()))
+            for start in range(0, len(parts), PARTS_IN_A_ROW_GROUP):
+                group = parts[start : start + PARTS_IN_A_ROW_GROUP]
+                file.write_table(pa.concat_tables(pq.read_table(part, schema=self._schema()) for part in group))
 
     def _schema(self) -> Any:  # noqa: ANN401 - Arrow is untyped
         import pyarrow as pa
