@@ -56,6 +56,8 @@ def sent_by_sdk_v3(program: str, folder: Path) -> dict[str, Any]:
 def test_sdk_v3_sends_the_launchers_request(path: str, excluded: list[str], tmp_path: Path) -> None:
     job = launcher.load_job(REPOSITORY / path)
     request = copy.deepcopy(training_request(job, "job-name"))
+    if "InstancePreferences" in request["ResourceConfig"] and "InstancePreferences" not in excluded:
+        del request["EnableManagedSpotTraining"]  # excludes preferences as well
     for field in excluded:
         del request["ResourceConfig"][field]
     sent = sent_by_sdk_v3(sdk_v3_program(request, job.base_job_name, job.region), tmp_path)
