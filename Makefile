@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
-.PHONY: help train local test test-long image smoke push image-diff reproducible lint lock coverage conformance bench \
+.PHONY: help train local test test-long image smoke push audit image-diff reproducible lint lock coverage conformance bench \
 	bench-prepare bench-scaling bench-debugger bench-hosts bench-serving kill-matrix kill-hosts clean
 
 IMAGE := distilbert-trainer:local
@@ -30,6 +30,10 @@ smoke: ## does the built image work? a few steps on data of its own, about a min
 
 push: ## build, smoke-test, scan, push to ECR, print the URI by digest (scripts/build_and_push.sh --help)
 	@scripts/build_and_push.sh
+
+audit: ## known vulnerabilities of the image in out/image, ADVISORIES=folder, zip or report; else the scanner's report there
+	@scripts/host_python.sh
+	@.venv/bin/python -m scripts.image.audit $(if $(ADVISORIES),--advisories "$(ADVISORIES)") out/image
 
 image-diff: ## what differs between two images, A=... B=...: size, labels, packages, files
 	@scripts/host_python.sh

@@ -15,6 +15,8 @@ from typing import Any
 
 LOCK = Path("/opt/distilbert-trainer/container/requirements.txt")
 DOCUMENTATION = Path("/usr/share/doc")
+BUNDLED = {"hdf5": rb"HDF5 library version: ([0-9.]+[0-9])", "openblas": rb"OpenBLAS ([0-9.]+[0-9]) "}
+"""Libraries inside of wheels that tell their version, of which no package manager knows."""
 
 
 def python_packages() -> list[dict[str, Any]]:
@@ -38,6 +40,17 @@ def python_packages() -> list[dict[str, Any]]:
             }
         )
     return packages
+
+
+def bundled_libraries() -> list[dict[str, str]]:
+    """Return the known libraries that wheels bring along, in the folders where auditwheel puts them."""
+    folders = {str(distribution.locate_file("")) for distribution in importlib.metadata.distributions()}
+    found = []
+    for file in sorted(file for folder in folders for file in Path(folder).glob("*.libs/*.so*")):
+        for name, pattern in BUNDLED.items():
+            if name in file.name and (match := re.search(pattern, file.read_bytes())):
+                found.append({"name": name, "version": match[1].decode(), "path": str(file)})
+    return found
 
 
 def _field(metadata: importlib.metadata.PackageMetadata, name: str) -> str:
@@ -75,6 +88,7 @@ json.dump(
     {
         "python": python_packages(),
         "debian": debian_packages(),
+        "bundled": bundled_libraries(),
         "os_release": operating_system(),
         "lock": LOCK.read_text(encoding="utf-8") if LOCK.exists() else "",
     },

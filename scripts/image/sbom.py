@@ -26,7 +26,10 @@ _NAMESPACE = uuid.UUID("5c3b7a0e-6f0c-4b62-9f0b-3d1f1f0f5b1e")
 
 
 def bill_of_materials(inventory: Mapping[str, Any], image: Mapping[str, Any]) -> str:
-    """Return the CycloneDX document of an image: every Python and every Debian package, with purl and licences."""
+    """Return the CycloneDX document of an image: every Python and every Debian package, with purl and licences.
+
+    Of what wheels bring along it has the libraries whose version the inventory can tell.
+    """
     labels = image["Config"].get("Labels") or {}
     root = Component(
         name=labels.get("org.opencontainers.image.title", "image"),
@@ -43,6 +46,7 @@ def bill_of_materials(inventory: Mapping[str, Any], image: Mapping[str, Any]) ->
     hashes = lock_hashes(inventory["lock"])
     components = [_python(package, hashes) for package in inventory["python"]]
     components += [_debian(package, inventory["os_release"]) for package in inventory["debian"]]
+    components += _bundled(inventory["bundled"])
     bom = Bom(components=components, serial_number=uuid.uuid5(_NAMESPACE, image["Id"]))
     bom.metadata.component = root
     bom.metadata.timestamp = datetime.fromisoformat(re.sub(r"\.\d+", "", image["Created"]))
@@ -123,6 +127,22 @@ def _debian(package: Mapping[str, Any], os_release: Mapping[str, str]) -> Compon
         bom_ref=str(purl),
         licenses=list(_named(package["licenses"])),
     )
+
+
+def _bundled(libraries: Iterable[Mapping[str, str]]) -> Iterable[Component]:
+    paths: dict[tuple[str, str], list[str]] = {}
+    for library in libraries:
+        paths.setdefault((library["name"], library["version"]), []).append(library["path"])
+    for (name, version), files in paths.items():
+        purl = PackageURL("generic", None, name, version)
+        yield Component(
+            name=name,
+            version=version,
+            type=ComponentType.LIBRARY,
+            purl=purl,
+            bom_ref=str(purl),
+            properties=[Property(name="distilbert-trainer:bundled-as", value=file) for file in files],
+        )
 
 
 def _named(names: Iterable[str]) -> Iterable[License]:

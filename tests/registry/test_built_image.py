@@ -67,9 +67,10 @@ def test_the_bill_of_materials_lists_what_pip_and_dpkg_list(tmp_path: Path) -> N
     components = json.loads((tmp_path / "sbom.cdx.json").read_text(encoding="utf-8"))["components"]
     listed = {
         kind: sorted((item["name"], item["version"]) for item in components if item["purl"].startswith(f"pkg:{kind}/"))
-        for kind in ("pypi", "deb")
+        for kind in ("pypi", "deb", "generic")
     }
     assert len(components) == sum(map(len, listed.values()))
+    assert {name for name, _ in listed["generic"]} == {"hdf5", "openblas"}  # what wheels bring along
 
     pip = json.loads(in_image("python", "-m", "pip", "--disable-pip-version-check", "list", "--format", "json"))
     assert sorted((normalized(name), version) for name, version in listed["pypi"]) == sorted(

@@ -234,6 +234,7 @@ INVENTORY: dict[str, Any] = {
             "licenses": ["GPL-2", "LGPL-2.1"],
         }
     ],
+    "bundled": [{"name": "hdf5", "version": "1.14.6", "path": "/opt/venv/h5py.libs/libhdf5.so"}],
     "os_release": {"ID": "debian", "VERSION_ID": "12"},
     "lock": f"some-package==1.0 \\\n    --hash=sha256:{'1' * 64} \\\n    --hash=sha256:{'2' * 64}\n    # via x\n",
 }
@@ -246,8 +247,9 @@ def test_the_bill_of_materials_is_valid_and_the_same_for_the_same_image() -> Non
     assert text == bill_of_materials(INVENTORY, record())
     bill = json.loads(text)
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", SchemaVersion.V1_6.to_version())
-    debian, python = sorted(bill["components"], key=lambda component: str(component["purl"]))
+    debian, bundled, python = sorted(bill["components"], key=lambda component: str(component["purl"]))
     assert python["purl"] == "pkg:pypi/some-package@1.0"
+    assert bundled["purl"] == "pkg:generic/hdf5@1.14.6"
     assert python["licenses"] == [{"license": {"name": "MIT License"}}]
     assert python["properties"][0]["value"] == f"{'1' * 64} {'2' * 64}"
     assert debian["purl"].startswith("pkg:deb/debian/libc6@2.36-9%2Bdeb12u14?arch=amd64&distro=debian-12")
