@@ -15,7 +15,7 @@ from pathlib import Path
 from local_sagemaker.docker_client.container_request import HostLimits
 from local_sagemaker.errors import EmulatorError
 from local_sagemaker.server import LocalServer, ServerSettings
-from local_sagemaker.state import State
+from local_sagemaker.state import ACCOUNT_AGES, State, account_of_environment
 
 
 def main(arguments: list[str]) -> int:
@@ -24,8 +24,9 @@ def main(arguments: list[str]) -> int:
     os.umask(0o077)  # what the server writes is its owner's alone
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     limits = HostLimits(options.cpus_per_host, options.memory_per_host)
-    settings = ServerSettings(options.port, options.jobs, limits, options.stop_seconds)
     try:
+        account = options.account or account_of_environment() or "old"
+        settings = ServerSettings(options.port, options.jobs, limits, options.stop_seconds, account)
         with LocalServer(State(options.state), settings) as server:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: server.end())
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     parser.add_argument("--cpus-per-host", type=float)
     parser.add_argument("--memory-per-host", type=int, help="bytes")
+    parser.add_argument("--account", choices=ACCOUNT_AGES)
     parser.add_argument("--stop-seconds", type=float, default=120.0)
     return parser
 

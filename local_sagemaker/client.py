@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from local_sagemaker.errors import EmulatorError
-from local_sagemaker.state import REGION, Server, State
+from local_sagemaker.state import REGION, Server, State, account_of_environment
 from local_sagemaker.state_files import refuse_full_disk
 
 _START_SECONDS = 300.0
@@ -43,9 +43,20 @@ class ServerError(EmulatorError):
 
 
 def ensure_server(state: State, options: Sequence[str] = ()) -> Server:
-    """Return the server of a state folder, started if none runs; raise ServerError."""
+    """Return the server of a state folder, started if none runs; raise ServerError.
+
+    A server that runs keeps the kind of account that it was started with; to want another one is an error.
+    """
     running = state.running_server()
-    return running or start_server(state, options)
+    if running is None:
+        return start_server(state, options)
+    wanted = account_of_environment()
+    if wanted not in (None, running.account):
+        raise ServerError(
+            f"LOCAL_SAGEMAKER_ACCOUNT is {wanted}, and the server that runs is an {running.account} account's; "
+            "end it first: launcher local stop"
+        )
+    return running
 
 
 def start_server(state: State, options: Sequence[str] = ()) -> Server:

@@ -41,7 +41,7 @@ from local_sagemaker.services.moto_router import Router
 from local_sagemaker.services.request_log import RequestLog
 from local_sagemaker.services.s3_api import s3_middleware
 from local_sagemaker.services.s3_store import ObjectStore
-from local_sagemaker.state import State
+from local_sagemaker.state import AccountAge, State
 from local_sagemaker.state_files import StateFiles
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class ServerSettings:
     limits: HostLimits = field(default_factory=HostLimits)
     stop_seconds: float = 120.0
     """Between SIGTERM and SIGKILL, as on SageMaker."""
+    account: AccountAge = "old"
+    """new: Debugger and Profiler are refused, as AWS refuses them to who did not use them before 2026-07-30."""
 
 
 class LocalServer:
@@ -133,7 +135,7 @@ class LocalServer:
         thread.start()
         stack.callback(thread.join)
         stack.callback(server.shutdown)
-        announced = self._state.announce(server.server_port, self.token)
+        announced = self._state.announce(server.server_port, self.token, self._settings.account)
         self.address, self.page = announced.address, announced.page
 
     def _application(self) -> WSGIApplication:
@@ -144,7 +146,8 @@ class LocalServer:
         settings = BucketSettings(self._state.folder / "s3-settings.jsonl", self.files, s3, moto)
         settings.replay()
         entities = EntityStore(self._state.folder / "api" / "records.json", self.files)
-        api = api_application(settings, self.jobs, self.objects, self.engine, self._access, entities)
+        account = self._settings.account
+        api = api_application(settings, self.jobs, self.objects, self.engine, self._access, entities, account=account)
         dashboard = Dashboard(self.jobs, self.objects, api)
         admin = AdminApi(self.jobs, self._scheduler, self.faults, self.files, self.end, dashboard)
         return security_middleware(fault_middleware(self.faults, admin), self._access)

@@ -20,13 +20,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal, get_args
 
 from local_sagemaker.errors import EmulatorError
 from local_sagemaker.state_files import write
 
 ACCOUNT = "123456789012"
 """moto's; every role, bucket and ARN of the local SageMaker is of this account."""
+
+AccountAge = Literal["new", "old"]
+"""Whether the account is one that AWS lets use Debugger: old, by a first use before 2026-07-30."""
+
+ACCOUNT_AGES: tuple[AccountAge, ...] = get_args(AccountAge)
 
 REGION = "us-east-1"
 """Where a client is that names no region."""
@@ -51,6 +56,10 @@ class StateInUseError(EmulatorError):
     """Another server owns the folder."""
 
 
+class WrongAccountError(EmulatorError):
+    """LOCAL_SAGEMAKER_ACCOUNT names no kind of account."""
+
+
 class NoHomeError(EmulatorError):
     """No folder of the user's is known."""
 
@@ -66,6 +75,7 @@ class Server:
     pid: int
     port: int
     token: str = field(default="", repr=False)
+    account: AccountAge = "old"
 
     @property
     def page(self) -> str:
@@ -96,6 +106,15 @@ def default_folder() -> Path:
         )
     except RuntimeError:  # a user id without a name and without HOME, as in many a container
         raise NoHomeError("there is no home folder for a state folder; set LOCAL_SAGEMAKER_STATE or HOME") from None
+
+
+def account_of_environment() -> AccountAge | None:
+    """Return $LOCAL_SAGEMAKER_ACCOUNT; raise WrongAccountError."""
+    named = os.environ.get("LOCAL_SAGEMAKER_ACCOUNT")
+    account = next((age for age in ACCOUNT_AGES if age == named), None)
+    if named and account is None:
+        raise WrongAccountError(f"LOCAL_SAGEMAKER_ACCOUNT is {named!r}; set it to {' or '.join(ACCOUNT_AGES)}")
+    return account
 
 
 class State:
@@ -156,9 +175,9 @@ class State:
             finally:
                 (self.folder / "server.json").unlink(missing_ok=True)
 
-    def announce(self, port: int, token: str) -> Server:
-        """Say where the server of this process answers, and to whom."""
-        server = Server(os.getpid(), port, token)
+    def announce(self, port: int, token: str, account: AccountAge = "old") -> Server:
+        """Say where the server of this process answers, to whom, and as what kind of account."""
+        server = Server(os.getpid(), port, token, account)
         write(self.folder / "server.json", json.dumps(asdict(server)).encode())
         return server
 

@@ -29,10 +29,18 @@ from launcher.aws.submission import create, reattach_command
 from launcher.aws.summary import console_links, local_link, summary
 from launcher.errors import AwsError, JobFailedError, JobStoppedError, LauncherError, UsageError
 from launcher.request import host_count
+from launcher.request.keys import toml_key_for
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 
 _ARN = re.compile(r"arn:[\w-]+:sagemaker:(?P<region>[a-z0-9-]+):\d{12}:training-job/(?P<name>[A-Za-z0-9-]{1,63})")
+
+_OPTIONAL = {
+    "debugger": ("DebugHookConfig", "DebugRuleConfigurations"),
+    "profiler": ("ProfilerConfig", "ProfilerRuleConfigurations"),
+    "experiment": ("ExperimentConfig",),
+}
+"""What --without leaves out -> its fields of the request."""
 
 
 class TrainingJob:
@@ -71,7 +79,7 @@ class TrainingJob:
         try:
             arn = create("training", request, session)
         except RefusedError as error:
-            raise RefusedError(f"{error}{_without_hint(str(error))}") from None
+            raise RefusedError(f"{error}{_without_hint(str(error), request)}") from None
         # Without a record, say on a full disk, `latest` asks SageMaker; the job runs all the same.
         with suppress(OSError, LauncherError):
             session.records.write(request, region, arn)
@@ -209,11 +217,20 @@ class TrainingJob:
                 raise
 
 
-def _without_hint(refusal: str) -> str:
-    """Return the switch that leaves out what SageMaker refuses: none of these may keep a job from running."""
-    words = {"debug": "debugger", "profil": "profiler", "experiment": "experiment", "trial": "experiment"}
-    feature = next((feature for word, feature in words.items() if word in refusal.lower()), None)
-    return f"; launch without it: --without {feature}" if feature else ""
+def _without_hint(refusal: str, request: dict[str, Any]) -> str:
+    """Return how to leave out what SageMaker refuses, by switch and by key: none of these may keep a job from running.
+
+    A refusal names fields of the request, or it speaks of the feature, as `SageMaker Debugger is not available` does.
+    """
+    said = refusal.replace(request["TrainingJobName"], "").lower()
+    sent = [(feature, field) for feature, fields in _OPTIONAL.items() for field in fields if field in request]
+    refused = [(feature, field) for feature, field in sent if field.lower() in said]
+    refused = refused or [(feature, field) for feature, field in sent if feature in said]
+    if not refused:
+        return ""
+    switches = " ".join(f"--without {feature}" for feature in dict.fromkeys(feature for feature, _ in refused))
+    keys = ", ".join(toml_key_for((field,), request) for _, field in refused)
+    return f"; launch without it: {switches}, or take {keys} out of the job file"
 
 
 def raise_for_status(description: dict[str, Any]) -> None:

@@ -30,12 +30,6 @@ def check(job: Job, diagnostics: Diagnostics) -> None:
         _hook_in_the_image(job, diagnostics, has_rules=bool(debug_rules))
         _images("debug_rule_configurations", debug_rules, job.region, "debugger", diagnostics)
         _collections(job, diagnostics)
-        if debug_rules:
-            diagnostics.warning(
-                "debug_rule_configurations",
-                "run in accounts that used Debugger before 2026-07-30 only; in another one add --without debugger",
-                about_aws=True,
-            )
     for name, rule in debug_rules.items():
         _actions(f"debug_rule_configurations.{name}.actions", rule.actions, diagnostics)
 
@@ -45,6 +39,20 @@ def check(job: Job, diagnostics: Diagnostics) -> None:
         diagnostics.error("profiler_rule_configurations", "need profiler_config, which makes what they read; add it")
     if profiler is not None and profiler.enabled:
         _images("profiler_rule_configurations", profiler_rules, job.region, "profiler", diagnostics)
+    for feature, key in closed_features(job).items():
+        diagnostics.warning(
+            key,
+            "is for accounts that used Debugger before 2026-07-30: in another one AWS refuses the submission; "
+            f"enabled = false or --without {feature} leaves it out, and the image's own results are there all the same",
+            about_aws=True,
+        )
+
+
+def closed_features(job: Job) -> dict[str, str]:
+    """Return what AWS takes from accounts only that used Debugger before 2026-07-30: name -> key of the job file."""
+    hook, profiler = job.debug_hook_config, job.profiler_config
+    features = {"debugger": (hook, "debug_hook_config"), "profiler": (profiler, "profiler_config")}
+    return {name: key for name, (config, key) in features.items() if config is not None and config.enabled}
 
 
 def _hook_in_the_image(job: Job, diagnostics: Diagnostics, *, has_rules: bool) -> None:

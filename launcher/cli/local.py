@@ -51,6 +51,14 @@ def local_session(folder: Path | None = None, *, start: bool = True) -> Session:
     )
 
 
+def running_account() -> str:
+    """Return whether the local SageMaker's account is new to Debugger, or old."""
+    from local_sagemaker.state import account_of_environment
+
+    server = _state_of(None).running_server()
+    return server.account if server else account_of_environment() or "old"
+
+
 def use_local(folder: str | Path | None = None) -> Session:
     """Return the session of the local SageMaker, to be handed to TrainingJob and ProcessingJob.
 
@@ -97,8 +105,20 @@ def local() -> None:
 @click.option("--jobs", type=click.IntRange(min=1), help="Jobs that run at once; by default half as many as cores.")
 @click.option("--cpus-per-host", type=options.Number(min=0.01), help="Cores that each host may use.")
 @click.option("--memory-per-host", metavar="SIZE", help="Memory that each host may use: 4g, 512m.")
+@click.option(
+    "--account",
+    type=click.Choice(["new", "old"]),
+    help="new: Debugger and Profiler are refused, as AWS refuses them to accounts that did not use Debugger before "
+    "2026-07-30. By default LOCAL_SAGEMAKER_ACCOUNT, then old.",
+)
 def start(
-    folder: Path | None, *, port: int, jobs: int | None, cpus_per_host: float | None, memory_per_host: str | None
+    folder: Path | None,
+    *,
+    port: int,
+    jobs: int | None,
+    cpus_per_host: float | None,
+    memory_per_host: str | None,
+    account: str | None,
 ) -> None:
     """Start the server if none runs; --local does so by itself."""
     from local_sagemaker.client import start_server
@@ -111,6 +131,7 @@ def start(
         "--jobs": jobs,
         "--cpus-per-host": cpus_per_host,
         "--memory-per-host": None if memory_per_host is None else _bytes(memory_per_host),
+        "--account": account,
     }
     arguments = [text for name, value in settings.items() if value is not None for text in (name, str(value))]
     _say_address(start_server(state, arguments), state)
@@ -147,7 +168,7 @@ def status(folder: Path | None, output: Output) -> None:
     rows: dict[str, Any] = {"state": str(state.folder), "server": "does not run"}
     if server is not None:
         known = control(server, "GET", "status")
-        rows |= {"server": f"process {server.pid}", **server.exports, "page": server.page}
+        rows |= {"server": f"process {server.pid}", **server.exports, "page": server.page, "account": server.account}
         rows |= {"jobs": known["jobs"], "running": ", ".join(known["not_ended"]), "faults": known["faults"]}
         rows |= {"damaged": "; ".join(known["damaged"])} if known["damaged"] else {}
     Terminal(output).record(rows)

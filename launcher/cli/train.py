@@ -27,6 +27,7 @@ def check(
 ) -> None:
     """Validate a job before it costs anything."""
     from launcher.checks.cost import enforce_max_cost, max_cost_scenario
+    from launcher.checks.debugger import closed_features
 
     terminal = Terminal(output)
     job, request = _job_and_request(choice, session, terminal)
@@ -34,6 +35,11 @@ def check(
     rows = [
         {"check": "offline", "result": "ok", "detail": "job file and request"},
         {"check": "cost", "result": "ok", "detail": max_cost_scenario(job)},
+    ]
+    rows += [
+        {"check": feature, "result": result, "detail": detail}
+        for feature in closed_features(job)
+        for result, detail in [_account_of_debugger(session)]
     ]
     if not offline:
         from launcher.aws.preflight import preflight_checks
@@ -190,6 +196,17 @@ def _job_and_request(
     if errors:
         raise JobFileError(errors)
     return job, request
+
+
+def _account_of_debugger(session: Session) -> tuple[str, str]:
+    """Return result and detail of whether the account may use Debugger: only the local SageMaker tells."""
+    if not session.is_local:
+        return "unknown", "AWS does not tell whether the account used Debugger before 2026-07-30; if not, it refuses"
+    from launcher.cli.local import running_account
+
+    if running_account() == "new":
+        return "failed", "the local SageMaker is a new account's: it refuses what Debugger has, as AWS does"
+    return "ok", "the local SageMaker is that of an account which used Debugger before 2026-07-30"
 
 
 def _checkpoints_of(job_name: str | None, session: Session, *, may_ask_aws: bool) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The training API as a WSGI application: what it does not answer goes to the application behind it, moto.
 
-    application = api_application(moto, job_service, objects, engine, access, entities)
+    application = api_application(moto, job_service, objects, engine, access, entities, account=account)
 
 Moto's own training, Processing, tuning and transform jobs are Completed at birth, and its endpoints serve nothing: none
 of moto's SageMaker is let through. What is not answered here is said not to be here.
@@ -40,6 +40,7 @@ from local_sagemaker.docker_client.engine import Engine
 from local_sagemaker.errors import ApiError
 from local_sagemaker.job_service import JobService
 from local_sagemaker.services.s3_store import ObjectStore
+from local_sagemaker.state import AccountAge
 from local_sagemaker.state_files import StorageError
 
 if TYPE_CHECKING:
@@ -67,11 +68,13 @@ def api_application(
     engine: Engine,
     access: Access,
     entities: EntityStore,
+    *,
+    account: AccountAge = "old",
 ) -> WSGIApplication:
     """Return the API of jobs, and of what a job needs of other services, in front of `behind`."""
 
     def context_of(region: str) -> RequestContext:
-        return RequestContext(job_service, entities, objects, region)
+        return RequestContext(job_service, entities, objects, region, account)
 
     services = {**_OTHER_SERVICES, "ecr": EcrImages(engine)}
     others = with_operations(image_downloads(behind, engine, access), services, context_of)

@@ -11,6 +11,7 @@ from local_sagemaker.errors import ApiError, not_found
 from local_sagemaker.job_service import JobService, NoSuchJobError
 from local_sagemaker.job_state import Job, Kind
 from local_sagemaker.services.s3_store import ObjectStore
+from local_sagemaker.state import AccountAge
 
 Document = dict[str, Any]
 
@@ -23,6 +24,7 @@ class RequestContext:
     records: EntityStore
     objects: ObjectStore
     region: str
+    account: AccountAge = "old"
 
     def arn(self, kind: str, name: str) -> str:
         """Return the ARN of a resource in this region."""

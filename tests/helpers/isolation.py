@@ -11,7 +11,7 @@ import pytest
 def forget_aws(monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
     """Take this process's AWS account away, and give it a state folder of its own."""
     for name in list(os.environ):
-        if name.startswith(("AWS_", "LAUNCHER_")):
+        if name.startswith(("AWS_", "LAUNCHER_", "LOCAL_SAGEMAKER_ACCOUNT")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)

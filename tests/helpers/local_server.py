@@ -30,7 +30,7 @@ from local_sagemaker.security import security_middleware
 from local_sagemaker.services.moto_router import Router
 from local_sagemaker.services.s3_api import s3_middleware
 from local_sagemaker.services.s3_store import ObjectStore
-from local_sagemaker.state import ACCOUNT, REGION
+from local_sagemaker.state import ACCOUNT, REGION, AccountAge
 
 BUCKET = f"sagemaker-{REGION}-{ACCOUNT}"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/Exec"
@@ -143,7 +143,7 @@ class _QuietHandler(WSGIRequestHandler):
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[ApiServer]:
+def serving(folder: Path, account: AccountAge = "old") -> Iterator[ApiServer]:
     """Serve a state folder, with data for TRAINING's channels."""
     moto_api_backend.reset()  # it is one for the process: other tests have left buckets and logs
     jobs, objects = JobService(JobRepository(folder)), ObjectStore(folder / "s3")
@@ -153,7 +153,7 @@ def serving(folder: Path) -> Iterator[ApiServer]:
     access = Access("local")
     entities = EntityStore(folder / "api" / "records.json")
     moto = s3_middleware(Router(access), objects)
-    api = api_application(moto, jobs, objects, Engine("tests"), access, entities)
+    api = api_application(moto, jobs, objects, Engine("tests"), access, entities, account=account)
     application = security_middleware(Dashboard(jobs, objects, api), access)
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_QuietHandler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))

@@ -113,13 +113,31 @@ def test_a_job_that_vanishes(aws: StandIn, job_file: str, capsys: pytest.Capture
     assert "cannot follow vanishes: AWS does not know it" in capsys.readouterr().err
 
 
-def test_a_refused_request_names_the_switch_that_leaves_the_feature_out(
-    aws: StandIn, job_file: str, capsys: pytest.CaptureFixture[str]
+HOOK, PROFILER = "take debug_hook_config out of the job file", "take profiler_config out of the job file"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "way_out"),
+    [
+        ("Amazon SageMaker Debugger is not available to new customers", f": --without debugger, or {HOOK}"),
+        ("Value at 'debugHookConfig.s3OutputPath' failed", f": --without debugger, or {HOOK}"),
+        ("ProfilerConfig: SageMaker Debugger is closed", f": --without profiler, or {PROFILER}"),
+        (
+            "DebugHookConfig, ProfilerConfig cannot be specified",
+            ": --without debugger --without profiler, or take debug_hook_config, profiler_config out of the job file",
+        ),
+        ("Unable to add the job to trial x", None),  # it has no experiment
+        ("Job debug-it has no capacity", None),
+    ],
+)
+def test_a_refused_request_names_the_switch_and_the_key_of_the_feature(
+    aws: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal: str, way_out: str | None
 ) -> None:
-    refusal = ApiError("ValidationException", "Amazon SageMaker Debugger is not available to new customers")
-    aws.faults.append(Fault("CreateTrainingJob", refusal, 1))
-    assert train(job_file, "refused") == 1
-    assert "launch without it: --without debugger" in capsys.readouterr().err
+    path = write(tmp_path / "job.toml", {"debug_hook_config.enabled": "true", "profiler_config.enabled": "true"})
+    aws.faults.append(Fault("CreateTrainingJob", ApiError("ValidationException", refusal), 1))
+    assert train(str(path), "debug-it") == 1
+    error = capsys.readouterr().err
+    assert f"; launch without it{way_out}" in error if way_out else "launch without it" not in error
 
 
 @pytest.mark.usefixtures("aws")

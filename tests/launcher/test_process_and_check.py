@@ -155,6 +155,30 @@ def test_check_finds_that_everything_is_there(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
+    ("changes", "features"),
+    [
+        ({}, set()),
+        ({"debug_hook_config.enabled": "true"}, {"debugger"}),
+        ({"debug_hook_config.enabled": "true", "profiler_config.enabled": "true"}, {"debugger", "profiler"}),
+        ({"debug_hook_config.enabled": "false", "profiler_config.enabled": "false"}, set()),
+    ],
+)
+def test_what_new_accounts_may_not_use_is_said_beforehand(
+    aws: StandIn, tmp_path: Path, changes: dict[str, str], features: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(write(tmp_path / "job.toml", changes))
+    assert main(["check", "--offline", "--file", path, "--output", "json"]) == 0  # an old account may have all of it
+    printed = capsys.readouterr()
+    rows = {row["check"]: row for row in json.loads(printed.out)}
+    assert set(rows) == {"offline", "cost", *features}
+    assert {(rows[name]["result"], "2026-07-30" in rows[name]["detail"]) for name in features} <= {("unknown", True)}
+    for name in features:
+        assert f"--without {name} leaves it out" in printed.err
+    assert printed.err.count("2026-07-30") == len(features)
+    assert aws.calls == []
+
+
+@pytest.mark.parametrize(
     ("changes", "check", "detail"),
     [
         ({"account": '"210987654321"', "bucket": f'"{BUCKET}"'}, "credentials", "they belong to account 123456789012"),

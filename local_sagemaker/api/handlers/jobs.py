@@ -131,6 +131,8 @@ delete_training_job = TRAINING.delete
 def create_training_job(context: RequestContext, request: Document) -> Document:
     """CreateTrainingJob."""
     training_validator.refuse_contradictions(request)
+    if context.account == "new":
+        training_validator.refuse_debugger(request)
     _refuse_empty_channels(request, context.objects, context.region)
     return TRAINING.create(context, request)
 
@@ -145,6 +147,8 @@ def update_training_job(context: RequestContext, request: Document) -> Document:
     job = TRAINING.job(context, request)
     if job.has_ended:
         raise TRAINING.in_status(job.status)
+    if context.account == "new":
+        training_validator.refuse_debugger(request)
     now = job.current_request
     if "RemoteDebugConfig" in request and now.get("EnableNetworkIsolation"):
         raise invalid("EnableRemoteDebug is not supported when EnableNetworkIsolation is set to true")

@@ -34,12 +34,32 @@ NOT_HERE = {
 }
 """Fields of CreateTrainingJob that ask for services which this machine has not."""
 
+DEBUGGER = ("DebugHookConfig", "DebugRuleConfigurations", "ProfilerConfig", "ProfilerRuleConfigurations")
+"""Fields of CreateTrainingJob that are Debugger's."""
+
 
 def refuse_contradictions(request: Request) -> None:
     """Raise ApiError for the first rule that a request breaks."""
     for rule in (*RULES, *CHANNEL_RULES):
         for refusal in rule(request):
             raise invalid(refusal)
+
+
+def refuse_debugger(request: Request) -> None:
+    """Raise ApiError for what a new customer's request may not have: any use of Debugger.
+
+    AWS documents that Debugger is closed to new customers, and not the error that they get: this is the one for a
+    request that its service does not take, with the fields' names. `ProfilerConfig` that only says `DisableProfiler`
+    passes: AWS's SDK sends it by default since Debugger was closed.
+    """
+    asked_for = [field for field in DEBUGGER if request.get(field)]
+    if request.get("ProfilerConfig", {}).get("DisableProfiler"):
+        asked_for.remove("ProfilerConfig")
+    if asked_for:
+        raise invalid(
+            f"{', '.join(asked_for)} cannot be specified: Amazon SageMaker Debugger is closed to accounts that did "
+            "not use it before 2026-07-30"
+        )
 
 
 def repeated(names: Iterable[str]) -> str:

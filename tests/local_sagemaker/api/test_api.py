@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +13,15 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from launcher import build_request, load_job
 from local_sagemaker.job_repository import JobRepository
 from local_sagemaker.job_state import Job
+from local_sagemaker.state import AccountAge
 from tests.helpers.local_server import BUCKET, PROCESSING, TRAINING, ApiServer, call, changed, serving
 from tests.helpers.made_up_jobs import BEGAN, complete, fail, train
 
-GOLDEN = Path(__file__).parents[2] / "launcher" / "golden"
+REPOSITORY = Path(__file__).parents[3]
+GOLDEN = REPOSITORY / "tests" / "launcher" / "golden"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 
 
@@ -128,6 +132,20 @@ def test_what_aws_s_sdk_sends_comes_back_as_it_was(server: ApiServer, sagemaker:
     job = sagemaker.describe_training_job(TrainingJobName=request["TrainingJobName"])
     for field, value in request.items():
         assert _within(value, job[field]), field
+
+
+@pytest.mark.parametrize("account", ["new", "old"])
+def test_job_toml_is_taken_from_any_account_as_it_is(tmp_path: Path, account: AccountAge) -> None:
+    request = build_request(load_job(REPOSITORY / "job.toml"), "shipped")
+    with serving(tmp_path, account) as api:
+        for name in ("train", "validation", "test"):
+            api.objects.put_file(BUCKET, f"star-rating/channels/{name}/part-0.tfrecord", io.BytesIO(b"record"))
+        client(api).create_training_job(**request)
+        job = client(api).describe_training_job(TrainingJobName="shipped")
+    del request["Tags"]  # ListTags has them
+    assert _within(request, job)
+    assert job["ProfilerConfig"] == {"DisableProfiler": True}
+    assert "DebugHookConfig" not in job
 
 
 def _within(asked: Any, answered: Any) -> bool:

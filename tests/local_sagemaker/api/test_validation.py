@@ -870,6 +870,33 @@ def test_what_the_tables_change_is_right_as_it_is(tmp_path: Path) -> None:
         assert call(local, "CreateTrainingJob", in_groups)[0] == 200
 
 
+DEBUGGER = ("DebugHookConfig", "DebugRuleConfigurations", "ProfilerConfig", "ProfilerRuleConfigurations")
+
+
+@pytest.mark.parametrize("field", DEBUGGER)
+def test_a_new_account_may_not_use_debugger(tmp_path: Path, field: str) -> None:
+    needed = {"DebugRuleConfigurations": "DebugHookConfig", "ProfilerRuleConfigurations": "ProfilerConfig"}.get(field)
+    request = changed(TRAINING, {other: None for other in DEBUGGER if other not in (field, needed)})
+    with serving(tmp_path, "new") as server:
+        status, answer = call(server, "CreateTrainingJob", request)
+        assert (status, answer["__type"]) == (400, "ValidationException")
+        assert field in answer["message"].partition(" cannot be specified")[0].split(", ")
+        assert "2026-07-30" in answer["message"]
+        assert server.jobs.list("training") == []
+
+
+def test_a_new_account_trains_without_debugger_and_cannot_turn_it_on_later(tmp_path: Path) -> None:
+    request = changed(TRAINING, dict.fromkeys(DEBUGGER)) | {"ProfilerConfig": {"DisableProfiler": True}}
+    name = request["TrainingJobName"]
+    with serving(tmp_path, "new") as server:
+        assert call(server, "CreateTrainingJob", request)[0] == 200
+        on = {"TrainingJobName": name, "ProfilerConfig": {"S3OutputPath": f"s3://{BUCKET}/profile/"}}
+        status, answer = call(server, "UpdateTrainingJob", on)
+        assert (status, "ProfilerConfig cannot be specified" in answer["message"]) == (400, True)
+        off = {"TrainingJobName": name, "ProfilerConfig": {"DisableProfiler": True}}
+        assert call(server, "UpdateTrainingJob", off)[0] == 200
+
+
 def test_a_name_is_used_once(tmp_path: Path) -> None:
     with serving(tmp_path) as local:
         call(local, "CreateTrainingJob", TRAINING)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.local import _bytes, _key, seconds_range
+from launcher.cli.local import _bytes, _key, running_account, seconds_range
 from launcher.cli.main import main
 from launcher.errors import UsageError
 from local_sagemaker.state import State, default_folder
@@ -49,6 +49,42 @@ def test_a_server_that_starts_ends_and_keeps_what_it_was_given(
     assert "raw/a/b.tsv" in keys
     assert main(["local", "stop"]) == 0
     assert default_folder().stat().st_mode & 0o077 == 0  # requests hold environment values
+
+
+def test_a_new_accounts_server_refuses_what_an_old_ones_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "train.tfrecord").write_text("record")
+    job = ["--local", "--file", JOB, "--image", "mine:1"]
+    monkeypatch.setenv("LOCAL_SAGEMAKER_ACCOUNT", "old")
+    try:
+        assert main(["local", "start", "--account", "new"]) == 0  # the option stands above the variable
+        assert main(["local", "faults"]) == 1
+        assert "LOCAL_SAGEMAKER_ACCOUNT is old" in capsys.readouterr().err
+        monkeypatch.delenv("LOCAL_SAGEMAKER_ACCOUNT")
+        assert main(["local", "status", "--output", "json"]) == 0
+        assert json.loads(capsys.readouterr().out)["account"] == "new"
+        for channel in ("train", "validation", "test"):
+            target = f"s3://star-rating/channels/{channel}/"
+            assert main(["local", "put", str(tmp_path / "train.tfrecord"), target]) == 0
+        assert main(["check", *job, "--output", "json"]) == 2
+        rows = {row["check"]: row["result"] for row in json.loads(capsys.readouterr().out)}
+        assert (rows["debugger"], rows["profiler"]) == ("failed", "failed")
+        assert main(["train", *job, "--no-wait"]) == 1
+        assert "launch without it: --without debugger --without profiler" in capsys.readouterr().err
+    finally:
+        main(["local", "stop", "--force"])
+
+
+def test_the_kind_of_account_is_that_of_the_environment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert running_account() == "old"
+    monkeypatch.setenv("LOCAL_SAGEMAKER_ACCOUNT", "new")
+    assert running_account() == "new"
+    monkeypatch.setenv("LOCAL_SAGEMAKER_ACCOUNT", "young")
+    assert main(["local", "start"]) == 1
+    assert "LOCAL_SAGEMAKER_ACCOUNT is 'young'; set it to new or old" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("text", "expected"), [("20", (20.0, 20.0)), ("5..20", (5.0, 20.0)), ("0.5", (0.5, 0.5))])
