@@ -11,6 +11,8 @@ seconds longer to load.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import tempfile
 from pathlib import Path
@@ -25,6 +27,8 @@ from star_rating.results.inference import Encoding, ModelFolder
 from star_rating.serving.batching import Probabilities, Rows
 from star_rating.serving.formats import Prediction
 
+MOST_HEAPS = 2
+_M_ARENA_MAX = -8  # malloc.h
 PROBE = "It works as expected, and I would buy it again."
 
 
@@ -46,6 +50,7 @@ class Engine:
         folder = ModelFolder(model)
         _require(folder)
         _find_temporary_folder()
+        _keep_memory_together()
         instruction_set.choose(os.environ)
         threads.choose(os.environ)
         quiet_tensorflow.import_tensorflow()
@@ -96,6 +101,17 @@ def _find_temporary_folder() -> None:
         tempfile.gettempdir()
     except FileNotFoundError:
         os.environ["TMPDIR"] = "/dev/shm"  # noqa: S108 - the one that every container has
+
+
+def _keep_memory_together() -> None:
+    """Let all threads allocate from a few common heaps, unless the user has said how many.
+
+    By default glibc gives each thread one of its own, and keeps in each what batches of every size have left: the
+    process would grow by a hundred megabytes over its first thousands of requests.
+    """
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        with contextlib.suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, MOST_HEAPS)
 
 
 def _load(saved_model: Path) -> Any:  # noqa: ANN401
