@@ -44,6 +44,7 @@ _REASONS = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    424: "Failed Dependency",
     501: "Not Implemented",
 }
 
@@ -103,8 +104,10 @@ def form_of(environ: WSGIEnvironment) -> dict[str, str]:
     return {name: values[-1] for name, values in parse_qs(text).items()}
 
 
-def refuse(start_response: StartResponse, call: AwsRequest, status: int, code: str, message: str) -> Iterable[bytes]:
-    """Answer with an error as the call's protocol has it."""
+def refuse(
+    start_response: StartResponse, call: AwsRequest, status: int, code: str, message: str, **details: object
+) -> Iterable[bytes]:
+    """Answer with an error as the call's protocol has it; JSON has its details too."""
     request_id = str(uuid.uuid4())
     headers = [("x-amzn-RequestId", request_id), ("x-amz-request-id", request_id)]
     match call.protocol:
@@ -124,7 +127,7 @@ def refuse(start_response: StartResponse, call: AwsRequest, status: int, code: s
         case _:
             kind = "application/x-amz-json-1.1" if call.protocol == "json" else "application/json"
             headers.append(("x-amzn-errortype", code))
-            body = json.dumps({"__type": code, "message": message, "Message": message}).encode()
+            body = json.dumps({"__type": code, "message": message, "Message": message} | details).encode()
     start_response(
         f"{status} {_REASONS[status]}", [("Content-Type", kind), ("Content-Length", str(len(body))), *headers]
     )

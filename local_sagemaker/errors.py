@@ -16,11 +16,13 @@ class EmulatorError(Exception):
 class ApiError(Exception):
     """What the caller gets instead of an answer."""
 
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
+    def __init__(self, code: str, message: str, status: int = 400, **details: object) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
+        self.details = details
+        """Other fields that the error's shape has."""
 
     def document(self) -> dict[str, str]:
         """Return the body of the answer."""

@@ -24,6 +24,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from local_sagemaker.admin_api import AdminApi, fault_middleware
 from local_sagemaker.api.application import api_application
 from local_sagemaker.api.entity_store import EntityStore
+from local_sagemaker.api.request_context import Running
 from local_sagemaker.auth import Access
 from local_sagemaker.aws_request import dechunked
 from local_sagemaker.dashboard.application import Dashboard
@@ -32,8 +33,10 @@ from local_sagemaker.docker_client.engine import Engine
 from local_sagemaker.fault_injection import FaultInjector
 from local_sagemaker.job_repository import JobRepository
 from local_sagemaker.job_service import JobService
+from local_sagemaker.runner.hosting import Hosting
 from local_sagemaker.runner.job_runner import RuntimeContext
 from local_sagemaker.runner.scheduler import Scheduler
+from local_sagemaker.runner.tuning_job import Tuner
 from local_sagemaker.security import security_middleware
 from local_sagemaker.services import logs, metrics
 from local_sagemaker.services.bucket_settings import BucketSettings
@@ -86,11 +89,16 @@ class LocalServer:
             context = RuntimeContext(
                 self.jobs, self.objects, self.engine, self.faults, self._settings.limits, self._settings.stop_seconds
             )
-            self._scheduler = Scheduler(context, self._settings.jobs_at_once)
+            entities = EntityStore(self._state.folder / "api" / "records.json", self.files)
+            self.hosting = Hosting(context, entities, self._state.folder / "endpoints")
+            self.tuner = Tuner(context, entities)
+            self._scheduler = Scheduler(context, self._settings.jobs_at_once, keeps=self.hosting.keeps)
             self.jobs.scheduler = self._scheduler
-            self._serve(stack)
+            self._serve(stack, entities)
             stack.callback(self._close)
             self._scheduler.recover()
+            self.hosting.recover()
+            self.tuner.recover()
             self._stack = stack.pop_all()
         return self
 
@@ -108,7 +116,9 @@ class LocalServer:
         self._ended.set()
 
     def _close(self) -> None:
+        self.tuner.close()
         self._scheduler.close()
+        self.hosting.close()
         self.jobs.store.close()
         self.engine.close()
 
@@ -126,9 +136,9 @@ class LocalServer:
                     held = f"the {path.stem} of the {job.kind} job {job.name}"
                     self.files.put_aside(path, error.strerror or str(error), held)
 
-    def _serve(self, stack: ExitStack) -> None:
+    def _serve(self, stack: ExitStack, entities: EntityStore) -> None:
         server = make_server(
-            "127.0.0.1", self._settings.port, self._application(), threaded=True, request_handler=_QuietHandler
+            "127.0.0.1", self._settings.port, self._application(entities), threaded=True, request_handler=_QuietHandler
         )
         stack.callback(server.server_close)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="http")
@@ -138,16 +148,24 @@ class LocalServer:
         announced = self._state.announce(server.server_port, self.token, self._settings.account)
         self.address, self.page = announced.address, announced.page
 
-    def _application(self) -> WSGIApplication:
+    def _application(self, entities: EntityStore) -> WSGIApplication:
         moto = Router(self._access)
         request_log = RequestLog(self._state.folder / "journal.jsonl", moto, self.files)
         request_log.replay()
         s3 = s3_middleware(request_log, self.objects)
         settings = BucketSettings(self._state.folder / "s3-settings.jsonl", self.files, s3, moto)
         settings.replay()
-        entities = EntityStore(self._state.folder / "api" / "records.json", self.files)
         account = self._settings.account
-        api = api_application(settings, self.jobs, self.objects, self.engine, self._access, entities, account=account)
+        api = api_application(
+            settings,
+            self.jobs,
+            self.objects,
+            self.engine,
+            self._access,
+            entities,
+            account=account,
+            running=Running(self.hosting, self.tuner),
+        )
         dashboard = Dashboard(self.jobs, self.objects, api)
         admin = AdminApi(self.jobs, self._scheduler, self.faults, self.files, self.end, dashboard)
         return security_middleware(fault_middleware(self.faults, admin), self._access)

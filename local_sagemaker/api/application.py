@@ -23,6 +23,7 @@ from local_sagemaker.api.handlers import (
     components,
     data_planes,
     experiments,
+    hosting,
     iam,
     jobs,
     lineage,
@@ -30,10 +31,11 @@ from local_sagemaker.api.handlers import (
     search,
     service_quotas,
     tags,
+    tuning,
 )
 from local_sagemaker.api.handlers.ecr import EcrImages, image_downloads
 from local_sagemaker.api.protocol import is_sagemaker, operation_of, read_call, write
-from local_sagemaker.api.request_context import Document, RequestContext
+from local_sagemaker.api.request_context import Document, RequestContext, Running
 from local_sagemaker.api.validators.shapes import only_known_fields, refuse_wrong_fields
 from local_sagemaker.auth import Access
 from local_sagemaker.docker_client.engine import Engine
@@ -48,14 +50,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_MODULES = (jobs, experiments, components, lineage, resources, search, tags)
+_MODULES = (jobs, experiments, components, lineage, resources, hosting, tuning, search, tags)
 
 _OTHER_SERVICES = {
     "cloudwatch": cloudwatch_metrics,
     "iam": iam,
     "logs": cloudwatch_logs,
     "sagemaker-metrics": data_planes,
-    "sagemaker-runtime": data_planes,
+    "sagemaker-runtime": hosting,
     "service-quotas": service_quotas,
 }
 """botocore's name of a service -> where its operations are that moto does not answer as AWS does, or has not."""
@@ -70,11 +72,12 @@ def api_application(
     entities: EntityStore,
     *,
     account: AccountAge = "old",
+    running: Running | None = None,
 ) -> WSGIApplication:
     """Return the API of jobs, and of what a job needs of other services, in front of `behind`."""
 
     def context_of(region: str) -> RequestContext:
-        return RequestContext(job_service, entities, objects, region, account)
+        return RequestContext(job_service, entities, objects, region, account, running)
 
     services = {**_OTHER_SERVICES, "ecr": EcrImages(engine)}
     others = with_operations(image_downloads(behind, engine, access), services, context_of)
@@ -119,5 +122,5 @@ def operation_named(operation: str) -> Callable[[RequestContext, Document], Docu
     raise ApiError(
         "UnknownOperationException",
         f"{operation} is not available: "
-        "the local SageMaker has training and Processing jobs, experiments, lineage, models",
+        "the local SageMaker has training, Processing and tuning jobs, experiments, lineage, models, endpoints",
     )

@@ -86,7 +86,7 @@ def with_operations(
             try:
                 answer = _answered(environ, service, operations, context_of) if operations else None
             except ApiError as error:
-                return refuse(start_response, call, error.status, error.code, error.message)
+                return refuse(start_response, call, error.status, error.code, error.message, **error.details)
             if answer is not None:
                 return _write(start_response, *answer)
         return _or_one_error(behind, call, environ, start_response)
@@ -127,7 +127,19 @@ def _answered(
     serializer = get_serializer_class(service, protocol)(operation, SerializationContext(str(uuid.uuid4())))
     written = serializer.serialize(result)
     content = written["body"]
-    return written["status_code"], written["headers"], content.encode() if isinstance(content, str) else content
+    # moto's serializer writes its own Content-Type over one that is the answer's.
+    headers = {**written["headers"], **_content_type(operation, result)}
+    return written["status_code"], headers, content.encode() if isinstance(content, str) else content
+
+
+def _content_type(operation: Any, result: Document) -> dict[str, str]:  # noqa: ANN401 - botocore's
+    """Return the Content-Type of an answer whose shape has one."""
+    members = operation.output_shape.members if operation.output_shape else {}
+    return {
+        member.serialization["name"]: str(result[name])
+        for name, member in members.items()
+        if member.serialization.get("name") == "Content-Type" and name in result
+    }
 
 
 def _parsed(request: Request, operation: Any, protocol: str, in_path: dict[str, Any]) -> Document:  # noqa: ANN401

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,17 @@ class EntityStore:
                 return False
             self.put(kind, name, record)
             return True
+
+    def change(self, kind: str, name: str, change: Callable[[Record], Record]) -> Record | None:
+        """Replace a record by what `change` makes of it, and return that; None if there is none."""
+        with self._lock:
+            record = self.get(kind, name)
+            if record is None:
+                return None
+            changed = change(record)
+            if changed != record:
+                self.put(kind, name, changed)
+            return changed
 
     def delete(self, kind: str, name: str) -> None:
         """Forget a record."""

@@ -10,10 +10,20 @@ from local_sagemaker.api.entity_store import EntityStore
 from local_sagemaker.errors import ApiError, not_found
 from local_sagemaker.job_service import JobService, NoSuchJobError
 from local_sagemaker.job_state import Job, Kind
+from local_sagemaker.runner.hosting import Hosting
+from local_sagemaker.runner.tuning_job import Tuner
 from local_sagemaker.services.s3_store import ObjectStore
 from local_sagemaker.state import AccountAge
 
 Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Running:
+    """What runs beside the jobs."""
+
+    hosting: Hosting
+    tuner: Tuner
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,8 @@ class RequestContext:
     objects: ObjectStore
     region: str
     account: AccountAge = "old"
+    running: Running | None = None
+    """Without it endpoints and tuning jobs stay as they were created."""
 
     def arn(self, kind: str, name: str) -> str:
         """Return the ARN of a resource in this region."""

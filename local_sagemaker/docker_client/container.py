@@ -101,6 +101,18 @@ class Container:
         except ContainerGoneError:
             return False
 
+    def address(self, port: int) -> tuple[str, int] | None:
+        """Return where this machine reaches a port of it: on loopback, else in its network; None if it does not run."""
+
+        def found() -> tuple[str, int] | None:
+            settings = self._api.inspect_container(self.id)["NetworkSettings"]
+            for published in settings["Ports"].get(f"{port}/tcp") or ():
+                return str(published["HostIp"]), int(published["HostPort"])
+            addresses = [network["IPAddress"] for network in settings["Networks"].values()]
+            return next(((address, port) for address in addresses if address), None)
+
+        return self._retry(found)
+
     def signal(self, name: str) -> None:
         """Send PID 1 a signal; a container that has ended is no error, nor an engine that does not answer."""
 

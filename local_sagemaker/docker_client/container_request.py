@@ -48,6 +48,8 @@ class ContainerRequest:
     cpus: float | None = None
     memory_bytes: int | None = None
     cpu_shares: int | None = None
+    port: int | None = None
+    """One that this machine is to reach, on loopback alone; a network without a way out has no such ports."""
 
 
 _LOG = {"max-size": "1000t", "max-file": "1", "compress": "false", "mode": "blocking"}
@@ -76,6 +78,7 @@ def host_config(api: Any, request: ContainerRequest) -> Any:  # noqa: ANN401 - t
         security_opt=["no-new-privileges"],
         cap_drop=list(_NOT_FOR_JOBS),
         cpu_shares=request.cpu_shares,
+        port_bindings=None if request.port is None else {request.port: ("127.0.0.1",)},
     )
 
 

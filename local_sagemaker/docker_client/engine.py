@@ -254,6 +254,7 @@ class Engine:
                 name=request.name,
                 labels=request.labels,
                 user=self.user,
+                ports=None if request.port is None else [request.port],
                 host_config=settings,
                 networking_config=networking,
             )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
 from docker.errors import DockerException
@@ -41,8 +42,15 @@ _log = logging.getLogger(__name__)
 class Scheduler:
     """All job runners; safe to use from any thread."""
 
-    def __init__(self, context: RuntimeContext, jobs_at_once: int) -> None:
+    def __init__(
+        self,
+        context: RuntimeContext,
+        jobs_at_once: int,
+        keeps: Callable[[], AbstractSet[tuple[str, str]]] = frozenset,
+    ) -> None:
         self._context = context
+        self._keeps = keeps
+        """Kind and key of what is on the engine and no job's: endpoints'."""
         self._jobs_at_once = jobs_at_once
         self._lock = threading.Lock()
         self._waiting: deque[Key] = deque()
@@ -96,7 +104,7 @@ class Scheduler:
             for job in jobs
             if not job.has_ended or any(rule.status == "InProgress" for rule in job.rules)
         }
-        for kind, key in found - going_on:
+        for kind, key in found - going_on - self._keeps():
             self._context.engine.remove_job(kind, key)
 
     def start(self, kind: Kind, name: str, region: str) -> None:

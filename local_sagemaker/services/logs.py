@@ -75,8 +75,13 @@ class LogStream:
 
 def load(kind: Kind, region: str, job_name: str, folder: Path) -> None:
     """Bring a job's log back into moto."""
+    load_group(GROUPS[kind], region, folder, job_name)
+
+
+def load_group(group: str, region: str, folder: Path, prefix: str = "") -> None:
+    """Bring a folder's streams back into a group; without a prefix, the folder's own name is that of the streams."""
     for path in sorted(folder.glob("*.jsonl")):
-        stream = _moto_stream(GROUPS[kind], region, f"{job_name}/{path.stem}")
+        stream = _moto_stream(group, region, f"{prefix or folder.name}/{path.stem}")
         lines = list(read(path))
         if lines:
             stream.put_log_events(_events(lines))

@@ -4,7 +4,9 @@
     job["TrainingJobStatus"]
 
 `image` is made of the base image: `train` runs what the job's environment has as SCRIPT, `rules` finds an issue as soon
-as there is a tensor file named `bad`, or runs its parameter `hostile` where it would write statuses.json.
+as there is a tensor file named `bad`, or runs its parameter `hostile` where it would write statuses.json. `serve` runs
+its environment's BEFORE, then answers each request with what was asked: method, path, types, the model's file
+`weights`, body; the body `fail` is answered with 400.
 """
 
 from __future__ import annotations
@@ -30,12 +32,13 @@ ROLE = "arn:aws:iam::123456789012:role/Local"
 _DOCKERFILE = """\
 FROM {base}
 LABEL distilbert-trainer=local-test
-COPY job.sh /job.sh
+COPY job.sh serve.pl /
 ENTRYPOINT ["sh", "/job.sh"]
 """
 
 _JOB = """\
 if [ "$1" = train ]; then eval "$SCRIPT"; exit; fi
+if [ "$1" = serve ]; then eval "$BEFORE"; exec perl /serve.pl; fi
 # rules TENSORS --profiler DIR --config FILE --output FILE --rule-output DIR --follow
 tensors=$2 output=$8 files=${10}
 hostile=$(sed -n 's/.*"hostile": "\\([^"]*\\)".*/\\1/p' "$6")
@@ -52,6 +55,32 @@ until [ -e "$tensors/training_job_end.ts" ]; do
 done
 mkdir -p "$files/Rule" && echo report > "$files/Rule/report.html"
 if [ -e "$tensors/bad" ]; then say IssuesFound "step 3"; else say NoIssuesFound ""; fi
+"""
+
+_SERVE = r"""
+use IO::Socket::INET;
+$| = 1;
+$SIG{TERM} = sub { print "drained\n"; exit 0 };
+my $server = IO::Socket::INET->new(LocalPort => 8080, Listen => 64, ReuseAddr => 1) or die;
+my $weights = `cat /opt/ml/model/weights 2>/dev/null`;
+while (my $client = $server->accept) {
+    my ($request, %header) = (scalar <$client>);
+    while (defined(my $line = <$client>)) {
+        last if $line =~ /^\r?$/;
+        $header{lc $1} = $2 if $line =~ /^(.*?): (.*?)\r?$/;
+    }
+    my $body = "";
+    read $client, $body, $header{"content-length"} if $header{"content-length"};
+    my ($method, $path) = split / /, $request;
+    my $status = $body eq "fail" ? "400 Bad Request" : "200 OK";
+    my $answer = "$method $path $header{'content-type'} $header{accept} $weights$body";
+    if ($path eq "/ping") { $answer = "" } else { print "$method $path ", length $body, "\n" }
+    if ($path eq "/execution-parameters") { $answer = $ENV{PARAMETERS} || "{}" }
+    if ($ENV{SAGEMAKER_BATCH} && $path eq "/invocations") { $answer = uc $body; $answer =~ s/\n$// }
+    print $client "HTTP/1.1 $status\r\nContent-Type: text/plain\r\nContent-Length: ", length $answer,
+        "\r\nX-Amzn-SageMaker-Custom-Attributes: seen\r\nConnection: close\r\n\r\n$answer";
+    close $client;
+}
 """
 
 _numbers = itertools.count(1)
@@ -183,7 +212,7 @@ def build_image(base: str) -> None:
     """Make the image of the tests' jobs."""
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as tar:
-        for name, text in (("Dockerfile", _DOCKERFILE.format(base=base)), ("job.sh", _JOB)):
+        for name, text in (("Dockerfile", _DOCKERFILE.format(base=base)), ("job.sh", _JOB), ("serve.pl", _SERVE)):
             member = tarfile.TarInfo(name)
             member.size = len(text)
             tar.addfile(member, io.BytesIO(text.encode()))

@@ -1,4 +1,4 @@
-"""SageMaker's other endpoints: metrics of trial components (sagemaker-metrics), invocations (sagemaker-runtime)."""
+"""Metrics of jobs and of trial components (sagemaker-metrics)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from local_sagemaker.api.arns import component_arn, job_arn
 from local_sagemaker.api.handlers.components import component_named
 from local_sagemaker.api.request_context import Document, RequestContext
-from local_sagemaker.errors import ApiError
 from local_sagemaker.job_state import MetricSummary
 from local_sagemaker.services import metrics
-from local_sagemaker.state import ACCOUNT
 
 _SECONDS = {"OneMinute": 60, "FiveMinute": 300, "OneHour": 3600}
 
@@ -43,14 +41,6 @@ def batch_put_metrics(context: RequestContext, request: Document) -> Document:
 def batch_get_metrics(context: RequestContext, request: Document) -> Document:
     """BatchGetMetrics: a statistic by step or by period, of a job's metrics or of those that a component was given."""
     return {"MetricQueryResults": [_result(context, query) for query in request["MetricQueries"]]}
-
-
-def invoke_endpoint(_context: RequestContext, request: Document) -> Document:
-    """InvokeEndpoint: no endpoint is here."""
-    raise ApiError("ValidationError", f"Endpoint {request['EndpointName']} of account {ACCOUNT} not found.")
-
-
-invoke_endpoint_async = invoke_endpoint_with_response_stream = invoke_endpoint
 
 
 def _result(context: RequestContext, query: Document) -> Document:

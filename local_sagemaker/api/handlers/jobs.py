@@ -133,7 +133,7 @@ def create_training_job(context: RequestContext, request: Document) -> Document:
     training_validator.refuse_contradictions(request)
     if context.account == "new":
         training_validator.refuse_debugger(request)
-    _refuse_empty_channels(request, context.objects, context.region)
+    refuse_empty_channels(request, context.objects, context.region)
     return TRAINING.create(context, request)
 
 
@@ -177,7 +177,7 @@ def describe_processing_job(context: RequestContext, request: Document) -> Docum
     return processing_description(PROCESSING.job(context, request))
 
 
-def _refuse_empty_channels(request: dict[str, Any], objects: ObjectStore, region: str) -> None:
+def refuse_empty_channels(request: dict[str, Any], objects: ObjectStore, region: str) -> None:
     """Raise ApiError, in the service's words, for the first channel with nothing at its S3 URI."""
     for channel in request.get("InputDataConfig", []):
         source = channel["DataSource"]["S3DataSource"]

@@ -90,9 +90,17 @@ class Resource:
             if request.get("SourceUri") in (None, row.get("Source", {}).get("SourceUri"))
             and request.get(f"{self.title}Type") in (None, row.get(f"{self.title}Type"))
             and request.get("NameContains", "") in row.get(f"{self.title}Name", "")
-            and within(request, row, Created="CreationTime", CreationTime="CreationTime")
+            and request.get("StatusEquals") in (None, row.get(f"{self.title}Status"))
+            and within(
+                request,
+                row,
+                Created="CreationTime",
+                CreationTime="CreationTime",
+                LastModifiedTime="LastModifiedTime",
+            )
         ]
-        field = f"{self.title}Name" if request.get("SortBy") == "Name" else "CreationTime"
+        sort_by = request.get("SortBy", "CreationTime")
+        field = f"{self.title}{sort_by}" if sort_by in ("Name", "Status") else sort_by
         descending = request.get("SortOrder", "Descending") == "Descending"
         page = page_of(
             rows,

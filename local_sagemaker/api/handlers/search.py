@@ -7,6 +7,7 @@ from collections.abc import Callable
 from local_sagemaker.api.handlers.components import every_component
 from local_sagemaker.api.handlers.experiments import parents_of
 from local_sagemaker.api.handlers.tags import tags_of, tags_of_job
+from local_sagemaker.api.handlers.tuning import described
 from local_sagemaker.api.paging import page_of
 from local_sagemaker.api.request_context import Document, RequestContext
 from local_sagemaker.api.search_filters import matches, refuse_incomplete, sort_value
@@ -71,10 +72,18 @@ def _trials(context: RequestContext) -> list[Document]:
     return [row | {"Tags": tags_of(context, row["TrialArn"])} for row in rows]
 
 
+def _tuning_jobs(context: RequestContext) -> list[Document]:
+    rows = [
+        described(record) for record in context.all_records("hyper-parameter-tuning-job", "HyperParameterTuningJobArn")
+    ]
+    return [row | {"Tags": tags_of(context, row["HyperParameterTuningJobArn"])} for row in rows]
+
+
 _RESOURCES: dict[str, tuple[Callable[[RequestContext], list[Document]], str, str]] = {
     "TrainingJob": (_training_jobs, "TrainingJob", "TrainingJobName"),
     "ExperimentTrialComponent": (_components, "TrialComponent", "TrialComponentName"),
     "Experiment": (_experiments, "Experiment", "ExperimentName"),
+    "HyperParameterTuningJob": (_tuning_jobs, "HyperParameterTuningJob", "HyperParameterTuningJobName"),
     "ExperimentTrial": (_trials, "Trial", "TrialName"),
 }
 """Resource -> its documents, the result's field, and the field with the name."""

@@ -84,6 +84,9 @@ def _first_tags(context: RequestContext, arn: str) -> list[Tag]:
         ("action", "ActionArn"),
         ("context", "ContextArn"),
         ("model", "ModelArn"),
+        ("endpoint-config", "EndpointConfigArn"),
+        ("endpoint", "EndpointArn"),
+        ("hyper-parameter-tuning-job", "HyperParameterTuningJobArn"),
     ):
         if any(record[field] == arn for record in context.records.all(kind_of_record)):
             return []

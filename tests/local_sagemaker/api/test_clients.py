@@ -464,7 +464,7 @@ def test_an_endpoint_that_is_not_there_serves_nothing(client: Client) -> None:
     [
         ("logs", "get_log_group_fields", {"logGroupName": GROUP}),
         ("cloudwatch", "get_metric_widget_image", {"MetricWidget": "{}"}),
-        ("sagemaker", "create_endpoint", {"EndpointName": "e", "EndpointConfigName": "c"}),
+        ("sagemaker", "update_endpoint", {"EndpointName": "e", "EndpointConfigName": "c"}),
         ("sagemaker", "list_pipelines", {}),
         ("ecr", "describe_pull_through_cache_rules", {}),
         ("iam", "generate_service_last_accessed_details", {"Arn": ROLE}),

@@ -804,10 +804,10 @@ WRONG_CALLS: dict[str, tuple[str, object, str, str]] = {
         "does not exist.",
     ),
     "an operation that is not here": (
-        "CreateEndpoint",
+        "UpdateEndpoint",
         {"EndpointName": "e", "EndpointConfigName": "c"},
         "UnknownOperationException",
-        "CreateEndpoint is not available: the local SageMaker has",
+        "UpdateEndpoint is not available: the local SageMaker has",
     ),
     "an operation that is nowhere": ("MakeCoffee", {}, "UnknownOperationException", "no operation 'MakeCoffee'"),
     "no JSON": ("CreateTrainingJob", b"{", SERIALIZATION, "Unable to parse the body"),
@@ -818,6 +818,150 @@ WRONG_CALLS: dict[str, tuple[str, object, str, str]] = {
         b" " * ((4 << 20) + 1),
         "RequestEntityTooLargeException",
         "A request may have 4194304 bytes",
+    ),
+}
+
+
+VARIANT = {"VariantName": "all", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+CONFIG = {"EndpointConfigName": "c", "ProductionVariants": [VARIANT]}
+
+WRONG_HOSTING: dict[str, tuple[str, Any, str]] = {
+    "no variants": ("CreateEndpointConfig", {"EndpointConfigName": "c"}, missing("productionVariants")),
+    "an unknown model": ("CreateEndpointConfig", CONFIG, "Could not find model"),
+    "two variants": (
+        "CreateEndpointConfig",
+        CONFIG | {"ProductionVariants": [VARIANT, VARIANT | {"VariantName": "b"}]},
+        "2 ProductionVariants are not available",
+    ),
+    "a variant twice": (
+        "CreateEndpointConfig",
+        CONFIG | {"ProductionVariants": [VARIANT, VARIANT]},
+        "Variant names must be unique in ProductionVariants: [all]",
+    ),
+    "two instances": (
+        "CreateEndpointConfig",
+        changed(CONFIG, {"ProductionVariants.0.InitialInstanceCount": 2}),
+        "InitialInstanceCount 2 of variant all is not available",
+    ),
+    "no instances": (
+        "CreateEndpointConfig",
+        changed(CONFIG, {"ProductionVariants.0.InstanceType": None}),
+        "InstanceType and InitialInstanceCount, or ServerlessConfig, must be specified for variant all",
+    ),
+    "serverless with instances": (
+        "CreateEndpointConfig",
+        changed(CONFIG, {"ProductionVariants.0.ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 1}}),
+        "InstanceType and InitialInstanceCount must not be specified",
+    ),
+    "capture": (
+        "CreateEndpointConfig",
+        CONFIG
+        | {
+            "DataCaptureConfig": {
+                "EnableCapture": True,
+                "InitialSamplingPercentage": 1,
+                "DestinationS3Uri": "s3://bucket/capture",
+                "CaptureOptions": [{"CaptureMode": "Input"}],
+            }
+        },
+        "DataCaptureConfig.EnableCapture is not available",
+    ),
+    "async": (
+        "CreateEndpointConfig",
+        CONFIG | {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://bucket/out"}}},
+        "AsyncInferenceConfig is not available",
+    ),
+    "scaling": (
+        "CreateEndpointConfig",
+        changed(CONFIG, {"ProductionVariants.0.ManagedInstanceScaling": {"Status": "ENABLED"}}),
+        "ManagedInstanceScaling of variant all is not available",
+    ),
+    "no configuration": (
+        "CreateEndpoint",
+        {"EndpointName": "e", "EndpointConfigName": "c"},
+        'Could not find endpoint configuration "arn:aws:sagemaker:us-east-1:123456789012:endpoint-config/c".',
+    ),
+    "describe no endpoint": ("DescribeEndpoint", {"EndpointName": "e"}, 'Could not find endpoint "arn:'),
+    "delete no endpoint": ("DeleteEndpoint", {"EndpointName": "e"}, 'Could not find endpoint "arn:'),
+    "delete no configuration": ("DeleteEndpointConfig", {"EndpointConfigName": "e"}, "Could not find endpoint conf"),
+}
+
+
+RANGE = {"Name": "learning_rate", "MinValue": "1e-6", "MaxValue": "1e-3", "ScalingType": "Logarithmic"}
+TUNING: dict[str, Any] = {
+    "HyperParameterTuningJobName": "tune",
+    "HyperParameterTuningJobConfig": {
+        "Strategy": "Bayesian",
+        "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "test:accuracy"},
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": 4, "MaxParallelTrainingJobs": 2},
+        "ParameterRanges": {"ContinuousParameterRanges": [RANGE]},
+    },
+    "TrainingJobDefinition": {
+        "StaticHyperParameters": {"epochs": "3"},
+        "AlgorithmSpecification": {
+            field: TRAINING["AlgorithmSpecification"][field]
+            for field in ("TrainingImage", "TrainingInputMode", "MetricDefinitions")
+        },
+    }
+    | {
+        field: TRAINING[field]
+        for field in ("RoleArn", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "StoppingCondition")
+    },
+}
+OF_TUNING = "HyperParameterTuningJobConfig"
+FIRST_RANGE = f"{OF_TUNING}.ParameterRanges.ContinuousParameterRanges.0"
+OF_TRAINING = "TrainingJobDefinition"
+
+WRONG_TUNING: dict[str, tuple[Changes, str]] = {
+    "no strategy": ({f"{OF_TUNING}.Strategy": None}, missing("hyperParameterTuningJobConfig.strategy")),
+    "a long name": ({"HyperParameterTuningJobName": "t" * 33}, "Member must have length less than or equal to 32"),
+    "no definition": ({OF_TRAINING: None}, "TrainingJobDefinition must be specified"),
+    "autotune": ({"Autotune": {"Mode": "Enabled"}}, "Autotune is not available"),
+    "two definitions": ({"TrainingJobDefinitions": [TUNING[OF_TRAINING]]}, "TrainingJobDefinitions is not available"),
+    "no objective": ({f"{OF_TUNING}.HyperParameterTuningJobObjective": None}, "Objective must be specified"),
+    "an unknown objective": (
+        {f"{OF_TUNING}.HyperParameterTuningJobObjective.MetricName": "speed"},
+        "Objective metric speed is not in MetricDefinitions: [train:loss, test:accuracy]",
+    ),
+    "no limit": (
+        {f"{OF_TUNING}.ResourceLimits.MaxNumberOfTrainingJobs": None},
+        "MaxNumberOfTrainingJobs must be specified for the strategy Bayesian",
+    ),
+    "more at once than at all": (
+        {f"{OF_TUNING}.ResourceLimits.MaxParallelTrainingJobs": 5},
+        "MaxParallelTrainingJobs 5 must not be greater than MaxNumberOfTrainingJobs 4",
+    ),
+    "a grid of numbers": (
+        {f"{OF_TUNING}.Strategy": "Grid", f"{OF_TUNING}.ResourceLimits.MaxNumberOfTrainingJobs": None},
+        "The strategy Grid takes categorical ranges only; learning_rate is Continuous",
+    ),
+    "early stopping of Hyperband": (
+        {f"{OF_TUNING}.Strategy": "Hyperband", f"{OF_TUNING}.TrainingJobEarlyStoppingType": "Auto"},
+        "TrainingJobEarlyStoppingType must be Off for the strategy Hyperband",
+    ),
+    "no ranges": ({f"{OF_TUNING}.ParameterRanges": None}, "At least one hyperparameter range must be specified"),
+    "a range twice": (
+        {f"{OF_TUNING}.ParameterRanges.ContinuousParameterRanges": [RANGE, RANGE]},
+        "Hyperparameter names must be unique in ParameterRanges: [learning_rate]",
+    ),
+    "static and tuned": (
+        {f"{OF_TRAINING}.StaticHyperParameters.learning_rate": "1"},
+        "Hyperparameter learning_rate is in StaticHyperParameters and in ParameterRanges",
+    ),
+    "a word for a number": ({f"{FIRST_RANGE}.MinValue": "low"}, "MinValue 'low' of learning_rate is not a number"),
+    "a range upside down": ({f"{FIRST_RANGE}.MaxValue": "1e-9"}, "must be less than MaxValue 1e-9"),
+    "the logarithm of 0": ({f"{FIRST_RANGE}.MinValue": "0"}, "must be greater than 0 for the scaling Logarithmic"),
+    "reversed from 1 on": (
+        {f"{FIRST_RANGE}.ScalingType": "ReverseLogarithmic", f"{FIRST_RANGE}.MaxValue": "1"},
+        "must be within [0, 1) for the scaling ReverseLogarithmic",
+    ),
+    "a wrong training job": (
+        {f"{OF_TRAINING}.ResourceConfig.InstanceCount": 0},
+        "Member must have value greater than or equal to 1",
+    ),
+    "no data": (
+        {f"{OF_TRAINING}.InputDataConfig.0.DataSource.S3DataSource.S3Uri": f"s3://{BUCKET}/nothing"},
+        "No S3 objects found under S3 URL",
     ),
 }
 
@@ -849,6 +993,33 @@ def test_a_wrong_processing_job_is_refused_as_sagemaker_does(server: ApiServer, 
     got, message = refused(server, "CreateProcessingJob", changed(PROCESSING, changes))
     assert (got, constraint in message) == (code, True), message
     assert server.jobs.list("processing") == []
+
+
+@pytest.mark.parametrize("name", WRONG_HOSTING)
+def test_a_wrong_endpoint_is_refused(server: ApiServer, name: str) -> None:
+    operation, request, sentence = WRONG_HOSTING[name]
+    got, message = refused(server, operation, request)
+    assert (got, sentence in message) == (VALIDATION, True), message
+
+
+@pytest.mark.parametrize("name", WRONG_TUNING)
+def test_a_wrong_tuning_job_is_refused(server: ApiServer, name: str) -> None:
+    changes, sentence = WRONG_TUNING[name]
+    got, message = refused(server, "CreateHyperParameterTuningJob", changed(TUNING, changes))
+    assert (got, sentence in message) == (VALIDATION, True), message
+
+
+def test_a_tuning_job_is_there_once(server: ApiServer) -> None:
+    assert call(server, "CreateHyperParameterTuningJob", TUNING)[0] == 200
+    assert refused(server, "CreateHyperParameterTuningJob", TUNING)[0] == "ResourceInUse"
+    name = {"HyperParameterTuningJobName": "tune"}
+    status, tuning = call(server, "DescribeHyperParameterTuningJob", name)
+    static = tuning[OF_TRAINING]["StaticHyperParameters"]
+    assert (status, static) == (200, {"epochs": "3", "_tuning_objective_metric": "test:accuracy"})
+    assert refused(server, "DeleteHyperParameterTuningJob", name)[0] == "ResourceInUse"
+    missing_one = {"HyperParameterTuningJobName": "missing"}
+    for operation in ("Describe", "Stop", "Delete"):
+        assert refused(server, f"{operation}HyperParameterTuningJob", missing_one)[0] == "ResourceNotFound"
 
 
 @pytest.mark.parametrize("name", WRONG_CALLS)

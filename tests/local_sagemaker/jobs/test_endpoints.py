@@ -1,0 +1,143 @@
+"""Models behind endpoints: a real container of the image serves each."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import tarfile
+import time
+from typing import Any
+
+import docker
+import pytest
+from botocore.exceptions import ClientError
+
+from local_sagemaker.server import LocalServer
+from tests.helpers.emulator import BUCKET, IMAGE, ROLE, LocalSageMaker
+from tests.local_sagemaker.jobs.test_recovery import Servers, servers
+
+__all__ = ["servers"]  # a fixture
+
+pytestmark = pytest.mark.docker
+
+_numbers = itertools.count(1)
+
+
+def archive(**files: str) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return content.getvalue()
+
+
+def deploy(
+    sagemaker: LocalSageMaker, *, isolated: bool = False, model_key: str = "", environment: dict[str, str] | None = None
+) -> str:
+    """Create model, configuration and endpoint of one name."""
+    name, client = f"served-{next(_numbers)}-{time.time_ns() // 1_000_000}", sagemaker.client("sagemaker")
+    container: dict[str, Any] = {"Image": IMAGE, "Environment": environment or {}}
+    if model_key:
+        container["ModelDataUrl"] = f"s3://{BUCKET}/{model_key}"
+    client.create_model(
+        ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE, EnableNetworkIsolation=isolated
+    )
+    variant = {"VariantName": "AllTraffic", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    client.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    client.create_endpoint(EndpointName=name, EndpointConfigName=name, Tags=[{"Key": "k", "Value": "v"}])
+    return name
+
+
+def settled(sagemaker: LocalSageMaker, name: str) -> dict[str, Any]:
+    client, give_up = sagemaker.client("sagemaker"), time.monotonic() + 60
+    while (endpoint := client.describe_endpoint(EndpointName=name))["EndpointStatus"] == "Creating":
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+    return dict(endpoint)
+
+
+def gone(sagemaker: LocalSageMaker, name: str) -> None:
+    client = sagemaker.client("sagemaker")
+    client.delete_endpoint(EndpointName=name)
+    client.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 40})
+
+
+def invoke(sagemaker: LocalSageMaker, name: str, body: str) -> Any:
+    runtime = sagemaker.client("sagemaker-runtime")
+    return runtime.invoke_endpoint(EndpointName=name, Body=body, ContentType="text/plain", Accept="application/json")
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_an_endpoint_serves_its_model(sagemaker: LocalSageMaker, server: LocalServer, isolated: bool) -> None:  # noqa: FBT001
+    sagemaker.put("models/model.tar.gz", archive(weights="heavy "))
+    name = deploy(sagemaker, model_key="models/model.tar.gz", isolated=isolated)
+    endpoint = settled(sagemaker, name)
+    assert endpoint["EndpointStatus"] == "InService", endpoint
+    assert endpoint["ProductionVariants"][0]["CurrentInstanceCount"] == 1
+    assert endpoint["ProductionVariants"][0]["DeployedImages"][0]["SpecifiedImage"] == IMAGE
+    client = sagemaker.client("sagemaker")
+    found = client.list_endpoints(StatusEquals="InService", NameContains=name)["Endpoints"]
+    assert [entry["EndpointName"] for entry in found] == [name]
+    assert client.list_tags(ResourceArn=endpoint["EndpointArn"])["Tags"] == [{"Key": "k", "Value": "v"}]
+    answer = invoke(sagemaker, name, "It broke.")
+    assert answer["Body"].read() == b"POST /invocations text/plain application/json heavy It broke."
+    assert (answer["ContentType"], answer["InvokedProductionVariant"]) == ("text/plain", "AllTraffic")
+    assert answer["CustomAttributes"] == "seen"
+    with pytest.raises(ClientError) as caught:
+        invoke(sagemaker, name, "fail")
+    assert caught.value.response["Error"]["Code"] == "ModelError"
+    assert caught.value.response["OriginalStatusCode"] == 400
+    assert caught.value.response["OriginalMessage"].endswith("heavy fail")
+    gone(sagemaker, name)
+    events = sagemaker.client("logs").filter_log_events(logGroupName=f"/aws/sagemaker/Endpoints/{name}")["events"]
+    assert [event["message"] for event in events] == ["POST /invocations 9", "POST /invocations 4", "drained"]
+    assert events[0]["logStreamName"].startswith("AllTraffic/i-")
+    assert server.engine.containers("endpoint", name) == []
+    with pytest.raises(ClientError) as caught:
+        invoke(sagemaker, name, "late")
+    assert caught.value.response["Error"]["Code"] == "ValidationError"
+
+
+@pytest.mark.parametrize(
+    ("environment", "model_key", "reason"),
+    [
+        (
+            {"BEFORE": "echo no weights; exit 12"},
+            "",
+            "ended with code 12. Please check CloudWatch logs. Its log ends: no",
+        ),
+        ({}, "models/missing.tar.gz", "Failed to download model data"),
+        ({}, "models/text.tar.gz", "Failed to download model data"),
+    ],
+)
+def test_an_endpoint_that_cannot_serve_says_why(
+    sagemaker: LocalSageMaker, environment: dict[str, str], model_key: str, reason: str
+) -> None:
+    sagemaker.put("models/text.tar.gz", "no archive")
+    name = deploy(sagemaker, model_key=model_key, environment=environment)
+    endpoint = settled(sagemaker, name)
+    assert endpoint["EndpointStatus"] == "Failed"
+    assert reason in endpoint["FailureReason"]
+    with pytest.raises(ClientError) as caught:
+        invoke(sagemaker, name, "It broke.")
+    assert caught.value.response["Error"]["Code"] == "ValidationError"
+    gone(sagemaker, name)
+
+
+def test_a_server_that_is_killed_serves_its_endpoints_again(servers: Servers) -> None:
+    sagemaker = servers.start()
+    sagemaker.client("s3").create_bucket(Bucket=BUCKET)
+    name = deploy(sagemaker)
+    assert settled(sagemaker, name)["EndpointStatus"] == "InService"
+    invoke(sagemaker, name, "first").get("Body")
+    servers.kill()
+    sagemaker = servers.start()
+    assert settled(sagemaker, name)["EndpointStatus"] == "InService"
+    assert invoke(sagemaker, name, "second")["Body"].read().endswith(b"second")
+    events = sagemaker.client("logs").filter_log_events(logGroupName=f"/aws/sagemaker/Endpoints/{name}")["events"]
+    assert [event["message"] for event in events] == ["POST /invocations 5", "POST /invocations 6"]
+    engine = docker.from_env()
+    assert len(engine.containers.list(filters={"label": f"distilbert-trainer.state={servers.state.identity}"})) == 1
+    engine.close()
