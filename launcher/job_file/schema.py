@@ -281,6 +281,46 @@ class MlflowConfig(Section):
     mlflow_run_name: str | None = None
 
 
+class ParameterRange(Section):
+    """What `launcher tune` tries for a hyperparameter: numbers between two, whole ones if both are, or values."""
+
+    min_value: int | float | None = None
+    max_value: int | float | None = None
+    scaling_type: Literal["Auto", "Linear", "Logarithmic", "ReverseLogarithmic"] = "Auto"
+    values: list[Scalar] | None = None
+
+
+class Tuning(Section):
+    """`launcher tune`: many training jobs of this file, with other hyperparameters each, look for the best ones."""
+
+    objective_metric_name: str
+    """One of the metric definitions, for example validation:accuracy."""
+    objective_type: Literal["Minimize", "Maximize"] | None = None
+    """Left out: Minimize for a loss, Maximize for anything else."""
+    strategy: Literal["Bayesian", "Random", "Grid", "Hyperband"] = "Bayesian"
+    parameter_ranges: dict[str, ParameterRange] = Field(default_factory=dict)
+    """Hyperparameter -> its range; the others are those of `hyperparameters`."""
+    max_number_of_training_jobs: Annotated[int, Field(ge=1)] | None = None
+    """Left out for Grid, which tries every combination."""
+    max_parallel_training_jobs: Annotated[int, Field(ge=1)] = 1
+    max_runtime_in_seconds: int | None = None
+    """Of the whole tuning job."""
+    training_job_early_stopping_type: Literal["Off", "Auto"] | None = None
+    """Auto stops training jobs that are worse than the median."""
+    target_objective_metric_value: float | None = None
+    """The tuning job ends when a training job reaches it."""
+    max_number_of_training_jobs_not_improving: int | None = None
+    """The tuning job ends after this many training jobs without a better one."""
+    min_resource: int | None = None
+    """Hyperband: epochs that every training job gets at least."""
+    max_resource: int | None = None
+    """Hyperband: epochs of a training job that is not stopped."""
+    random_seed: int | None = None
+    warm_start_from: list[str] = Field(default_factory=list)
+    """Earlier tuning jobs to learn from."""
+    warm_start_type: Literal["IdenticalDataAndAlgorithm", "TransferLearning"] = "IdenticalDataAndAlgorithm"
+
+
 class Job(Section):
     """A whole job file.
 
@@ -334,3 +374,4 @@ class Job(Section):
     enable_infra_check: bool | None = None
     enable_session_tag_chaining: bool | None = None
     processing: Processing | None = None
+    tuning: Tuning | None = None

@@ -63,7 +63,7 @@ _OTHER_SERVICES = {
 """botocore's name of a service -> where its operations are that moto does not answer as AWS does, or has not."""
 
 
-def api_application(
+def api_application(  # noqa: PLR0913 - a server's parts
     behind: WSGIApplication,
     job_service: JobService,
     objects: ObjectStore,

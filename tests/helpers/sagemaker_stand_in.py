@@ -337,6 +337,12 @@ class StandIn:
 
     # Experiments and lineage
 
+    def _list_training_jobs_for_hyper_parameter_tuning_job(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {"TrainingJobSummaries": []}  # moto completes a tuning job at once, without a training job
+
+    def _stop_hyper_parameter_tuning_job(self, request: dict[str, Any]) -> dict[str, Any]:
+        raise ApiError("ValidationException", f"{request['HyperParameterTuningJobName']} is in status Completed.")
+
     def _describe_trial_component(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["TrialComponentName"]
         self._job(name.removesuffix("-aws-training-job"))

@@ -23,6 +23,7 @@ COMMANDS = [
     "train",
     "process",
     "schema",
+    "tune",
     "list",
     "status",
     "attach",

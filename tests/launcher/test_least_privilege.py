@@ -30,6 +30,7 @@ COMMANDS = [
     *(["attach", "trains"], ["diff", "trains", "trains"], ["experiment", "trains"]),
     *(["lineage", "trains"], ["list"], ["logs", "trains"], ["metrics", "trains", "--series"], ["rules", "trains"]),
     *(["status", "trains"], ["stop", "trains"], ["download", "trains"]),
+    *(["tune", "--job-name", "tunes"], ["tune", "status", "tunes"], ["tune", "stop", "tunes"]),
 ]
 
 NOT_THE_LAUNCHERS = {
@@ -94,11 +95,13 @@ def calls_of(service: str, operation: str, parameters: dict[str, Any]) -> Iterat
 def _sagemaker(operation: str, parameters: dict[str, Any]) -> Iterator[Call]:
     kinds = {"TrainingJobName": "training-job", "ProcessingJobName": "processing-job", "ArtifactArn": ""}
     kinds |= {"TrialComponentName": "experiment-trial-component"}
+    kinds |= {"HyperParameterTuningJobName": "hyper-parameter-tuning-job"}
     name = next((name for name in kinds if name in parameters), None)
     resource = f"arn:aws:sagemaker:{ARN}:{kinds[name]}/{parameters[name]}" if name else "*"
     yield Call(f"sagemaker:{operation}", parameters[name] if name == "ArtifactArn" else resource)
     if operation.startswith("Create"):
-        yield Call("iam:PassRole", parameters["RoleArn"], {"iam:PassedToService": "sagemaker.amazonaws.com"})
+        role = (parameters.get("TrainingJobDefinition") or parameters)["RoleArn"]
+        yield Call("iam:PassRole", role, {"iam:PassedToService": "sagemaker.amazonaws.com"})
         if parameters.get("Tags"):
             yield Call("sagemaker:AddTags", resource)
 
@@ -150,6 +153,9 @@ def test_the_launchers_role_allows_every_command_and_each_statement_is_needed(
         "training_image": f"{stack['Repository']}:v1",
         "output_data_config.kms_key_id": stack["Key"],
         "experiment_config.experiment_name": "stars",
+        "tuning.objective_metric_name": "validation:accuracy",
+        "tuning.max_number_of_training_jobs": 1,
+        "tuning.parameter_ranges.epochs.values": [1, 2],
     }
     path = write(tmp_path / "job.toml", {})
     path.write_text(job)
@@ -158,8 +164,9 @@ def test_the_launchers_role_allows_every_command_and_each_statement_is_needed(
     documents = policies(aws, stack["LauncherRole"])
     recorded.clear()
     for command in COMMANDS:
-        of_file = ["--file", str(path), *options] if command[0] in ("check", "process", "train") else []
-        wait = ["--poll-interval", "0.05"] if command[0] in ("process", "train") else []
+        starts = command[0] in ("process", "train") or command[:2] == ["tune", "--job-name"]
+        of_file = ["--file", str(path), *options] if starts or command[0] == "check" else []
+        wait = ["--poll-interval", "0.05"] if starts else []
         main([*command, *of_file, *wait, *([] if of_file else ["--region", REGION])])
     calls = set(recorded) | set(NOT_THE_LAUNCHERS.values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,3 +94,34 @@ def test_what_is_in_the_way_is_said(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["local", "stop"]) == 0
     assert main(["status", "--local", "runs", "--output", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "Failed"
+
+
+TUNING = """
+[tuning]
+objective_metric_name = "loss"
+max_number_of_training_jobs = 3
+max_parallel_training_jobs = 3
+[tuning.parameter_ranges]
+rate = { min_value = 0.1, max_value = 0.9 }
+"""
+
+RATE = 'echo loss=$(sed -n \'s/.*"rate": "\\([^"]*\\)".*/\\1/p\' /opt/ml/input/config/hyperparameters.json)'
+
+
+def test_a_tuning_job_and_its_best_hyperparameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "job.toml").write_text(JOB + TUNING)
+    file = ["--file", str(tmp_path / "job.toml"), "--job-name", "tunes", "--set", f"environment.SCRIPT={RATE}"]
+    assert main(["tune", "--local", *file, "--set", "hyperparameters.note=kept", "--output", "json"]) == 0
+    printed = capsys.readouterr()
+    rows = json.loads(printed.out)
+    assert [row["status"] for row in rows] == ["Completed"] * 3
+    assert [row["objective"] for row in rows] == sorted(row["objective"] for row in rows)
+    assert printed.err.count("Completed, objective") == 3
+    assert main(["tune", "best", "--local", "tunes"]) == 0
+    settings = tomllib.loads(capsys.readouterr().out)
+    assert settings == {"hyperparameters": {"rate": float(rows[0]["rate"]), "note": "kept"}}
+    assert main(["tune", "status", "--local", "tunes"]) == 0
+    assert "tunes Completed: 3 Completed" in capsys.readouterr().err
+    assert main(["tune", "stop", "--local", "tunes"]) == 1
+    assert "in status Completed" in capsys.readouterr().err
+    assert main(["tune", "best", "--local", "missing"]) == 1
