@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from launcher.aws.errors import BusyError, DeniedError, translating_aws_errors
 from launcher.aws.images import find_image
+from launcher.aws.network import check_subnets
+from launcher.aws.rights import Right, caller_rights, pass_role, role_rights, simulate
 from launcher.aws.session import Session
 from launcher.errors import AwsError
 from launcher.job_file.schema import Job
@@ -37,6 +39,12 @@ def preflight_checks(job: Job, request: dict[str, Any], session: Session) -> lis
     rows.append(_row("output", lambda: _bucket(request["OutputDataConfig"]["S3OutputPath"], session)))
     rows += [_row(f"key {key}", lambda key=key: _key(key, session)) for key in _keys(request)]  # type: ignore[misc]
     rows.append(_row("quota", lambda: _quota(request, session)))
+    region = session.region or job.region or ""
+    rows += _rights("role", request["RoleArn"], role_rights(request, region), session)
+    rows += _rights("caller", "", caller_rights(request, region), session)
+    subnets = request.get("VpcConfig", {}).get("Subnets", [])
+    if subnets and not session.is_local:  # which has no VPC
+        rows.append(_row("subnets", lambda: _subnets(subnets, session)))
     return rows
 
 
@@ -103,15 +111,57 @@ def _trusts_sagemaker(policy: object) -> bool:
 def _pass_on(arn: str, session: Session) -> None:
     with translating_aws_errors("ask who the credentials belong to"):
         caller = _principal(session.client("sts").get_caller_identity()["Arn"])
+    right = pass_role(arn)
     try:
-        with translating_aws_errors(f"simulate iam:PassRole for {caller}"):
-            answer = session.client("iam").simulate_principal_policy(
-                PolicySourceArn=caller, ActionNames=["iam:PassRole"], ResourceArns=[arn]
-            )
+        outcome = simulate(caller, right, session)
     except AwsError as error:
         raise _Unknown(f"it trusts SageMaker; {error}") from None
-    if any(result["EvalDecision"] != "allowed" for result in answer["EvaluationResults"]):
-        raise _Failed(f"{caller} may not pass {arn.rpartition('/')[2]} on; it needs iam:PassRole")
+    if outcome.depends_on:
+        raise _Unknown(f"it trusts SageMaker; to pass it on depends on {', '.join(outcome.depends_on)}")
+    if outcome.denied:
+        statement = right.statement(outcome.denied)
+        raise _Failed(f"{caller} may not pass {arn.rpartition('/')[2]} on; it needs iam:PassRole: {statement}")
+
+
+def _rights(who: str, principal: str, rights: Iterable[Right], session: Session) -> list[Row]:
+    """Return a row for each right that is missing or could not be asked for; one that sums up, if there is none."""
+    rows: list[Row] = []
+    held = 0
+    try:
+        if not principal:
+            with translating_aws_errors("ask who the credentials belong to"):
+                principal = _principal(session.client("sts").get_caller_identity()["Arn"])
+        for right in rights:
+            outcome = simulate(principal, right, session)
+            held += len(right.actions) - len(outcome.denied)
+            if not outcome.denied:
+                continue
+            what = f"{', '.join(outcome.denied)} on {right.resource}"
+            check = f"{who} rights: {right.purpose}"
+            if outcome.depends_on:
+                detail = f"whether {who} may {what} depends on {', '.join(outcome.depends_on)}"
+                rows.append({"check": check, "result": "unknown", "detail": detail})
+            elif outcome.explicitly:
+                detail = f"a statement denies {what}: change it"
+                rows.append({"check": check, "result": "failed", "detail": detail})
+            else:
+                # A key's own policy often allows what no other does, and cannot be simulated for a role.
+                of_key = right.resource.split(":")[2:3] == ["kms"]
+                unless = ", unless the key's own policy allows it" if of_key else ""
+                detail = f"{what} is not allowed{unless}; add {right.statement(outcome.denied)}"
+                rows.append({"check": check, "result": "unknown" if of_key else "failed", "detail": detail})
+    except (_Unknown, AwsError) as reason:
+        # Every later question would be answered alike.
+        detail = f"could not be asked: {reason}"
+        return [*rows, {"check": f"{who} rights", "result": "unknown", "detail": detail}]
+    return rows or [{"check": f"{who} rights", "result": "ok", "detail": f"{held} actions simulated, all allowed"}]
+
+
+def _subnets(subnets: list[str], session: Session) -> str:
+    said, isolated = check_subnets(subnets, session)
+    if isolated:
+        raise _Failed(said)
+    return said
 
 
 def _principal(arn: str) -> str:

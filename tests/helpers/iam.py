@@ -35,6 +35,19 @@ def allows(documents: Iterable[Document], call: Call) -> bool:
     return "Allow" in effects and "Deny" not in effects
 
 
+def denies(documents: Iterable[Document], call: Call) -> bool:
+    """Tell whether a statement denies a call, which no other can allow then."""
+    return any(
+        one["Effect"] == "Deny" and _applies(one, call) for document in documents for one in statements(document)
+    )
+
+
+def conditions_of(documents: Iterable[Document], call: Call) -> set[str]:
+    """Return the keys that the conditions of the statements on a call's action and resource look at."""
+    about = [one for document in documents for one in statements(document) if _names(one, call)]
+    return {key for one in about for keys in one.get("Condition", {}).values() for key in keys}
+
+
 def without(document: Document, sid: str) -> Document:
     """Return a policy without one of its statements."""
     return {**document, "Statement": [one for one in statements(document) if one["Sid"] != sid]}
@@ -46,10 +59,12 @@ def statements(document: Document) -> list[dict[str, Any]]:
 
 
 def _applies(statement: Mapping[str, Any], call: Call) -> bool:
-    return (
-        any(_like(call.action.lower(), action.lower()) for action in listed(statement["Action"]))
-        and any(_like(call.resource, resource) for resource in listed(statement["Resource"]))
-        and all(_conditions(statement.get("Condition", {}), call))
+    return _names(statement, call) and all(_conditions(statement.get("Condition", {}), call))
+
+
+def _names(statement: Mapping[str, Any], call: Call) -> bool:
+    return any(_like(call.action.lower(), action.lower()) for action in listed(statement["Action"])) and any(
+        _like(call.resource, resource) for resource in listed(statement["Resource"])
     )
 
 

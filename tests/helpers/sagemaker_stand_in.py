@@ -14,22 +14,26 @@ import json
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs
 
 import boto3
 from botocore import xform_name
+from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
 from launcher.request.shapes import violations
+from tests.helpers.iam import Call, allows, conditions_of, denies
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 BUCKET = f"sagemaker-{REGION}-{ACCOUNT}"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/Exec"
+ALLOWS_EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
 EVALUATION = {
     "metrics": {"accuracy": {"value": 0.75}},
@@ -129,8 +133,8 @@ class StandIn:
         """Where a model is, if not in model.tar.gz."""
         self.architecture = "amd64"
         """Of every image in ECR."""
-        self.pass_role = "allowed"
-        """What IAM's simulator says of iam:PassRole; empty: it answers with an error."""
+        self.callers_policy: dict[str, Any] | None = ALLOWS_EVERYTHING
+        """Of moto's own user, which everybody is here; None: IAM's simulator answers with an error."""
         self.quota = 4.0
         self.lost_answers = 0
         """Jobs that are created, and answered with an error of the server."""
@@ -193,15 +197,40 @@ class StandIn:
         environ["wsgi.input"] = io.BytesIO(form)
         if b"Action=SimulatePrincipalPolicy" not in form:
             return None
-        if not self.pass_role:
+        if self.callers_policy is None:
             start_response("400 Bad Request", [("Content-Type", "text/xml")])
             error = "<Code>InvalidInput</Code><Message>Invalid Entity Arn</Message>"
             return [f"<ErrorResponse><Error>{error}</Error></ErrorResponse>".encode()]
         start_response("200 OK", [("Content-Type", "text/xml")])
-        result = f"<EvalActionName>iam:PassRole</EvalActionName><EvalDecision>{self.pass_role}</EvalDecision>"
-        results = f"<EvaluationResults><member>{result}</member></EvaluationResults>"
-        answer = f"<SimulatePrincipalPolicyResult>{results}</SimulatePrincipalPolicyResult>"
+        results = "".join(f"<member>{result}</member>" for result in self._evaluations(parse_qs(form.decode())))
+        answer = f"<EvaluationResults>{results}</EvaluationResults><IsTruncated>false</IsTruncated>"
+        answer = f"<SimulatePrincipalPolicyResult>{answer}</SimulatePrincipalPolicyResult>"
         return [f"<SimulatePrincipalPolicyResponse>{answer}</SimulatePrincipalPolicyResponse>".encode()]
+
+    def _evaluations(self, form: Mapping[str, list[str]]) -> Iterator[str]:
+        """Yield a result for each action, over all resources together as IAM does it."""
+        (principal,), policies = form["PolicySourceArn"], [self.callers_policy or {}]
+        if ":role/" in principal:
+            role = iam_backends[ACCOUNT]["aws"].get_role(principal.rpartition("/")[2])
+            policies = [json.loads(document) for document in role.policies.values()]
+        numbers = range(1, 1 + sum(key.endswith(".ContextKeyName") for key in form))
+        entries = [f"ContextEntries.member.{number}" for number in numbers]
+        context = {
+            form[f"{entry}.ContextKeyName"][0]: form[f"{entry}.ContextKeyValues.member.1"][0] for entry in entries
+        }
+        resources = [value[0] for key, value in form.items() if key.startswith("ResourceArns.")] or ["*"]
+        for action in [value[0] for key, value in form.items() if key.startswith("ActionNames.")]:
+            calls = [Call(action, resource, context) for resource in resources]
+            if any(denies(policies, call) for call in calls):
+                decision = "explicitDeny"
+            else:
+                decision = "allowed" if all(allows(policies, call) for call in calls) else "implicitDeny"
+            asked = {key for call in calls for key in conditions_of(policies, call)} - set(context)
+            missing = "".join(f"<member>{key}</member>" for key in sorted(asked) if decision != "allowed")
+            yield (
+                f"<EvalActionName>{action}</EvalActionName><EvalDecision>{decision}</EvalDecision>"
+                f"<MissingContextValues>{missing}</MissingContextValues>"
+            )
 
     # Training jobs
 

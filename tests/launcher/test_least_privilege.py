@@ -16,6 +16,10 @@ import pytest
 from botocore.client import BaseClient
 from cfnlint.decode import decode
 
+import launcher
+from launcher.aws.preflight import _rights as right_rows
+from launcher.aws.rights import Right, role_rights
+from launcher.aws.session import Session
 from launcher.cli.main import main
 from tests.helpers.iam import Call, Document, allows, listed, statements, without
 from tests.helpers.job_files import REPOSITORY, write
@@ -84,7 +88,8 @@ def calls_of(service: str, operation: str, parameters: dict[str, Any]) -> Iterat
         yield Call(f"logs:{operation}", f"arn:aws:logs:{ARN}:log-group:{parameters['logGroupName']}:*")
     elif service == "iam":
         # Who asks is moto's own user here, and the launcher's role where it is used.
-        role = parameters.get("RoleName", "trainer-LauncherRole-1")
+        asked = parameters.get("RoleName") or parameters["PolicySourceArn"].partition(":role/")[2]
+        role = asked or "trainer-LauncherRole-1"
         yield Call(f"iam:{operation}", f"arn:aws:iam::{ACCOUNT}:role/{role}")
     elif service == "kms":
         yield Call(f"kms:{operation}", parameters["KeyId"])
@@ -174,6 +179,62 @@ def test_the_launchers_role_allows_every_command_and_each_statement_is_needed(
     granted = {action for document in documents for one in statements(document) for action in listed(one["Action"])}
     assert granted - {call.action for call in calls} == {"kms:Decrypt", "kms:GenerateDataKey"}  # S3 uses them for us
     each_is_needed(documents, calls, say)
+
+
+def test_check_names_the_statement_that_a_jobs_role_lacks(
+    aws: StandIn, stack: dict[str, str], tmp_path: Path, say: Callable[[str], None]
+) -> None:
+    """The template's role lacks nothing; of each statement `check` prints what is needed, and that is enough."""
+    iam, role = aws.client("iam"), stack["Role"].rpartition("/")[2]
+    of_key = f'"{stack["Key"]}"'
+    settings: dict[str, str | None] = {
+        "role": f'"{stack["Role"]}"',
+        "bucket": f'"{stack["Bucket"]}"',
+        "training_image": f'"{stack["Repository"]}:v1"',
+        "output_data_config.kms_key_id": of_key,
+        "compute.volume_kms_key_id": of_key,
+        "checkpoint_config.s3_uri": '"s3://{bucket}/star-rating/checkpoints/{job_name}"',
+        "output_data_config.s3_output_path": '"s3://{bucket}/star-rating/jobs/"',
+    }
+    settings |= {
+        f"input_data_config.{name}.s3_uri": f'"s3://{{bucket}}/{PREFIX}/channels/{name}/"'
+        for name in ("train", "validation", "test")
+    }
+    job = launcher.load_job(write(tmp_path / "job.toml", settings))
+    request = launcher.build_request(job)
+    others = ("channel validation", "channel test")
+    everything = [right for right in role_rights(request, REGION) if right.purpose not in others]
+    session = Session()
+
+    def missing(rights: list[Right]) -> list[dict[str, str]]:
+        rows = right_rows("role", stack["Role"], rights, session)
+        return [row for row in rows if row["result"] != "ok"]
+
+    assert missing(everything) == []
+    names = {}
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        for sid in [one["Sid"] for one in statements(document)]:
+            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(without(document, sid)))
+            rows = missing(everything)
+            names[sid] = sorted({row["check"].removeprefix("role rights: ") for row in rows})
+            said = [json.loads(row["detail"].partition("; add ")[2]) for row in rows]
+            say(f"without {sid}: {said[0]}")
+            pasted = {**without(document, sid), "Statement": [*statements(without(document, sid)), *said]}
+            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(pasted))
+            assert missing([right for right in everything if right.purpose in names[sid]]) == []
+            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+    assert names == {
+        "ListInputs": ["channel train", "checkpoints"],
+        "ReadInputs": ["channel train", "checkpoints"],
+        "WriteOutputs": ["checkpoints", "output"],
+        "PullImage": ["image"],
+        "LogInToEcr": ["image"],
+        "WriteLog": ["log"],
+        "WriteMetrics": ["metrics"],
+        "UseKey": ["output's key"],
+        "EncryptVolumes": ["volumes' key"],
+    }
 
 
 def each_is_needed(documents: list[Document], calls: Collection[Call], say: Callable[[str], None]) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 import launcher
+from launcher.aws.network import check_subnets
 from launcher.aws.preflight import _principal
+from launcher.aws.session import Session
 from launcher.cli.main import main
 from launcher.errors import JobFileError
 from tests.helpers.job_files import write
-from tests.helpers.sagemaker_stand_in import BUCKET, SCRIPTS, ApiError, Fault, StandIn
+from tests.helpers.sagemaker_stand_in import ALLOWS_EVERYTHING, BUCKET, ROLE, SCRIPTS, ApiError, Fault, StandIn
 
 CHANNELS = ("train", "validation", "test")
 
@@ -116,6 +118,7 @@ def everything_there(aws: StandIn) -> StandIn:
         trusted = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
         trust = {"Version": "2012-10-17", "Statement": [trusted]}
         iam.create_role(RoleName="Exec", AssumeRolePolicyDocument=json.dumps(trust))
+    iam.put_role_policy(RoleName="Exec", PolicyName="job", PolicyDocument=json.dumps(ALLOWS_EVERYTHING))
     return aws
 
 
@@ -265,7 +268,7 @@ def test_a_ceiling_is_held_before_submission(
     ("knob", "check", "detail"),
     [
         ({"architecture": "arm64"}, "image", "it is for linux/arm64; build it with --platform linux/amd64"),
-        ({"pass_role": "implicitDeny"}, "role", "may not pass Exec on; it needs iam:PassRole"),
+        ({"callers_policy": {"Statement": []}}, "role", "may not pass Exec on; it needs iam:PassRole"),
         ({"quota": 0.0}, "quota", "0 of ml.c7i.2xlarge allowed, 1 asked for; ask AWS for more"),
     ],
 )
@@ -386,11 +389,97 @@ def test_what_the_credentials_may_not_ask_is_unknown_and_no_failure(
 def test_a_role_that_cannot_be_simulated_is_unknown(
     everything_there: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    everything_there.pass_role = ""  # not what IAM answers: the simulator is out of order
+    everything_there.callers_policy = None  # not what IAM answers: the simulator is out of order
     code, rows = checked(write(tmp_path / "job.toml", {}), capsys)
     assert code == 0
     assert rows["role"][0] == "unknown"
     assert rows["role"][1].startswith("it trusts SageMaker; ")
+
+
+def test_a_caller_that_lacks_a_right_a_denial_and_a_condition_are_told_apart(
+    everything_there: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "job.toml", {})
+    _, rows = checked(path, capsys)
+    assert rows["role rights"][0] == rows["caller rights"][0] == "ok"
+
+    pass_role = {
+        "Effect": "Allow",
+        "Action": "iam:PassRole",
+        "Resource": ROLE,
+        "Condition": {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+    }
+    read = {
+        "Effect": "Allow",
+        "Action": "logs:*",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:SourceVpc": "v"}},
+    }
+    describe = {"Effect": "Allow", "Action": "sagemaker:Describe*", "Resource": "*"}
+    everything_there.callers_policy = {"Statement": [pass_role, read, describe]}
+    code, rows = checked(path, capsys)
+    assert code == 2
+    assert rows["role"][0] == "ok"  # the condition's value is sent along
+    assert rows["caller rights: follow the log"][0] == "unknown"
+    assert rows["caller rights: follow the log"][1].endswith("depends on aws:SourceVpc")
+    result, detail = rows["caller rights: submit"]
+    assert result == "failed"
+    assert json.loads(detail.partition("; add ")[2]) == {
+        "Effect": "Allow",
+        "Action": ["sagemaker:CreateTrainingJob", "sagemaker:StopTrainingJob"],
+        "Resource": "arn:aws:sagemaker:us-east-1:123456789012:training-job/*",
+    }
+
+    deny = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
+    statements = [*ALLOWS_EVERYTHING["Statement"], deny]
+    everything_there.client("iam").put_role_policy(
+        RoleName="Exec", PolicyName="job", PolicyDocument=json.dumps({**ALLOWS_EVERYTHING, "Statement": statements})
+    )
+    _, rows = checked(path, capsys)
+    assert rows["role rights: output"][0] == "failed"
+    assert rows["role rights: output"][1].startswith("a statement denies s3:PutObject on arn:aws:s3:::")
+
+
+def test_isolated_subnets_need_a_way_to_s3(
+    everything_there: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ec2 = everything_there.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{number}.0/24")["Subnet"]["SubnetId"] for number in range(2)
+    ]
+    changes: dict[str, str | None] = {
+        "networking.subnets": json.dumps(subnets),
+        "networking.security_group_ids": '["sg-12345678"]',
+    }
+    path = write(tmp_path / "job.toml", changes)
+    code, rows = checked(path, capsys)
+    assert (code, rows["subnets"][0]) == (2, "failed")
+    assert rows["subnets"][1].startswith(f"{', '.join(subnets)} has no way to S3")
+    assert f"--vpc-id {vpc} --service-name com.amazonaws.us-east-1.s3" in rows["subnets"][1]
+    assert "ec2:CreateNetworkInterface" not in str(rows)  # the role may do everything
+    session = Session(region="us-east-1")
+
+    # An internet gateway helps nobody without a public address; a NAT does.
+    routed = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    ec2.associate_route_table(RouteTableId=routed, SubnetId=subnets[0])
+    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+    ec2.create_route(RouteTableId=routed, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+    assert check_subnets(subnets, session)[1]
+    address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    nat = ec2.create_nat_gateway(SubnetId=subnets[0], AllocationId=address)["NatGateway"]["NatGatewayId"]
+    ec2.delete_route(RouteTableId=routed, DestinationCidrBlock="0.0.0.0/0")
+    ec2.create_route(RouteTableId=routed, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=nat)
+    said, isolated = check_subnets(subnets, session)
+    assert (said.partition("; ")[0], isolated) == (f"{subnets[0]} reaches S3 by {nat}", True)
+
+    tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["RouteTables"]
+    main_table = next(table["RouteTableId"] for table in tables if table["RouteTableId"] != routed)
+    service = "com.amazonaws.us-east-1.s3"
+    made = ec2.create_vpc_endpoint(VpcId=vpc, ServiceName=service, RouteTableIds=[main_table])["VpcEndpoint"]
+    ways = f"{subnets[0]} reaches S3 by {nat}; {subnets[1]} reaches S3 by {made['VpcEndpointId']}"
+    assert check_subnets(subnets, session) == (ways, False)
 
 
 @pytest.mark.parametrize(
