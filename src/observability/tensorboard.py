@@ -11,7 +11,8 @@ The debugger's hook writes TensorBoard files of its own (debughookconfig.json's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,15 +23,19 @@ import tf_keras
 
 from star_rating.contract import Contract, local_path, read_object
 
+log = logging.getLogger(__name__)
+
 HISTOGRAM_BUCKETS = 30
 """TensorBoard's own number."""
 
 
 class TensorBoardWriter:
-    """A folder of event files."""
+    """A folder of event files; one that cannot be written is a warning, as a trained model is worth more."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.failed = False
+        """Whether a file could not be written; nothing is, from then on."""
         self._writers: dict[str, Any] = {}
 
     def scalars(self, run: str, step: int, values: Mapping[str, float]) -> None:
@@ -55,20 +60,33 @@ class TensorBoardWriter:
     def flush(self) -> None:
         """Put what was written on disk."""
         for writer in self._writers.values():
-            writer.flush()
+            self._attempt(writer.flush)
 
     def close(self) -> None:
         """End the files; what is written later goes into new ones."""
         for writer in self._writers.values():
-            writer.close()
+            self._attempt(writer.close)
         self._writers.clear()
 
     def _write(self, run: str, step: int, plugin: str, name: str, tensor: Any) -> None:  # noqa: ANN401 - TensorFlow's
-        if run not in self._writers:
-            self._writers[run] = tf.summary.create_file_writer(str(self.folder / run))
-        metadata = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": plugin})
-        with self._writers[run].as_default():
-            tf.summary.write(name, tensor, step=step, metadata=metadata)
+        def write() -> None:
+            if run not in self._writers:
+                self._writers[run] = tf.summary.create_file_writer(str(self.folder / run))
+            metadata = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": plugin})
+            with self._writers[run].as_default():
+                tf.summary.write(name, tensor, step=step, metadata=metadata)
+
+        self._attempt(write)
+
+    def _attempt(self, write: Callable[[], None]) -> None:
+        if self.failed:
+            return
+        try:
+            write()
+        except tf.errors.OpError as error:
+            self.failed = True
+            reason = "the disk is full" if "No space left" in error.message else error.message.splitlines()[0]
+            log.warning("tensorboard: %s is incomplete, training goes on: %s", self.folder, reason)
 
 
 def histogram(array: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:

@@ -184,6 +184,8 @@ def test_warnings_are_talk_and_stop_nothing(tmp_path: Path, capsys: pytest.Captu
         "hyperparameters.use_amp": "true",
         "hyperparameters.use_xla": "true",
         "environment.API_TOKEN": '"abc"',
+        "environment.MLFLOW_TRACKING_URI": '"http://mlflow.example:5000"',
+        "networking.enable_network_isolation": "true",
         'metric_definitions."train:loss"': r"'train:loss=([0-9\.]+)'",
     }
     assert main(["train", "--file", str(write(tmp_path / "job.toml", changes)), "--dry-run"]) == 0
@@ -194,10 +196,11 @@ def test_warnings_are_talk_and_stop_nothing(tmp_path: Path, capsys: pytest.Captu
         "hyperparameters.use_amp is true, but ml.c5.9xlarge computes bfloat16 no faster (no AMX)",
         "hyperparameters.use_xla is true, but XLA slows this model down on a CPU",
         "environment.API_TOKEN looks like a credential",
+        "environment.MLFLOW_TRACKING_URI is set, but networking.enable_network_isolation keeps the container from it",
         "metric_definitions.train:loss reads 9.5e-05 as 9.5",
     ):
         assert warning in printed.err
-    assert printed.err.count("warning: ") == 5
+    assert printed.err.count("warning: ") == 6
 
 
 def test_expressions_that_backtrack_are_named_and_hold_nobody_up(

@@ -41,6 +41,18 @@ def test_scalars_texts_histograms_and_pictures_are_read_back(tmp_path: Path) -> 
     assert image.tolist() == [b"7", b"3", picture]
 
 
+def test_a_folder_that_cannot_be_written_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    board = TensorBoardWriter(tmp_path / "file" / "events")
+    for step in range(3):
+        board.scalars("train", step, {"loss": 1.5})
+        board.flush()
+    board.close()
+    assert board.failed
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"tensorboard: {board.folder} is incomplete, training goes on: ")
+
+
 def test_they_go_where_sagemaker_mirrors_them_from(contract: Contract) -> None:
     assert tensorboard_folder(contract, in_model=False) == contract.output_dir / "data" / "tensorboard"
     assert tensorboard_folder(contract, in_model=True) == contract.model_dir / "tensorboard"
