@@ -37,6 +37,11 @@ class TuningJob:
             call_with_retries(job._sagemaker.create_hyper_parameter_tuning_job, **request)
         return job
 
+    @staticmethod
+    def hint(command: str, name: str, session: Session) -> str:
+        """Return a command of `launcher tune` as the next one to type."""
+        return f"launcher tune {command}{' --local' if session.is_local else ''} {name}"
+
     def describe(self) -> dict[str, Any]:
         """Return DescribeHyperParameterTuningJob's answer."""
         with translating_aws_errors(f"describe {self.name}"):
@@ -98,7 +103,7 @@ class TuningJob:
             if status in _ENDED:
                 return
             if give_up is not None and time.monotonic() >= give_up:
-                again = self._session.cli_hint(f"tune status {self.name}")
+                again = self.hint("status", self.name, self._session)
                 raise WaitTimeoutError(f"{self.name} is still running; next: {again}")
             time.sleep(poll_interval)
 

@@ -8,8 +8,8 @@
     launcher metrics latest --output csv
     launcher train --local                  # the same job on this machine's Docker engine
 
-Each command is a function of cli/setup.py, cli/train.py, cli/tune.py, cli/jobs.py or cli/local.py; what they do is in
-the modules that they import.
+Each command is a function of cli/setup.py, cli/train.py, cli/tune.py, cli/jobs.py, cli/endpoints.py or cli/local.py;
+what they do is in the modules that they import.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import click
 
 import launcher as package
-from launcher.cli import jobs, local, setup, train, tune
+from launcher.cli import endpoints, jobs, local, setup, train, tune
 from launcher.errors import ExitCode, LauncherError, os_error_text
 from launcher.terminal import Terminal
 
@@ -63,7 +63,7 @@ def launcher() -> None:
     """From a job file to a finished, explained SageMaker training job."""
 
 
-for command in (setup.setup, *train.COMMANDS, *tune.COMMANDS, *jobs.COMMANDS, local.local):
+for command in (setup.setup, *train.COMMANDS, *tune.COMMANDS, *jobs.COMMANDS, *endpoints.COMMANDS, local.local):
     launcher.add_command(command)
 
 

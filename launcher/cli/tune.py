@@ -53,7 +53,7 @@ def tune(  # noqa: PLR0913 - one an option
     from launcher.cli.follow import detaching
 
     name = request["HyperParameterTuningJobName"]
-    hints = [session.cli_hint(f"tune {command} {name}") for command in ("status", "stop", "best")]
+    hints = [TuningJob.hint(command, name, session) for command in ("status", "stop", "best")]
     with detaching(name, session, terminal, hints, sent=False):
         tuning_job = TuningJob.submit(request, job.region, session=session)
     terminal.say(f"submitted {name}")

@@ -75,6 +75,9 @@ while (my $client = $server->accept) {
     my $status = $body eq "fail" ? "400 Bad Request" : "200 OK";
     my $answer = "$method $path $header{'content-type'} $header{accept} $weights$body";
     if ($path eq "/ping") { $answer = "" } else { print "$method $path ", length $body, "\n" }
+    if ($header{"content-type"} eq "application/json") {
+        $answer = '{"predictions": [{"stars": 1, "probabilities": {"1": 0.75, "2": 0.25}, "truncated": false}]}';
+    }
     if ($path eq "/execution-parameters") { $answer = $ENV{PARAMETERS} || "{}" }
     if ($ENV{SAGEMAKER_BATCH} && $path eq "/invocations") { $answer = uc $body; $answer =~ s/\n$// }
     print $client "HTTP/1.1 $status\r\nContent-Type: text/plain\r\nContent-Length: ", length $answer,

@@ -35,6 +35,9 @@ COMMANDS = [
     "lineage",
     "download",
     "diff",
+    "deploy",
+    "predict",
+    "delete-endpoint",
     "local",
 ]
 

@@ -34,6 +34,11 @@ COMMANDS = [
     *(["attach", "trains"], ["diff", "trains", "trains"], ["experiment", "trains"]),
     *(["lineage", "trains"], ["list"], ["logs", "trains"], ["metrics", "trains", "--series"], ["rules", "trains"]),
     *(["status", "trains"], ["stop", "trains"], ["download", "trains"]),
+    *(
+        ["deploy", "trains", "--instance-type", "ml.c5.xlarge"],
+        ["predict", "trains", "It broke."],
+        ["delete-endpoint", "trains"],
+    ),
     *(["tune", "--job-name", "tunes"], ["tune", "status", "tunes"], ["tune", "stop", "tunes"]),
 ]
 
@@ -72,7 +77,7 @@ def policies(aws: StandIn, role_arn: str) -> list[Document]:
 
 def calls_of(service: str, operation: str, parameters: dict[str, Any]) -> Iterator[Call]:
     """Yield what IAM is asked for an operation: the service authorization reference's actions and resources."""
-    if service == "sagemaker":
+    if service in ("sagemaker", "sagemaker-runtime"):
         yield from _sagemaker(operation, parameters)
     elif service == "s3":
         bucket = f"arn:aws:s3:::{parameters['Bucket']}"
@@ -101,12 +106,18 @@ def _sagemaker(operation: str, parameters: dict[str, Any]) -> Iterator[Call]:
     kinds = {"TrainingJobName": "training-job", "ProcessingJobName": "processing-job", "ArtifactArn": ""}
     kinds |= {"TrialComponentName": "experiment-trial-component"}
     kinds |= {"HyperParameterTuningJobName": "hyper-parameter-tuning-job"}
+    kinds |= {"EndpointName": "endpoint", "EndpointConfigName": "endpoint-config", "ModelName": "model"}
     name = next((name for name in kinds if name in parameters), None)
     resource = f"arn:aws:sagemaker:{ARN}:{kinds[name]}/{parameters[name]}" if name else "*"
     yield Call(f"sagemaker:{operation}", parameters[name] if name == "ArtifactArn" else resource)
+    if operation == "CreateEndpoint":  # it needs the right on its configuration, too
+        configuration = f"arn:aws:sagemaker:{ARN}:endpoint-config/{parameters['EndpointConfigName']}"
+        yield Call("sagemaker:CreateEndpoint", configuration)
     if operation.startswith("Create"):
-        role = (parameters.get("TrainingJobDefinition") or parameters)["RoleArn"]
-        yield Call("iam:PassRole", role, {"iam:PassedToService": "sagemaker.amazonaws.com"})
+        given = parameters.get("TrainingJobDefinition") or parameters
+        role = given.get("RoleArn") or given.get("ExecutionRoleArn")
+        if role:
+            yield Call("iam:PassRole", role, {"iam:PassedToService": "sagemaker.amazonaws.com"})
         if parameters.get("Tags"):
             yield Call("sagemaker:AddTags", resource)
 
@@ -250,7 +261,12 @@ def of_a_job(stack: dict[str, str]) -> list[Call]:
     """Return what SageMaker does by the job's role: its guide, "Execution Role Permissions"."""
     bucket, repository = f"arn:aws:s3:::{stack['Bucket']}", f"arn:aws:ecr:{ARN}:repository/distilbert-trainer"
     log = f"arn:aws:logs:{ARN}:log-group:/aws/sagemaker"
-    read = ("channels/train/part", "checkpoints/job/checkpoint-1/weights", "reviews/a.tsv")
+    read = (
+        "channels/train/part",
+        "checkpoints/job/checkpoint-1/weights",
+        "jobs/job/output/model.tar.gz",
+        "reviews/a.tsv",
+    )
     written = ("channels/train/part", "checkpoints/job/checkpoint-1/weights", "debugger/job/index", "jobs/job/model")
     pull = ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")
     write_log = ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents")
@@ -260,7 +276,11 @@ def of_a_job(stack: dict[str, str]) -> list[Call]:
         *(Call("s3:PutObject", f"{bucket}/{PREFIX}/{key}") for key in written),
         *(Call(f"ecr:{action}", repository) for action in pull),
         Call("ecr:GetAuthorizationToken"),
-        *(Call(f"logs:{action}", f"{log}/{kind}Jobs:*") for action in write_log for kind in ("Training", "Processing")),
+        *(
+            Call(f"logs:{action}", f"{log}/{kind}:*")
+            for action in write_log
+            for kind in ("TrainingJobs", "ProcessingJobs", "Endpoints/star-rating")
+        ),
         Call("cloudwatch:PutMetricData", context={"cloudwatch:namespace": "/aws/sagemaker/TrainingJobs"}),
         *(Call(f"kms:{action}", stack["Key"]) for action in ("Decrypt", "GenerateDataKey")),
         Call("kms:CreateGrant", stack["Key"], {"kms:GrantIsForAWSResource": "true"}),

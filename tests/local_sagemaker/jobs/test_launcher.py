@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.cli.local import local_session
 from launcher.cli.main import main
 from launcher.records import Records
 from local_sagemaker.client import stop_server
@@ -125,3 +126,42 @@ def test_a_tuning_job_and_its_best_hyperparameters(tmp_path: Path, capsys: pytes
     assert main(["tune", "stop", "--local", "tunes"]) == 1
     assert "in status Completed" in capsys.readouterr().err
     assert main(["tune", "best", "--local", "missing"]) == 1
+
+
+def test_a_model_is_deployed_asked_and_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path, "trained", "echo heavy > /opt/ml/model/weights") == 0
+    capsys.readouterr()
+    assert main(["deploy", "trained", "--local", "--dry-run", "--serverless", "--memory", "2048"]) == 0
+    requests = json.loads(capsys.readouterr().out)
+    assert list(requests) == ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
+    assert requests["CreateModel"]["PrimaryContainer"] == {
+        "Image": IMAGE,
+        "ModelDataUrl": "s3://jobs/trained/output/model.tar.gz",
+    }
+    (variant,) = requests["CreateEndpointConfig"]["ProductionVariants"]
+    assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
+    assert main(["deploy", "trained", "--local", "--instance-type", "ml.t9.huge"]) == 2
+    assert "InstanceType" in capsys.readouterr().err
+    assert main(["deploy", "trained", "--local", "--endpoint-name", "stars", "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"endpoint": "stars", "status": "InService"}
+    assert main(["predict", "stars", "It broke.", "--local", "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"stars": 1, "probability": 0.75, "truncated": False, "review": "It broke."}
+    ]
+    assert main(["delete-endpoint", "stars", "--local"]) == 0
+    sagemaker = local_session().client("sagemaker")
+    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="stars", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    assert [sagemaker.list_models()["Models"], sagemaker.list_endpoint_configs()["EndpointConfigs"]] == [[], []]
+    assert main(["predict", "stars", "It broke.", "--local"]) == 1
+    assert "not found" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_serve_fails_its_deployment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path, "untrained", "exit 1") == 3
+    assert main(["deploy", "untrained", "--local"]) == 2
+    assert "has no model to deploy" in capsys.readouterr().err
+    assert train(tmp_path, "cuts", "true") == 0
+    session = local_session()
+    session.client("s3").put_object(Bucket="jobs", Key="cuts/output/model.tar.gz", Body=b"no archive")
+    assert main(["deploy", "cuts", "--local"]) == 3
+    assert "Failed to download model data" in capsys.readouterr().err

@@ -1,0 +1,92 @@
+"""A training job's model behind an endpoint: requests of CreateModel, CreateEndpointConfig and CreateEndpoint; pure.
+
+    requests = hosting_requests(description, "star-rating", Instances("ml.c7i.xlarge"))
+    requests["CreateEndpoint"]      # {"EndpointName": "star-rating", "EndpointConfigName": "star-rating"}
+
+The endpoint runs the image that trained the model: its `serve`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.data import hourly_price, prices_as_of
+from launcher.errors import UsageError
+from launcher.request import Request, omit_none
+from launcher.request.shapes import violations
+
+VARIANT = "AllTraffic"
+"""Name that SageMaker's SDKs give an endpoint's only variant."""
+
+
+@dataclass(frozen=True)
+class Instances:
+    """A real-time endpoint: one instance, billed while it is there."""
+
+    instance_type: str
+
+    def variant(self) -> Request:
+        """Return the fields of ProductionVariant that say so."""
+        return {"InstanceType": self.instance_type, "InitialInstanceCount": 1}
+
+    def cost(self, region: str) -> str:
+        """Return what it costs, as a sentence."""
+        price = hourly_price(region, f"{self.instance_type}")
+        if price is None:
+            return f"cost unknown: no price for {self.instance_type} in {region} (launcher/data/prices.json)"
+        return f"about ${price:.2f} per hour until it is deleted (prices of training, {prices_as_of()})"
+
+
+@dataclass(frozen=True)
+class Serverless:
+    """A serverless endpoint: billed by the request."""
+
+    memory_size_in_mb: int
+    max_concurrency: int
+
+    def variant(self) -> Request:
+        """Return the fields of ProductionVariant that say so."""
+        return {"ServerlessConfig": {"MemorySizeInMB": self.memory_size_in_mb, "MaxConcurrency": self.max_concurrency}}
+
+    def cost(self, region: str) -> str:
+        """Return what it costs, as a sentence."""
+        return f"billed by the request in {region}; nothing while there are none"
+
+
+def hosting_requests(description: Mapping[str, Any], name: str, capacity: Instances | Serverless) -> dict[str, Request]:
+    """Return operation -> request, in their order; raise UsageError for a job without a model, or a wrong value.
+
+    `description` is DescribeTrainingJob's answer; `name` is that of model, configuration and endpoint.
+    """
+    artifact = description.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+    job = description["TrainingJobName"]
+    if not artifact or description["TrainingJobStatus"] not in ("Completed", "Stopped"):
+        raise UsageError(f"{job} is {description['TrainingJobStatus']} and has no model to deploy")
+    if description["OutputDataConfig"].get("CompressionType") == "NONE":
+        source = {"S3Uri": f"{artifact.rstrip('/')}/", "S3DataType": "S3Prefix", "CompressionType": "None"}
+        data: Request = {"ModelDataSource": {"S3DataSource": source}}
+    else:
+        data = {"ModelDataUrl": artifact}
+    tags = [{"Key": "training-job", "Value": job}]
+    requests: dict[str, Request] = {
+        "CreateModel": omit_none(
+            ModelName=name,
+            PrimaryContainer={"Image": description["AlgorithmSpecification"]["TrainingImage"], **data},
+            ExecutionRoleArn=description["RoleArn"],
+            VpcConfig=description.get("VpcConfig"),
+            EnableNetworkIsolation=description.get("EnableNetworkIsolation"),
+            Tags=tags,
+        ),
+        "CreateEndpointConfig": {
+            "EndpointConfigName": name,
+            "ProductionVariants": [{"VariantName": VARIANT, "ModelName": name, **capacity.variant()}],
+            "Tags": tags,
+        },
+        "CreateEndpoint": {"EndpointName": name, "EndpointConfigName": name, "Tags": tags},
+    }
+    for operation, request in requests.items():
+        for violation in violations(operation, request):
+            raise UsageError(f"{violation.path[-1]} {violation.message}")
+    return requests
