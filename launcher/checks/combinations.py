@@ -31,6 +31,7 @@ def check(job: Job, diagnostics: Diagnostics) -> None:
     _machines(job, diagnostics)
     _spot(job, diagnostics)
     _checkpoints(job, diagnostics)
+    _epochs(job, diagnostics)
     _network(job, diagnostics)
     _tracking(job, diagnostics)
     for name in job.tags:
@@ -112,6 +113,16 @@ def _checkpoints(job: Job, diagnostics: Diagnostics) -> None:
     if enabled == "true" and job.checkpoint_config is None:
         diagnostics.warning(
             "hyperparameters.enable_checkpointing", "is true without checkpoint_config: checkpoints end with the host"
+        )
+
+
+def _epochs(job: Job, diagnostics: Diagnostics) -> None:
+    if not job.check_image_contract or image_setting(job, "run_validation") != "false":
+        return
+    if image_setting(job, "export_epoch") == "best" or image_setting(job, "early_stopping_patience") not in {None, "0"}:
+        diagnostics.error(
+            "hyperparameters.run_validation",
+            "is false, and export_epoch=best and early_stopping_patience compare epochs by their validation",
         )
 
 

@@ -108,6 +108,20 @@ class Hyperparameters:
         0, 0, 8192, "reviews per training step and host, instead of train_batch_size; 0: not used"
     )
     host_wait_minutes: float = _number(10.0, 0.01, 1440.0, "minutes to wait for the job's other hosts to connect")
+    export_epoch: str = _choice("last", ("best", "last"), "weights to export; best: of the best epoch by best_metric")
+    best_metric: str = _choice(
+        "validation_loss",
+        (
+            "validation_loss",
+            "validation_accuracy",
+            "validation_macro_f1",
+            "validation_mean_absolute_error",
+        ),
+        "what export_epoch=best and early stopping compare epochs by",
+    )
+    early_stopping_patience: int = _integer(
+        0, 0, 1000, "epochs without a better best_metric after which training ends; 0: off"
+    )
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Hyperparameters:
@@ -132,13 +146,24 @@ class Hyperparameters:
                 problems.append(f"Hyperparameter {name} is {quote(text)}: {problem}.")
         if problems:
             raise HyperparameterError(_together(problems))
-        return cls(**values)
+        hyperparameters = cls(**values)
+        if hyperparameters.compares_epochs and not hyperparameters.run_validation:
+            raise HyperparameterError(
+                "Hyperparameters export_epoch=best and early_stopping_patience compare epochs by their validation, and "
+                "run_validation is False: set it to True, or leave both at their defaults."
+            )
+        return hyperparameters
 
     def resolve_batch_size(self, num_hosts: int) -> Hyperparameters:
         """Return them with train_batch_size as that of all hosts."""
         if not self.train_batch_size_per_host:
             return self
         return dataclasses.replace(self, train_batch_size=num_hosts * self.train_batch_size_per_host)
+
+    @property
+    def compares_epochs(self) -> bool:
+        """Return whether the run asks which of its epochs was the best."""
+        return self.export_epoch == "best" or self.early_stopping_patience > 0
 
     @property
     def needed_channels(self) -> list[str]:

@@ -46,7 +46,7 @@ class History:
     train: list[dict[str, float]] = field(default_factory=list)
     """Mean loss and accuracy since the entry before."""
     epochs: list[dict[str, float]] = field(default_factory=list)
-    """One entry an epoch: step, loss, accuracy, and validation_loss and validation_accuracy if validation ran."""
+    """One entry an epoch: step, loss, accuracy; if validation ran, validation_loss, _accuracy, _macro_f1 and others."""
     first_step_seconds: float | None = None
     """From the start of fit to the end of the first step: tracing, compiling, and the step."""
 

@@ -264,6 +264,14 @@ WRONG: dict[str, tuple[Changes, str]] = {
         "training_repository_access_mode is 'Vpc' without a VPC",
     ),
     # Hyperparameters and metrics
+    "the best epoch without validation": (
+        {"hyperparameters.export_epoch": '"best"', "hyperparameters.run_validation": "false"},
+        "hyperparameters.run_validation is false, and export_epoch=best",
+    ),
+    "early stopping without validation": (
+        {"hyperparameters.early_stopping_patience": "2", "hyperparameters.run_validation": "false"},
+        "hyperparameters.run_validation is false, and export_epoch=best",
+    ),
     "unknown hyperparameter": (
         {"hyperparameters.epoch": "3"},
         "hyperparameters.epoch is unknown to the image; did you mean epochs?",

@@ -73,6 +73,24 @@ class Guard(Protocol):
         """Raise LossNotFiniteError if a weight is NaN or infinite after this step."""
 
 
+class BestWeights(Protocol):
+    """What a checkpoint keeps of an epoch before (training/best_epoch.py)."""
+
+    @property
+    def tensors(self) -> model_state.Tensors:
+        """The best epoch's weights; empty if there are none."""
+
+    def size(self, model: tf_keras.Model) -> int:
+        """Return the bytes that `tensors` may have."""
+
+    def resume_from(self, model: tf_keras.Model, tensors: model_state.Tensors) -> None:
+        """Take what `tensors` was; the history of the run is there already."""
+
+
+BEST = "best/"
+"""What the names of the best epoch's weights begin with."""
+
+
 @dataclass(frozen=True)
 class CheckpointManager:
     """A job's checkpoint folder, and the run that it goes on with; None where there is none."""
@@ -116,6 +134,8 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
         acceleration: Mapping[str, Any],
         progress: Progress,
         guard: Guard,
+        best: BestWeights,
+        *,
         critical_section: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         super().__init__()
@@ -124,6 +144,7 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
         self.acceleration = acceleration
         self.progress = progress
         self.guard = guard
+        self.best = best
         self.critical_section = critical_section
         """What a write happens in."""
         self.schedule = Schedule(
@@ -140,16 +161,19 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
         Raises ConfigurationError or DiskFullError if no checkpoint could be written later.
         """
         if self.checkpointing.store is not None:
-            size = model_state.size(model)
+            size = model_state.size(model) + self.best.size(model)
             require_space(self.checkpointing.store, size)
             self.schedule.cost_seconds = size / ASSUMED_BYTES_A_SECOND
         saved, state = self.checkpointing.saved, self.checkpointing.state
         if saved is None or state is None:
             return False
-        tensors = saved.tensors()
+        saved_tensors = saved.tensors()
+        best = {name.removeprefix(BEST): array for name, array in saved_tensors.items() if name.startswith(BEST)}
+        tensors = {name: array for name, array in saved_tensors.items() if not name.startswith(BEST)}
         model_state.restore(model, tensors)
         self.progress.resume_from(state.step, state.history, state.progress)
         self.guard.skipped = list(state.skipped_steps)
+        self.best.resume_from(model, best)
         if self.progress.within_epoch:
             self._interrupted_epoch = tensors
         return True
@@ -170,7 +194,8 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Write if one is due, and at the end of training, so that nothing after it can lose it."""
         del logs
-        if epoch + 1 == self.progress.epochs or self.schedule.is_due_at_epoch_end():
+        is_last = epoch + 1 == self.progress.epochs or self.model.stop_training
+        if is_last or self.schedule.is_due_at_epoch_end():
             self.write()
 
     def write(self) -> None:
@@ -185,7 +210,8 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
         started = time.monotonic()
         try:
             with self.critical_section():
-                folder = store.write(state.name, model_state.capture(self.model), state.as_json())
+                best = {BEST + name: array for name, array in self.best.tensors.items()}
+                folder = store.write(state.name, {**model_state.capture(self.model), **best}, state.as_json())
         except OSError as error:
             self.failed += 1
             log.error("checkpoint %s is not written, training goes on: %s", state.name, error)  # noqa: TRY400

@@ -44,6 +44,8 @@ DECIDE_THE_WEIGHTS = (
     "weight_decay",
     "gradient_clip_norm",
     "skip_nonfinite_steps",
+    "export_epoch",
+    "early_stopping_patience",
 )
 """Hyperparameters that may change, and change what comes out; the others only change what is quote or kept."""
 
@@ -139,8 +141,15 @@ class RunState:
 
 
 def run_fingerprint(hyperparameters: Hyperparameters, weights: Weights, train: Channel) -> Fingerprint:
-    """Return what two jobs must have in common for one to go on where the other was interrupted."""
+    """Return what two jobs must have in common for one to go on where the other was interrupted.
+
+    A run whose best epoch is exported keeps that epoch's weights, which no other run has.
+    """
+    best = (
+        {"exported epoch": f"best by {hyperparameters.best_metric}"} if hyperparameters.export_epoch == "best" else {}
+    )
     return {
+        **best,
         "pretrained weights (sha256)": weights.sha256,
         "train channel (sha256)": train.sha256,
         "max_seq_length": hyperparameters.max_seq_length,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
@@ -49,6 +50,26 @@ class ExampleCount(tf_keras.metrics.Metric):
         self.total.assign(0)
 
 
+class Confusion:
+    """Counts an evaluation's reviews by true and predicted class.
+
+    Not a Keras metric: the checkpoints hold the running sums of those.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.counts = tf.Variable(tf.zeros([classes, classes], tf.int64), trainable=False, name="confusion")
+
+    def add(self, labels: tf.Tensor, logits: tf.Tensor) -> None:
+        """Count a batch: labels [reviews], logits [reviews, classes]."""
+        self.counts.assign_add(
+            tf.math.confusion_matrix(labels, tf.argmax(logits, axis=-1), self.counts.shape[0], dtype=tf.int64)
+        )
+
+    def reset(self) -> None:
+        """Start an evaluation."""
+        self.counts.assign(tf.zeros_like(self.counts))
+
+
 class TrainableClassifier(DistilBertClassifier):
     """A DistilBertClassifier with the training step of a strategy's hosts.
 
@@ -68,6 +89,12 @@ class TrainableClassifier(DistilBertClassifier):
         super().__init__(config, number_of_classes, seed=seed)
         self.strategy = strategy
         self.skip_nonfinite = skip_nonfinite
+        self._evaluated = Confusion(number_of_classes)
+
+    @property
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Return the reviews of the last `evaluate` by true and predicted class: [classes, classes]."""
+        return self._evaluated.counts.numpy()
 
     def next_dropout_step(self) -> tf.Tensor:
         """Return the number that this host's dropout masks of this step follow from."""
@@ -125,6 +152,7 @@ class TrainableClassifier(DistilBertClassifier):
         **options: Any,  # noqa: ANN401 - Keras's
     ) -> Any:  # noqa: ANN401 - Keras's
         """Return the means over all hosts' reviews; of several hosts, each evaluates its batches. Raises Stopped."""
+        self._evaluated.reset()
         if not isinstance(self.strategy, MultiHostStrategy):
             return super().evaluate(x, callbacks=callbacks, **options)
         sums = np.zeros(3)
@@ -134,15 +162,26 @@ class TrainableClassifier(DistilBertClassifier):
             sums += self._evaluate_batch(*batch).numpy()
             if callbacks is not None:
                 callbacks.on_test_batch_end(index, {})
-        loss, correct, reviews = self.strategy.all_reduce(sums.tolist())
+        counts = self.confusion
+        loss, correct, reviews, *total = self.strategy.all_reduce([*sums.tolist(), *counts.ravel().tolist()])
         self.strategy.agree_to_stop()
+        self._evaluated.counts.assign(np.reshape(np.asarray(total, np.int64), counts.shape))
         return {"loss": loss / reviews, "accuracy": correct / reviews, "examples": reviews}
+
+    def compute_metrics(
+        self, x: Mapping[str, tf.Tensor], y: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Bring an evaluation's measures up to date with a batch; Keras's test_step calls it."""
+        self._evaluated.add(y, y_pred)
+        measures: dict[str, tf.Tensor] = super().compute_metrics(x, y, y_pred, sample_weight)
+        return measures
 
     @tf.function(reduce_retracing=True)
     def _evaluate_batch(self, features: Mapping[str, tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
         logits = self(features, training=False)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         ones = tf.ones_like(losses)
+        self._evaluated.add(labels, logits)
         return tf.stack([tf.reduce_sum(losses), _correct(labels, logits, ones), tf.reduce_sum(ones)])
 
     def _update_metrics(self, loss: tf.Tensor, correct: tf.Tensor, reviews: tf.Tensor) -> None:

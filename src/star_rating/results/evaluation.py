@@ -153,7 +153,6 @@ def evaluate(labels: Integers, logits: Floats, lengths: Integers | None = None, 
     shares = probabilities(logits / temperature)
     distance = np.abs(labels - predicted)
     per_class = {str(stars + 1): _of_class(confusion, stars) for stars in range(classes)}
-    there = np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
     return Evaluation(
         records=len(labels),
         loss=cross_entropy(labels, logits),
@@ -161,7 +160,7 @@ def evaluate(labels: Integers, logits: Floats, lengths: Integers | None = None, 
         within_one_star=float((distance <= 1).mean()),
         mean_absolute_error=float(distance.mean()),
         majority_class_accuracy=float(confusion.sum(axis=1).max() / len(labels)),
-        macro_f1=float(np.mean([per_class[str(stars + 1)]["f1"] for stars in there])),
+        macro_f1=macro_f1(confusion),
         quadratic_weighted_kappa=quadratic_weighted_kappa(confusion),
         expected_calibration_error=expected_calibration_error(labels, shares),
         per_class=per_class,
@@ -174,6 +173,18 @@ def evaluate(labels: Integers, logits: Floats, lengths: Integers | None = None, 
 def confusion_of(labels: Integers, predicted: Integers, classes: int) -> Integers:
     """Return int64[classes, classes], rows by label and columns by prediction."""
     return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def macro_f1(confusion: Integers) -> float:
+    """Return f1_score(average="macro") of scikit-learn for a confusion matrix: over the classes that occur in it."""
+    there = np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
+    return float(np.mean([_of_class(confusion, stars)["f1"] for stars in there]))
+
+
+def mean_absolute_error(confusion: Integers) -> float:
+    """Return the mean distance of predicted from true classes."""
+    distance = np.abs(np.subtract.outer(np.arange(len(confusion)), np.arange(len(confusion))))
+    return float((distance * confusion).sum() / confusion.sum())
 
 
 def cross_entropy(labels: Integers, logits: Floats) -> float:

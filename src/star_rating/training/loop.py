@@ -58,7 +58,7 @@ class FitLoop:
     callbacks: Sequence[tf_keras.callbacks.Callback]
 
     def run(self) -> None:
-        """Train to the last epoch; raises what the callbacks raise, Stopped among it."""
+        """Train to the last epoch, or until a callback sets stop_training; raises what the callbacks raise."""
         progress = self.progress
         callbacks = tf_keras.callbacks.CallbackList(
             list(self.callbacks), model=self.model, epochs=progress.epochs, verbose=0
@@ -66,6 +66,8 @@ class FitLoop:
         if progress.validation_is_due:
             self._end_epoch(callbacks)
         for segment in fit_segments(progress.step, progress.steps_per_epoch, progress.epochs):
+            if self.model.stop_training:
+                break
             self.model.fit(
                 self.batches(progress.step),
                 initial_epoch=segment.first_epoch,

@@ -11,6 +11,7 @@ import tf_keras
 
 from star_rating.logs import History, measurements
 from star_rating.model.optimizer import current_learning_rate
+from star_rating.results.evaluation import macro_f1, mean_absolute_error
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +127,11 @@ class ProgressLogger(tf_keras.callbacks.Callback):
         if "val_loss" in values:
             entry |= {"validation_loss": values["val_loss"], "validation_accuracy": values["val_accuracy"]}
             entry |= {"validation_examples": values["val_examples"]}
+            confusion = self.model.confusion
+            entry |= {
+                "validation_macro_f1": macro_f1(confusion),
+                "validation_mean_absolute_error": mean_absolute_error(confusion),
+            }
             line |= {"validation_loss": values["val_loss"], "validation_accuracy": values["val_accuracy"]}
         self.history.epochs.append(entry)
         seconds = time.monotonic() - self.epoch_start

@@ -45,6 +45,7 @@ from star_rating.results import export, model_quality, predictions, run_record
 from star_rating.results.calibration import UNCALIBRATED, Calibration, fit_temperature
 from star_rating.results.evaluation import Evaluation, evaluate
 from star_rating.results.inference import ModelFolder
+from star_rating.training.best_epoch import BestEpochCallback
 from star_rating.training.loop import FitLoop, LifecycleCallback
 from star_rating.training.nonfinite import NonFiniteGuard
 from star_rating.training.observers import Observers
@@ -64,6 +65,8 @@ class FitResult:
     """Training steps done, those before a resume included."""
     total_steps: int
     skipped_steps: list[int]
+    exported: Mapping[str, Any]
+    """Which epoch's weights the model has, and why."""
     checkpoints: Mapping[str, Any]
     debugger: Mapping[str, Any]
     xla: Mapping[str, Any] | None
@@ -178,16 +181,23 @@ class Trainer:
 
         progress = ProgressLogger(History(), settings.epochs, self.steps_per_epoch, settings.log_every_steps)
         guard = NonFiniteGuard(progress, settings.skip_nonfinite_steps, self._records_of_batch, self.checkpointing.last)
+        best = BestEpochCallback(settings, progress.history)
         checkpoints = CheckpointCallback(
-            self.checkpointing, settings, self.plan.record(), progress, guard, self.cluster.critical_section
+            self.checkpointing,
+            settings,
+            self.plan.record(),
+            progress,
+            guard,
+            best,
+            critical_section=self.cluster.critical_section,
         )
         if checkpoints.resume(model):
             self.stop.enable_graceful_stop()
-        if progress.epochs_ended == settings.epochs:
+        if progress.epochs_ended == settings.epochs or model.stop_training:
             log.info("training was complete; what is left is evaluation and export")
         self.watchdog.heartbeat("the first step", patience=FIRST_STEP_PATIENCE)
         callbacks = self.observers.attach(
-            [guard, progress, checkpoints, self._lifecycle()],
+            [guard, progress, best, checkpoints, self._lifecycle()],
             progress,
             validation_batches=self._validation_batches(),
             learning_rate=lambda: current_learning_rate(model.optimizer),
@@ -204,6 +214,7 @@ class Trainer:
                 self.stop.by,
             )
             checkpoints.write()
+        exported = best.select(model, progress.step)
         seconds = time.monotonic() - started
         return FitResult(
             model=model,
@@ -211,6 +222,7 @@ class Trainer:
             step=progress.step,
             total_steps=total_steps,
             skipped_steps=guard.skipped,
+            exported=exported,
             checkpoints=checkpoints.record(seconds),
             debugger=self.observers.finish_fit(seconds),
             xla=compiled.record() if compiled else None,
@@ -308,6 +320,7 @@ class Trainer:
                 "profiler": profile,
                 "steps": {"done": fitted.step, "of": fitted.total_steps, "skipped": fitted.skipped_steps},
                 "stopped": self.stop.record(),
+                "exported": fitted.exported,
                 "checkpoints": fitted.checkpoints,
                 "history": fitted.history.as_dict(),
                 **found,

@@ -74,6 +74,11 @@ def test_other_weights_are_told_by_their_hash() -> None:
     assert "pretrained weights (sha256) is aaaaaaaaaaaa... there and cccccccccccc... in this job" in said
 
 
+def test_a_run_that_has_kept_no_best_epoch_cannot_export_it() -> None:
+    said = refused(Hyperparameters(export_epoch="best"), {"exported epoch": "best by validation_loss"})
+    assert "exported epoch is None there and best by validation_loss in this job" in said
+
+
 def test_more_epochs_are_a_legitimate_change_and_fewer_than_were_done_are_not() -> None:
     state().refuse_another_run(FINGERPRINT, Hyperparameters(epochs=9), FOLDER)
     said = refused(Hyperparameters(epochs=1), {})

@@ -26,6 +26,7 @@ SETTINGS = {
     "checkpoints_kept": "100",
     "gradient_clip_norm": "1.0",
     "weight_decay": "0.01",
+    "export_epoch": "best",
     "run_sample_predictions": "False",
 }
 WITHOUT_HOOK = {"enable_sagemaker_debugger": "False"}
@@ -79,7 +80,8 @@ def test_the_first_host_alone_writes_what_there_is_one_of(two_hosts: Sequence[Ho
     assert not second.checkpoints
     assert not list((second.root / "model").glob("*"))
     assert [own["host"] for own in first.run["hosts"]] == ["127.0.0.1", "algo-2"]
-    assert len({own["weights_sha256"] for own in first.run["hosts"]}) == 1
+    assert len({own["weights_sha256"] for own in first.run["hosts"]}) == 1, "of the best epoch, on both hosts"
+    assert "is exported, validation_loss=" in second.log
     assert "train:loss=" in first.log
     assert "train:loss=" not in second.log
     assert first.log.count("debugger: not running") == 1
