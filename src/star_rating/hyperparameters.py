@@ -79,8 +79,10 @@ class Hyperparameters:
     # What the notebook could not say.
     seed: int = _integer(42, 0, 2**31 - 1, "of the head's initial weights, the shuffling and the dropout")
     model: str = _text("auto", "auto (the weights in the image, or a `model` channel), a hub id, or a folder")
-    learning_rate_schedule: str = _choice("constant", ("constant", "linear"), "linear: warm up, then decay to zero")
-    warmup_ratio: float = _number(0.1, 0.0, 1.0, "share of all steps that the linear schedule warms up")
+    learning_rate_schedule: str = _choice(
+        "constant", ("constant", "linear", "cosine", "polynomial"), "all but constant warm up, then decay to zero"
+    )
+    warmup_ratio: float = _number(0.1, 0.0, 1.0, "share of all steps that a schedule warms up")
     weight_decay: float = _number(0.0, 0.0, 1.0, "decoupled (AdamW), not on biases and layer norms")
     gradient_clip_norm: float = _number(0.0, 0.0, 1e6, "largest global gradient norm; 0: no clipping")
     enable_profiler: bool = _boolean(
@@ -122,6 +124,14 @@ class Hyperparameters:
     early_stopping_patience: int = _integer(
         0, 0, 1000, "epochs without a better best_metric after which training ends; 0: off"
     )
+    polynomial_power: float = _number(2.0, 0.1, 10.0, "exponent of the polynomial schedule")
+    loss: str = _choice(
+        "cross_entropy",
+        ("cross_entropy", "ordinal", "soft_labels"),
+        "training loss; ordinal: errors count by distance; soft_labels: labels are spread over neighbouring stars",
+    )
+    label_smoothing: float = _number(0.0, 0.0, 0.9, "share of each training label that goes to all stars alike")
+    class_weights: str = _choice("none", ("none", "balanced"), "weights of the training losses; balanced: by rarity")
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Hyperparameters:

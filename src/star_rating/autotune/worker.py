@@ -163,7 +163,7 @@ def start_training(
     """Make the model as `fit` makes it, and return what trains it on the trial's batches."""
     tf_keras.utils.set_random_seed(hyperparameters.seed)
     tf_keras.mixed_precision.set_global_policy(mode.policy)
-    model = build_model(hyperparameters, pretrained, steps, SingleHostStrategy())
+    model = build_model(hyperparameters, pretrained, steps, SingleHostStrategy(), channel.label_histogram)
     if mode.xla:
         model.compile_with_xla(lambda _: None)
     train, batches = model.make_train_function(), iter(trial_batches(mode, hyperparameters, channel))

@@ -44,6 +44,10 @@ DECIDE_THE_WEIGHTS = (
     "weight_decay",
     "gradient_clip_norm",
     "skip_nonfinite_steps",
+    "polynomial_power",
+    "loss",
+    "label_smoothing",
+    "class_weights",
     "export_epoch",
     "early_stopping_patience",
 )

@@ -56,7 +56,7 @@ def target_shares(loss: str, smoothing: float) -> npt.NDArray[np.float32]:
     distance = np.abs(np.subtract.outer(np.arange(NUMBER_OF_CLASSES), np.arange(NUMBER_OF_CLASSES)))
     shares = np.exp(-NEIGHBOUR_DECAY * distance) if loss == "soft_labels" else (distance == 0).astype(np.float64)
     shares /= shares.sum(axis=1, keepdims=True)
-    return ((1 - smoothing) * shares + smoothing / NUMBER_OF_CLASSES).astype(np.float32)
+    return np.asarray((1 - smoothing) * shares + smoothing / NUMBER_OF_CLASSES, np.float32)
 
 
 def balanced_weights(class_counts: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -68,7 +68,8 @@ def balanced_weights(class_counts: Sequence[int]) -> npt.NDArray[np.float32]:
     present = np.count_nonzero(counts)
     if not present:
         raise ValueError("class_weights=balanced needs the train channel's records per class")
-    return np.divide(counts.sum(), present * counts, out=np.zeros_like(counts), where=counts > 0).astype(np.float32)
+    weights = np.divide(counts.sum(), present * counts, out=np.zeros_like(counts), where=counts > 0)
+    return np.asarray(weights, np.float32)
 
 
 def _of_shares(losses: Objective, targets: npt.NDArray[np.float32]) -> Objective:

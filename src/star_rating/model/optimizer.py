@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,10 @@ NOT_DECAYED = ("bias", "layer_norm", "LayerNorm")
 
 
 class WarmUpThenLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
-    """Rises from zero to the peak in the first steps, then falls to zero at the last: BERT's schedule."""
+    """Rises from zero to the peak in the first steps, then falls to zero at the last: BERT's schedule.
+
+    Devlin et al. 2019 (arXiv:1810.04805), appendix A.2.
+    """
 
     def __init__(self, peak: float, warm_up_steps: int, total_steps: int) -> None:
         self.peak = peak
@@ -28,11 +32,39 @@ class WarmUpThenLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
         # Step 0 trains too: its rate is one step's share of the peak, not zero.
         rising = (done + 1.0) / max(self.warm_up_steps, 1)
         falling = (self.total_steps - done) / max(self.total_steps - self.warm_up_steps, 1)
-        return self.peak * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
+        return self.peak * tf.clip_by_value(tf.minimum(rising, self.decayed(falling)), 0.0, 1.0)
+
+    def decayed(self, left: tf.Tensor) -> tf.Tensor:
+        """Return the share of the peak for the share of decaying steps that is left; over 1 while warming up."""
+        return left
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"peak": self.peak, "warm_up_steps": self.warm_up_steps, "total_steps": self.total_steps}
+
+
+class WarmUpThenCosineDecay(WarmUpThenLinearDecay):
+    """Falls along half a cosine wave (Loshchilov and Hutter 2017, arXiv:1608.03983), without restarts."""
+
+    def decayed(self, left: tf.Tensor) -> tf.Tensor:
+        """Return the share of the peak."""
+        return 0.5 * (1.0 - tf.cos(math.pi * tf.clip_by_value(left, 0.0, 1.0)))
+
+
+class WarmUpThenPolynomialDecay(WarmUpThenLinearDecay):
+    """Falls as a power of what is left (the "poly" policy of Liu et al. 2015, arXiv:1506.04579)."""
+
+    def __init__(self, peak: float, warm_up_steps: int, total_steps: int, power: float) -> None:
+        super().__init__(peak, warm_up_steps, total_steps)
+        self.power = power
+
+    def decayed(self, left: tf.Tensor) -> tf.Tensor:
+        """Return the share of the peak."""
+        return tf.pow(tf.clip_by_value(left, 0.0, 1.0), self.power)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "power": self.power}
 
 
 @dataclass(frozen=True)
@@ -97,12 +129,8 @@ class FusedAdam(tf_keras.optimizers.Adam):
 
 def build_optimizer(hyperparameters: Hyperparameters, total_steps: int) -> tf_keras.optimizers.Optimizer:
     """Return the optimizer for a run of `total_steps` steps."""
-    learning_rate: float | WarmUpThenLinearDecay = hyperparameters.learning_rate
-    if hyperparameters.learning_rate_schedule == "linear":
-        warm_up_steps = round(hyperparameters.warmup_ratio * total_steps)
-        learning_rate = WarmUpThenLinearDecay(hyperparameters.learning_rate, warm_up_steps, total_steps)
     optimizer = FusedAdam(
-        learning_rate,
+        build_schedule(hyperparameters, total_steps),
         epsilon=hyperparameters.epsilon,
         weight_decay=hyperparameters.weight_decay or None,
         global_clipnorm=hyperparameters.gradient_clip_norm or None,
@@ -111,6 +139,20 @@ def build_optimizer(hyperparameters: Hyperparameters, total_steps: int) -> tf_ke
     if hyperparameters.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
     return optimizer
+
+
+def build_schedule(hyperparameters: Hyperparameters, total_steps: int) -> float | WarmUpThenLinearDecay:
+    """Return the learning rate, or its schedule over `total_steps` steps."""
+    peak, warm_up_steps = hyperparameters.learning_rate, round(hyperparameters.warmup_ratio * total_steps)
+    match hyperparameters.learning_rate_schedule:
+        case "linear":
+            return WarmUpThenLinearDecay(peak, warm_up_steps, total_steps)
+        case "cosine":
+            return WarmUpThenCosineDecay(peak, warm_up_steps, total_steps)
+        case "polynomial":
+            return WarmUpThenPolynomialDecay(peak, warm_up_steps, total_steps, hyperparameters.polynomial_power)
+        case _:
+            return peak
 
 
 def current_learning_rate(optimizer: tf_keras.optimizers.Optimizer) -> float:

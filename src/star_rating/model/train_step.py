@@ -7,7 +7,7 @@ model.fit(batches, ...)            # logs: loss, accuracy, examples; "skipped" a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from star_rating.hyperparameters import Hyperparameters
 from star_rating.model import pretrained_weights
 from star_rating.model.config import DistilBertConfig
 from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.model.objective import Objective, build_objective, cross_entropy
 from star_rating.model.optimizer import build_optimizer
 from star_rating.model.xla import CompiledStep
 
@@ -84,17 +85,19 @@ class TrainableClassifier(DistilBertClassifier):
         strategy: Strategy,
         *,
         skip_nonfinite: bool = False,
+        objective: Objective = cross_entropy,
         seed: int | None = None,
     ) -> None:
         super().__init__(config, number_of_classes, seed=seed)
         self.strategy = strategy
         self.skip_nonfinite = skip_nonfinite
+        self.objective = objective
         self._evaluated = Confusion(number_of_classes)
 
     @property
     def confusion(self) -> npt.NDArray[np.int64]:
         """Return the reviews of the last `evaluate` by true and predicted class: [classes, classes]."""
-        return self._evaluated.counts.numpy()
+        return np.asarray(self._evaluated.counts.numpy(), np.int64)
 
     def next_dropout_step(self) -> tf.Tensor:
         """Return the number that this host's dropout masks of this step follow from."""
@@ -126,11 +129,12 @@ class TrainableClassifier(DistilBertClassifier):
         features, labels, weights = tf_keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             logits = self(features, training=True)
-            if weights is None:
+            if weights is not None:
+                loss = tf.reduce_sum(self.objective(labels, logits) * weights)
+            elif self.objective is cross_entropy:
                 loss = self.loss(labels, logits)
             else:
-                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-                loss = tf.reduce_sum(losses * weights)
+                loss = tf.reduce_mean(self.objective(labels, logits))
         gradients = self.optimizer.compute_gradients(loss, self.trainable_variables, tape)
         real = tf.ones(tf.shape(labels)) if weights is None else tf.cast(weights > 0, tf.float32)
         return [gradient for gradient, _ in gradients], [loss, _correct(labels, logits, real), tf.reduce_sum(real)]
@@ -204,8 +208,12 @@ def build_model(
     pretrained: pretrained_weights.PretrainedWeights,
     total_steps: int,
     strategy: Strategy,
+    class_counts: Sequence[int] = (),
 ) -> TrainableClassifier:
-    """Return a compiled classifier with the pretrained weights; its head is new unless the checkpoint has one."""
+    """Return a compiled classifier with the pretrained weights; its head is new unless the checkpoint has one.
+
+    `class_counts` are the train channel's records per class; only class_weights=balanced needs them.
+    """
     positions = pretrained.config.max_position_embeddings
     if hyperparameters.max_seq_length > positions:
         raise HyperparameterError(
@@ -213,7 +221,11 @@ def build_model(
             f"positions. Set it to {positions} at the most, and run `prepare` with the same number."
         )
     model = TrainableClassifier(
-        pretrained.config, NUMBER_OF_CLASSES, strategy, skip_nonfinite=bool(hyperparameters.skip_nonfinite_steps)
+        pretrained.config,
+        NUMBER_OF_CLASSES,
+        strategy,
+        skip_nonfinite=bool(hyperparameters.skip_nonfinite_steps),
+        objective=build_objective(hyperparameters, class_counts),
     )
     if pretrained_weights.load_into(model, pretrained):
         log.info("the classification head comes from the weights")

@@ -175,7 +175,7 @@ class Trainer:
         """
         started = time.monotonic()
         settings, total_steps = self.hyperparameters, self._total_steps
-        model = build_model(settings, self.pretrained, total_steps, self.strategy)
+        model = build_model(settings, self.pretrained, total_steps, self.strategy, self.data["train"].label_histogram)
         compiled = model.compile_with_xla(self.plan.compare_with_xla) if self.plan.mode.xla else None
         log.info("training %d epoch(s) of %d steps", settings.epochs, self.steps_per_epoch)
 

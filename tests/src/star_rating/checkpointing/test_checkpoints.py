@@ -42,13 +42,22 @@ VARIANTS = {
     "skipping": {"skip_nonfinite_steps": "3"},
     "bfloat16": {"use_amp": "True"},
     "XLA": {"use_xla": "True"},
+    "a recipe": {
+        "learning_rate_schedule": "cosine",
+        "loss": "ordinal",
+        "label_smoothing": "0.1",
+        "class_weights": "balanced",
+    },
 }
 IN_CI = {
     "schedule, epochs, skipping, bfloat16": VARIANTS["linear schedule, weight decay, clipping"]
     | VARIANTS["epochs that are not passes"]
     | VARIANTS["skipping"]
     | VARIANTS["bfloat16"],
-    "no validation, frozen body, XLA": VARIANTS["no validation"] | VARIANTS["frozen body"] | VARIANTS["XLA"],
+    "no validation, frozen body, XLA, a recipe": VARIANTS["no validation"]
+    | VARIANTS["frozen body"]
+    | VARIANTS["XLA"]
+    | VARIANTS["a recipe"],
 }
 """The same settings, several in a run."""
 

@@ -10,7 +10,13 @@ import tensorflow as tf
 import tf_keras
 
 from star_rating.hyperparameters import Hyperparameters
-from star_rating.model.optimizer import WarmUpThenLinearDecay, build_optimizer, current_learning_rate
+from star_rating.model.optimizer import (
+    WarmUpThenCosineDecay,
+    WarmUpThenLinearDecay,
+    WarmUpThenPolynomialDecay,
+    build_optimizer,
+    current_learning_rate,
+)
 
 
 def build(total_steps: int = 10, **texts: str) -> Any:
@@ -29,6 +35,24 @@ def test_the_linear_schedule_rises_to_its_peak_and_falls_to_zero() -> None:
 
 def test_without_warm_up_the_linear_schedule_starts_at_its_peak() -> None:
     assert rates(WarmUpThenLinearDecay(peak=2.0, warm_up_steps=0, total_steps=4), 4) == [2.0, 1.5, 1.0, 0.5]
+
+
+def test_the_cosine_schedule_falls_along_half_a_wave() -> None:
+    found = rates(WarmUpThenCosineDecay(peak=2.0, warm_up_steps=2, total_steps=6), 7)
+    assert found == pytest.approx([1.0, 2.0, 2.0, 1.0 + 0.5**0.5, 1.0, 1.0 - 0.5**0.5, 0.0], abs=1e-6)
+
+
+def test_the_polynomial_schedule_falls_as_a_power_of_what_is_left() -> None:
+    found = rates(WarmUpThenPolynomialDecay(peak=2.0, warm_up_steps=2, total_steps=6, power=3.0), 7)
+    assert found == pytest.approx([1.0, 2.0, 2.0, 2 * 0.75**3, 0.25, 2 * 0.25**3, 0.0])
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "polynomial"])
+def test_learning_rate_schedule_chooses_the_shape(schedule: str) -> None:
+    optimizer = build(9, learning_rate="1", learning_rate_schedule=schedule, polynomial_power="3", warmup_ratio="0")
+    optimizer.iterations.assign(6)
+    expected = {"linear": 1 / 3, "cosine": 0.25, "polynomial": 1 / 27}
+    assert current_learning_rate(optimizer) == pytest.approx(expected[schedule])
 
 
 def test_warmup_ratio_is_a_share_of_all_steps() -> None:
