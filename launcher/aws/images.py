@@ -1,4 +1,4 @@
-"""What ECR knows of an image: its digest, its kind, its platform.
+"""What ECR knows of an image: its digest, its kind, its platform, its weights.
 
 image_digest("123456789012.dkr.ecr.us-east-1.amazonaws.com/star-rating:v1", session)
 """
@@ -24,6 +24,8 @@ _INDEXES = (
     "application/vnd.oci.image.index.v1+json",
 )
 
+WEIGHTS_LABEL = "distilbert-trainer.weights"
+"""The Dockerfile's label with the name of the pretrained weights."""
 
 DIGEST_TIMEOUT_SECONDS = 5.0
 """Seconds for a look that nothing depends on."""
@@ -37,6 +39,8 @@ class Image:
     media_type: str
     platforms: tuple[str, ...]
     """Like linux/amd64; empty if ECR does not tell."""
+    weights: str = ""
+    """What a job with model=auto starts from, as the image's label says; empty if it does not, or ECR does not tell."""
 
     @property
     def is_index(self) -> bool:
@@ -63,7 +67,8 @@ def find_image(name: str, session: Session, *, seconds: float | None = None) -> 
     image = found["images"][0]
     manifest = _manifest(image["imageManifest"], name)
     media_type = image.get("imageManifestMediaType") or manifest.get("mediaType", _MANIFESTS[0])
-    return Image(image["imageId"]["imageDigest"], media_type, _platforms(manifest, where, session))
+    platforms, weights = _configuration(manifest, where, session)
+    return Image(image["imageId"]["imageDigest"], media_type, platforms, weights)
 
 
 def image_digest(name: str, session: Session) -> str:
@@ -87,14 +92,15 @@ def _manifest(text: str, name: str) -> dict[str, Any]:
     return manifest
 
 
-def _platforms(manifest: dict[str, Any], where: dict[str, str], session: Session) -> tuple[str, ...]:
+def _configuration(manifest: dict[str, Any], where: dict[str, str], session: Session) -> tuple[tuple[str, ...], str]:
+    """Return the platforms and the weights of an image, each empty if it cannot be read with these rights."""
     if "manifests" in manifest:
         entries = [entry for entry in manifest["manifests"] or () if isinstance(entry, dict)]
         platforms = (entry.get("platform") or {} for entry in entries)
-        return tuple(f"{platform.get('os')}/{platform.get('architecture')}" for platform in platforms)
+        return tuple(f"{platform.get('os')}/{platform.get('architecture')}" for platform in platforms), ""
     config = (manifest.get("config") or {}).get("digest")
     if config is None:
-        return ()
+        return (), ""
     try:
         with translating_aws_errors("read the image's configuration"):
             layer = session.client("ecr").get_download_url_for_layer(**where, layerDigest=config)
@@ -102,5 +108,12 @@ def _platforms(manifest: dict[str, Any], where: dict[str, str], session: Session
             content = json.load(answer)
         platform = content["os"], content["architecture"]
     except (AwsError, HTTPException, OSError, ValueError, LookupError, TypeError):
-        return ()  # not readable with these rights: the caller says that it is unknown
-    return ("/".join(map(str, platform)),)
+        return (), ""  # the caller says that it is unknown
+    return ("/".join(map(str, platform)),), _weights(content)
+
+
+def _weights(config: dict[str, Any]) -> str:
+    settings = config.get("config")
+    labels = settings.get("Labels") if isinstance(settings, dict) else None
+    weights = labels.get(WEIGHTS_LABEL) if isinstance(labels, dict) else None
+    return weights if isinstance(weights, str) and weights.isprintable() else ""

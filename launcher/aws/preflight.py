@@ -83,7 +83,8 @@ def _image(name: str, session: Session) -> str:
         raise _Failed(f"it is for {', '.join(image.platforms)}; build it with --platform linux/amd64")
     if image.is_index:
         raise _Failed("it is an index of several images; push one manifest (docker build --provenance=false)")
-    return f"{image.digest}, {image.platforms[0] if image.platforms else 'platform unknown'}"
+    weights = f", starts from {image.weights}" if image.weights else ""
+    return f"{image.digest}, {image.platforms[0] if image.platforms else 'platform unknown'}{weights}"
 
 
 def _role(arn: str, session: Session) -> str:

@@ -133,6 +133,8 @@ def components_of(bom: Mapping[str, Any]) -> list[Component]:
     """Return a bill of materials' packages; a Debian source package once for all that is built from it."""
     found: dict[tuple[str, str, str], Component] = {}
     for entry in bom["components"]:
+        if entry["type"] == "machine-learning-model":
+            continue  # weights: data, of which no database of advisories knows
         purl = PackageURL.from_string(entry["purl"])
         qualifiers = purl.qualifiers if isinstance(purl.qualifiers, dict) else {}
         name, version, ecosystem = purl.name, purl.version or "", purl.type

@@ -13,10 +13,13 @@ from enum import IntEnum
 class ExitCode(IntEnum):
     """What build_and_push.sh, and the commands of this folder, say to the shell."""
 
+    USAGE = 2
     UNTRACEABLE = 3
     BUILD = 5
     CONFLICT = 8
     REGISTRY = 9
+    HUB = 10
+    HASH = 11
 
 
 class ImageError(Exception):

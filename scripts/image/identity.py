@@ -15,6 +15,7 @@ from typing import Any
 from scripts.image.engine import inspect
 from scripts.image.errors import ExitCode, ImageError, command
 from scripts.image.registry import MANIFEST
+from scripts.image.weights_table import DEFAULT, SHA256_LABEL, read_table
 
 LABELS = "org.opencontainers.image."
 
@@ -24,7 +25,7 @@ _SHORT = 12
 
 
 def tag_of(image: Mapping[str, Any], dirty: str) -> str:
-    """Return VERSION-COMMIT, or VERSION-COMMIT-dirty-ID for marked uncommitted changes; raise ImageError without."""
+    """Return VERSION-COMMIT[-weights-SHA], or that and -dirty-ID for marked uncommitted changes; else an ImageError."""
     _check_kind(image)
     labels = image["Config"].get("Labels") or {}
     version, revision = labels.get(f"{LABELS}version", ""), labels.get(f"{LABELS}revision", "")
@@ -35,7 +36,7 @@ def tag_of(image: Mapping[str, Any], dirty: str) -> str:
             f"the image's labels say version {version!r} and revision {revision!r}: no tag can be made of them. Build "
             "it by scripts/build_image.sh in a git checkout.",
         )
-    tag = f"{version}-{match['commit'][:_SHORT]}"
+    tag = f"{version}-{match['commit'][:_SHORT]}{_other_weights(labels)}"
     if not match["dirty"]:
         return tag
     if dirty == "refuse":
@@ -44,6 +45,12 @@ def tag_of(image: Mapping[str, Any], dirty: str) -> str:
             "the image was built with uncommitted changes; commit them and build again, or mark it by --dirty mark.",
         )
     return f"{tag}-dirty-{image['Id'].removeprefix('sha256:')[:8]}"
+
+
+def _other_weights(labels: Mapping[str, str]) -> str:
+    """Return what a tag has of weights that are not the default's: one commit gives an image for each."""
+    sha256 = labels.get(SHA256_LABEL, "")
+    return f"-weights-{sha256[:8]}" if sha256 not in ("", read_table()[DEFAULT].sha256) else ""
 
 
 def _check_kind(image: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 LOCK = Path("/opt/distilbert-trainer/container/requirements.txt")
+WEIGHTS = Path("/opt/distilbert-trainer/weights/weights.json")
 DOCUMENTATION = Path("/usr/share/doc")
 BUNDLED = {"hdf5": rb"HDF5 library version: ([0-9.]+[0-9])", "openblas": rb"OpenBLAS ([0-9.]+[0-9]) "}
 """Libraries inside of wheels that tell their version, of which no package manager knows."""
@@ -89,6 +90,7 @@ json.dump(
         "python": python_packages(),
         "debian": debian_packages(),
         "bundled": bundled_libraries(),
+        "weights": json.loads(WEIGHTS.read_text(encoding="utf-8")) if WEIGHTS.exists() else None,
         "os_release": operating_system(),
         "lock": LOCK.read_text(encoding="utf-8") if LOCK.exists() else "",
     },

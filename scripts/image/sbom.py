@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from cyclonedx.contrib.license.factories import LicenseFactory
-from cyclonedx.model import Property
+from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.license import License
@@ -28,7 +28,8 @@ _NAMESPACE = uuid.UUID("5c3b7a0e-6f0c-4b62-9f0b-3d1f1f0f5b1e")
 def bill_of_materials(inventory: Mapping[str, Any], image: Mapping[str, Any]) -> str:
     """Return the CycloneDX document of an image: every Python and every Debian package, with purl and licences.
 
-    Of what wheels bring along it has the libraries whose version the inventory can tell.
+    The pretrained weights are a component of type machine-learning-model. Of what wheels bring along it has the
+    libraries whose version the inventory can tell.
     """
     labels = image["Config"].get("Labels") or {}
     root = Component(
@@ -47,6 +48,7 @@ def bill_of_materials(inventory: Mapping[str, Any], image: Mapping[str, Any]) ->
     components = [_python(package, hashes) for package in inventory["python"]]
     components += [_debian(package, inventory["os_release"]) for package in inventory["debian"]]
     components += _bundled(inventory["bundled"])
+    components += _weights(inventory.get("weights"))
     bom = Bom(components=components, serial_number=uuid.uuid5(_NAMESPACE, image["Id"]))
     bom.metadata.component = root
     bom.metadata.timestamp = datetime.fromisoformat(re.sub(r"\.\d+", "", image["Created"]))
@@ -55,7 +57,7 @@ def bill_of_materials(inventory: Mapping[str, Any], image: Mapping[str, Any]) ->
 
 
 def license_table(inventory: Mapping[str, Any]) -> str:
-    """Return a line for each package: kind, name, version, licences, and where in the image their text is."""
+    """Return a line for each package and for the weights: kind, name, version, licences, where their text is."""
     rows = [("kind", "package", "version", "licences", "text in the image")]
     rows += sorted(
         ("python", package["name"], package["version"], python_license(package), " ".join(package["license_files"]))
@@ -71,6 +73,9 @@ def license_table(inventory: Mapping[str, Any]) -> str:
         )
         for package in inventory["debian"]
     )
+    if weights := inventory.get("weights"):
+        row = ("weights", weights["name"], weights["sha256"][:12], _weights_license(weights))
+        rows.append((*row, "/opt/distilbert-trainer/weights"))
     return "".join("\t".join(row) + "\n" for row in rows)
 
 
@@ -143,6 +148,36 @@ def _bundled(libraries: Iterable[Mapping[str, str]]) -> Iterable[Component]:
             bom_ref=str(purl),
             properties=[Property(name="distilbert-trainer:bundled-as", value=file) for file in files],
         )
+
+
+def _weights(record: Mapping[str, Any] | None) -> Iterable[Component]:
+    """Yield what the image's weights.json says; a purl only for weights of a hub, at their commit."""
+    if record is None:
+        return
+    name, _, version = record["name"].partition("@")
+    kind, _, repository = record["source"].partition(" ")
+    purl = None
+    if kind == "hub":
+        owner, _, model = repository.partition("@")[0].rpartition("/")
+        purl = PackageURL("huggingface", owner, model, version)
+    files = record.get("files") or {"model.safetensors": record["sha256"]}
+    yield Component(
+        name=name,
+        version=version or None,
+        type=ComponentType.MACHINE_LEARNING_MODEL,
+        purl=purl,
+        bom_ref=f"weights:{record['sha256']}",
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=record["sha256"])],
+        licenses=list(_named([_weights_license(record)])),
+        properties=[
+            Property(name="distilbert-trainer:source", value=record["source"]),
+            *(Property(name=f"distilbert-trainer:sha256:{file}", value=files[file]) for file in sorted(files)),
+        ],
+    )
+
+
+def _weights_license(record: Mapping[str, Any]) -> str:
+    return str(record["licence"].get("model", "unknown"))
 
 
 def _named(names: Iterable[str]) -> Iterable[License]:

@@ -156,7 +156,15 @@ class StandIn:
         try:
             self._raise_fault(operation)
             if environ["PATH_INFO"] == "/image-config":
-                return _answer(start_response, "200 OK", {"os": "linux", "architecture": self.architecture})
+                return _answer(
+                    start_response,
+                    "200 OK",
+                    {
+                        "os": "linux",
+                        "architecture": self.architecture,
+                        "config": {"Labels": {"distilbert-trainer.weights": "distilbert-base-uncased@12040acc"}},
+                    },
+                )
             if handler is None:
                 return self._simulated(environ, start_response) or self._moto(environ, start_response)
             request = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))

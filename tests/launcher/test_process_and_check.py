@@ -149,7 +149,7 @@ def test_check_finds_that_everything_is_there(tmp_path: Path, capsys: pytest.Cap
     assert rows["credentials"][0] == "ok"
     assert rows["image"][0] == "ok"
     assert rows["image"][1].startswith("sha256:")
-    assert rows["image"][1].endswith(", linux/amd64")
+    assert rows["image"][1].endswith(", linux/amd64, starts from distilbert-base-uncased@12040acc")
     assert rows["channel train"] == ("ok", "1 objects, 6 bytes")
     assert rows["output"] == ("ok", BUCKET)
     assert rows["cost"] == ("ok", "at most $10.28: 1 x ml.c7i.2xlarge for 24 h (prices of 2026-11-22)")

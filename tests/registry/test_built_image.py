@@ -65,11 +65,16 @@ def test_what_is_planted_is_found(images: Images) -> None:
 def test_the_bill_of_materials_lists_what_pip_and_dpkg_list(tmp_path: Path) -> None:
     describe(IMAGE, tmp_path)
     components = json.loads((tmp_path / "sbom.cdx.json").read_text(encoding="utf-8"))["components"]
+    (weights,) = (item for item in components if item["type"] == "machine-learning-model")
+    packages = [item for item in components if item is not weights]
     listed = {
-        kind: sorted((item["name"], item["version"]) for item in components if item["purl"].startswith(f"pkg:{kind}/"))
+        kind: sorted((item["name"], item["version"]) for item in packages if item["purl"].startswith(f"pkg:{kind}/"))
         for kind in ("pypi", "deb", "generic")
     }
-    assert len(components) == sum(map(len, listed.values()))
+    assert len(packages) == sum(map(len, listed.values()))
+    file = "/opt/distilbert-trainer/weights/model.safetensors"
+    assert weights["hashes"] == [{"alg": "SHA-256", "content": in_image("sha256sum", file).split()[0]}]
+    assert inspect(IMAGE)["Config"]["Labels"]["distilbert-trainer.weights.sha256"] == weights["hashes"][0]["content"]
     assert {name for name, _ in listed["generic"]} == {"hdf5", "openblas"}  # what wheels bring along
 
     pip = json.loads(in_image("python", "-m", "pip", "--disable-pip-version-check", "list", "--format", "json"))

@@ -21,6 +21,7 @@ from scripts.image.identity import tag_of
 from scripts.image.layers import final_files, layers_of
 from scripts.image.registry import MANIFEST
 from scripts.image.sbom import bill_of_materials, license_table, lock_hashes
+from scripts.image.weights_table import DEFAULT, read_table
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEowIBAAKCAQEA" * 8 + "\n"
@@ -169,6 +170,16 @@ def test_the_tag_is_the_version_and_the_short_commit() -> None:
     assert tag_of(record(), "refuse") == "1.2.3-0123456789ab"
 
 
+def test_an_image_with_other_weights_than_the_default_has_a_tag_of_its_own() -> None:
+    labels = record()["Config"]["Labels"]
+    name = "distilbert-trainer.weights.sha256"
+    assert tag_of(record(Config={"Labels": labels | {name: read_table()[DEFAULT].sha256}}), "refuse") == tag_of(
+        record(), "refuse"
+    )
+    others = record(Config={"Labels": labels | {name: "5e3f1108" + "0" * 56}})
+    assert tag_of(others, "refuse") == "1.2.3-0123456789ab-weights-5e3f1108"
+
+
 @pytest.mark.parametrize(
     ("changes", "exit_code", "said"),
     [
@@ -235,6 +246,13 @@ INVENTORY: dict[str, Any] = {
         }
     ],
     "bundled": [{"name": "hdf5", "version": "1.14.6", "path": "/opt/venv/h5py.libs/libhdf5.so"}],
+    "weights": {
+        "name": f"small@{COMMIT}",
+        "source": f"hub reviews/small@{COMMIT}",
+        "licence": {"model": "Apache-2.0"},
+        "sha256": "3" * 64,
+        "files": {"model.safetensors": "3" * 64, "vocab.txt": "4" * 64},
+    },
     "os_release": {"ID": "debian", "VERSION_ID": "12"},
     "lock": f"some-package==1.0 \\\n    --hash=sha256:{'1' * 64} \\\n    --hash=sha256:{'2' * 64}\n    # via x\n",
 }
@@ -247,9 +265,14 @@ def test_the_bill_of_materials_is_valid_and_the_same_for_the_same_image() -> Non
     assert text == bill_of_materials(INVENTORY, record())
     bill = json.loads(text)
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", SchemaVersion.V1_6.to_version())
-    debian, bundled, python = sorted(bill["components"], key=lambda component: str(component["purl"]))
+    debian, bundled, weights, python = sorted(bill["components"], key=lambda component: str(component["purl"]))
     assert python["purl"] == "pkg:pypi/some-package@1.0"
     assert bundled["purl"] == "pkg:generic/hdf5@1.14.6"
+    assert (weights["type"], weights["name"], weights["version"]) == ("machine-learning-model", "small", COMMIT)
+    assert weights["purl"] == f"pkg:huggingface/reviews/small@{COMMIT}"
+    assert weights["hashes"] == [{"alg": "SHA-256", "content": "3" * 64}]
+    assert {"name": "distilbert-trainer:sha256:vocab.txt", "value": "4" * 64} in weights["properties"]
+    assert weights["licenses"] == [{"license": {"name": "Apache-2.0"}}]
     assert python["licenses"] == [{"license": {"name": "MIT License"}}]
     assert python["properties"][0]["value"] == f"{'1' * 64} {'2' * 64}"
     assert debian["purl"].startswith("pkg:deb/debian/libc6@2.36-9%2Bdeb12u14?arch=amd64&distro=debian-12")
@@ -265,6 +288,12 @@ def test_the_licence_table_says_where_each_text_is() -> None:
     assert header.split("\t")[0] == "kind"
     assert rows[0].split("\t") == ["python", "Some_Package", "1.0", "MIT License", "/opt/venv/some/LICENSE"]
     assert rows[1].split("\t")[3:] == ["GPL-2, LGPL-2.1", "/usr/share/doc/libc6/copyright"]
+    assert rows[2].split("\t")[:2] == ["weights", f"small@{COMMIT}"]
+
+
+def test_the_bill_of_an_image_without_weights_has_none() -> None:
+    components = json.loads(bill_of_materials(INVENTORY | {"weights": None}, record()))["components"]
+    assert {component["type"] for component in components} == {"library"}
 
 
 def test_the_hashes_of_the_real_lock_are_all_read() -> None:

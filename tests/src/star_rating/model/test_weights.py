@@ -7,15 +7,14 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from star_rating.failures import WeightsError
 from star_rating.model.weights import PINNED_REVISIONS, resolve
+from tests.helpers.hub import running_hub
 from tests.helpers.tiny_model import tiny_weights
 
 SOURCE = Path(__file__).parents[4] / "src"
@@ -118,51 +117,12 @@ class TestBadWeights:
             resolve(model, {}, {})
 
 
-class HubHandler(BaseHTTPRequestHandler):
-    """Answers as the hub does: a revision's files, and each file."""
-
-    folder: Path
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self) -> None:
-        match self.path.lstrip("/").split("/"):
-            case ["api", "models", "distilbert-base-uncased", "revision", revision] if revision == COMMIT:
-                files = [{"rfilename": path.name} for path in self.folder.iterdir()]
-                document = {"id": "distilbert-base-uncased", "sha": COMMIT, "siblings": files}
-                self._answer(200, json.dumps(document).encode(), {})
-            case ["distilbert-base-uncased", "resolve", revision, name] if revision == COMMIT:
-                content = (self.folder / name).read_bytes()
-                etag = f'"{hashlib.sha256(content).hexdigest()}"'
-                self._answer(200, content, {"ETag": etag, "X-Repo-Commit": COMMIT})
-            case ["api", "models", "distilbert-base-uncased", "revision", _]:
-                self._answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
-            case _:
-                self._answer(404, b"", {"X-Error-Code": "RepoNotFound"})
-
-    def do_GET(self) -> None:
-        self.do_HEAD()
-
-    def _answer(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in (headers | {"Content-Length": str(len(content))}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    def log_message(self, *_arguments: object) -> None:
-        return
-
-
 @pytest.fixture
 def hub(folder: Path) -> Iterator[str]:
     (folder / "special_tokens_map.json").unlink()  # distilbert-base-uncased has none either
     (folder / "pytorch_model.bin").touch()  # and this, which nobody here reads
-    handler = type("Handler", (HubHandler,), {"folder": folder})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with running_hub(folder, "distilbert-base-uncased", COMMIT) as served:
+        yield served.endpoint
 
 
 def resolve_elsewhere(model: str, endpoint: str, cache: Path) -> dict[str, str]:
