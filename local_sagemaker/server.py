@@ -36,6 +36,7 @@ from local_sagemaker.job_service import JobService
 from local_sagemaker.runner.hosting import Hosting
 from local_sagemaker.runner.job_runner import RuntimeContext
 from local_sagemaker.runner.scheduler import Scheduler
+from local_sagemaker.runner.transform_job import Transforms
 from local_sagemaker.runner.tuning_job import Tuner
 from local_sagemaker.security import security_middleware
 from local_sagemaker.services import logs, metrics
@@ -91,13 +92,15 @@ class LocalServer:
             )
             entities = EntityStore(self._state.folder / "api" / "records.json", self.files)
             self.hosting = Hosting(context, entities, self._state.folder / "endpoints")
+            self.transforms = Transforms(context, entities, self._state.folder / "transforms")
             self.tuner = Tuner(context, entities)
-            self._scheduler = Scheduler(context, self._settings.jobs_at_once, keeps=self.hosting.keeps)
+            self._scheduler = Scheduler(context, self._settings.jobs_at_once, keeps=self._keeps)
             self.jobs.scheduler = self._scheduler
             self._serve(stack, entities)
             stack.callback(self._close)
             self._scheduler.recover()
             self.hosting.recover()
+            self.transforms.recover()
             self.tuner.recover()
             self._stack = stack.pop_all()
         return self
@@ -115,10 +118,14 @@ class LocalServer:
         """Let `wait` return."""
         self._ended.set()
 
+    def _keeps(self) -> set[tuple[str, str]]:
+        return self.hosting.keeps() | self.transforms.keeps()
+
     def _close(self) -> None:
         self.tuner.close()
         self._scheduler.close()
         self.hosting.close()
+        self.transforms.close()
         self.jobs.store.close()
         self.engine.close()
 
@@ -164,7 +171,7 @@ class LocalServer:
             self._access,
             entities,
             account=account,
-            running=Running(self.hosting, self.tuner),
+            running=Running(self.hosting, self.transforms, self.tuner),
         )
         dashboard = Dashboard(self.jobs, self.objects, api)
         admin = AdminApi(self.jobs, self._scheduler, self.faults, self.files, self.end, dashboard)

@@ -122,5 +122,5 @@ def operation_named(operation: str) -> Callable[[RequestContext, Document], Docu
     raise ApiError(
         "UnknownOperationException",
         f"{operation} is not available: "
-        "the local SageMaker has training, Processing and tuning jobs, experiments, lineage, models, endpoints",
+        "the local SageMaker has training, Processing, tuning, transform jobs, experiments, lineage, models, endpoints",
     )

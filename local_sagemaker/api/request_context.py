@@ -11,6 +11,7 @@ from local_sagemaker.errors import ApiError, not_found
 from local_sagemaker.job_service import JobService, NoSuchJobError
 from local_sagemaker.job_state import Job, Kind
 from local_sagemaker.runner.hosting import Hosting
+from local_sagemaker.runner.transform_job import Transforms
 from local_sagemaker.runner.tuning_job import Tuner
 from local_sagemaker.services.s3_store import ObjectStore
 from local_sagemaker.state import AccountAge
@@ -23,6 +24,7 @@ class Running:
     """What runs beside the jobs."""
 
     hosting: Hosting
+    transforms: Transforms
     tuner: Tuner
 
 
@@ -36,7 +38,7 @@ class RequestContext:
     region: str
     account: AccountAge = "old"
     running: Running | None = None
-    """Without it endpoints and tuning jobs stay as they were created."""
+    """Without it endpoints, transform and tuning jobs stay as they were created."""
 
     def arn(self, kind: str, name: str) -> str:
         """Return the ARN of a resource in this region."""

@@ -1,4 +1,4 @@
-"""Endpoints and their configurations, and sagemaker-runtime, which invokes them."""
+"""Endpoints and their configurations, sagemaker-runtime, which invokes them, and transform jobs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 from local_sagemaker.api.handlers.resources import MODEL, Resource
 from local_sagemaker.api.handlers.tags import forget_tags
 from local_sagemaker.api.request_context import Document, RequestContext
-from local_sagemaker.api.validators.hosting import refuse_endpoint_config, refuse_model
-from local_sagemaker.errors import ApiError, invalid
+from local_sagemaker.api.validators.hosting import refuse_endpoint_config, refuse_model, refuse_transform_job
+from local_sagemaker.errors import ApiError, invalid, not_found
 from local_sagemaker.runner.hosting import ENDPOINT
 from local_sagemaker.runner.model_server import NoAnswerError
+from local_sagemaker.runner.transform_job import TRANSFORM
 from local_sagemaker.state import ACCOUNT
 
 
@@ -81,6 +82,44 @@ def delete_endpoint(context: RequestContext, request: Document) -> Document:
     else:
         context.records.delete(ENDPOINT, arn)
         forget_tags(context, arn)
+    return {}
+
+
+class _TransformJobs(Resource):
+    """Transform jobs, with the words of the service's jobs."""
+
+    def _not_found(self, arn: str) -> ApiError:  # noqa: ARG002 - the service names none
+        return not_found()
+
+
+_TRANSFORM = _TransformJobs(TRANSFORM, "TransformJob", "TransformJobSummaries", "TransformJobName", of_people=False)
+
+describe_transform_job, list_transform_jobs = _TRANSFORM.describe, _TRANSFORM.list
+
+
+def create_transform_job(context: RequestContext, request: Document) -> Document:
+    """CreateTransformJob."""
+    refuse_transform_job(request)
+    model = MODEL.describe(context, request)
+    refuse_model(model)
+    arn = context.arn(TRANSFORM, request["TransformJobName"].lower())
+    if context.records.get(TRANSFORM, arn) is not None:
+        raise ApiError("ResourceInUse", f"Job name must be unique within an AWS account and region ({arn})")
+    record = request | {"TransformJobStatus": "InProgress", "LastModifiedTime": time.time(), "Model": model}
+    created = _TRANSFORM.create(context, record)
+    if context.running is not None:
+        context.running.transforms.start(arn)
+    return created
+
+
+def stop_transform_job(context: RequestContext, request: Document) -> Document:
+    """StopTransformJob."""
+    record = _TRANSFORM.describe(context, request)
+    status = record["TransformJobStatus"]
+    if status not in ("InProgress", "Stopping"):
+        raise invalid(f"The request was rejected because the transform job is in status {status}.")
+    if context.running is not None:
+        context.running.transforms.stop(record["TransformJobArn"])
     return {}
 
 

@@ -86,6 +86,7 @@ def _first_tags(context: RequestContext, arn: str) -> list[Tag]:
         ("model", "ModelArn"),
         ("endpoint-config", "EndpointConfigArn"),
         ("endpoint", "EndpointArn"),
+        ("transform-job", "TransformJobArn"),
         ("hyper-parameter-tuning-job", "HyperParameterTuningJobArn"),
     ):
         if any(record[field] == arn for record in context.records.all(kind_of_record)):

@@ -35,6 +35,12 @@ def refuse_endpoint_config(request: Request) -> None:
         raise invalid(refusal)
 
 
+def refuse_transform_job(request: Request) -> None:
+    """Raise ApiError for the first thing in CreateTransformJob's request that is wrong, or that is not here."""
+    for refusal in _transform(request):
+        raise invalid(refusal)
+
+
 def refuse_model(model: Request) -> None:
     """Raise ApiError for a model that no single container can serve here."""
     for refusal in _model(model):
@@ -90,3 +96,31 @@ def _model(model: Request) -> Iterator[str]:
     wrong = None if uri is None else wrong_s3_uri(uri)
     if wrong is not None:
         yield f"invalid S3 URI '{uri}': {wrong}"
+
+
+def _transform(request: Request) -> Iterator[str]:
+    source, output = request["TransformInput"]["DataSource"]["S3DataSource"], request["TransformOutput"]
+    for where, uri in (("TransformInput", source["S3Uri"]), ("TransformOutput", output["S3OutputPath"])):
+        wrong = wrong_s3_uri(uri)
+        if wrong is not None:
+            yield f"Invalid S3 URI '{uri}' in {where}: {wrong}"
+    kind, split = source["S3DataType"], request["TransformInput"].get("SplitType", "None")
+    if kind not in ("S3Prefix", "ManifestFile"):
+        yield f"S3DataType {kind} is not supported by transform jobs"
+    if split not in ("None", "Line"):
+        yield f"SplitType {split} is not available: the local SageMaker splits lines"
+    if request["TransformResources"]["InstanceCount"] != 1:
+        yield "TransformResources.InstanceCount must be 1: the local SageMaker has one container for a transform job"
+    if request.get("DataCaptureConfig"):
+        yield "DataCaptureConfig is not available: the local SageMaker captures no data"
+    if request.get("ExperimentConfig"):
+        yield "ExperimentConfig is not available: a transform job is no trial component here"
+    yield from _data_processing(request.get("DataProcessing", {}))
+
+
+def _data_processing(processing: Request) -> Iterator[str]:
+    if processing.get("JoinSource", "None") != "None":
+        yield "DataProcessing.JoinSource is not available: the output has the container's answers alone"
+    for field in ("InputFilter", "OutputFilter"):
+        if processing.get(field, "$") != "$":
+            yield f"DataProcessing.{field} is not available: the local SageMaker filters nothing"

@@ -89,7 +89,7 @@ def test_an_answer_has_the_shape_that_aws_s_model_gives(
 
 
 def test_the_operations_are_those_that_the_readme_names() -> None:
-    assert len(OPERATIONS) == 55
+    assert len(OPERATIONS) == 74
     assert {"CreateTrainingJob", "QueryLineage", "Search", "DeleteTags"} <= set(OPERATIONS)
 
 

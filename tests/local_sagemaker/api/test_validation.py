@@ -825,6 +825,14 @@ WRONG_CALLS: dict[str, tuple[str, object, str, str]] = {
 VARIANT = {"VariantName": "all", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 CONFIG = {"EndpointConfigName": "c", "ProductionVariants": [VARIANT]}
 
+TRANSFORM: dict[str, Any] = {
+    "TransformJobName": "t",
+    "ModelName": "m",
+    "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/in/"}}},
+    "TransformOutput": {"S3OutputPath": f"s3://{BUCKET}/out/"},
+    "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+}
+
 WRONG_HOSTING: dict[str, tuple[str, Any, str]] = {
     "no variants": ("CreateEndpointConfig", {"EndpointConfigName": "c"}, missing("productionVariants")),
     "an unknown model": ("CreateEndpointConfig", CONFIG, "Could not find model"),
@@ -880,6 +888,37 @@ WRONG_HOSTING: dict[str, tuple[str, Any, str]] = {
         "CreateEndpoint",
         {"EndpointName": "e", "EndpointConfigName": "c"},
         'Could not find endpoint configuration "arn:aws:sagemaker:us-east-1:123456789012:endpoint-config/c".',
+    ),
+    "transform with no model": ("CreateTransformJob", TRANSFORM, "Could not find model"),
+    "transform of another kind": (
+        "CreateTransformJob",
+        changed(TRANSFORM, {"TransformInput.SplitType": "RecordIO"}),
+        "SplitType RecordIO is not available",
+    ),
+    "transform with two instances": (
+        "CreateTransformJob",
+        changed(TRANSFORM, {"TransformResources.InstanceCount": 2}),
+        "TransformResources.InstanceCount must be 1",
+    ),
+    "transform that joins": (
+        "CreateTransformJob",
+        TRANSFORM | {"DataProcessing": {"JoinSource": "Input"}},
+        "DataProcessing.JoinSource is not available",
+    ),
+    "transform that filters": (
+        "CreateTransformJob",
+        TRANSFORM | {"DataProcessing": {"InputFilter": "$[1:]"}},
+        "DataProcessing.InputFilter is not available",
+    ),
+    "transform of no bucket": (
+        "CreateTransformJob",
+        changed(TRANSFORM, {"TransformOutput.S3OutputPath": "s3://_/out"}),
+        "Invalid S3 URI 's3://_/out' in TransformOutput",
+    ),
+    "describe no transform job": (
+        "DescribeTransformJob",
+        {"TransformJobName": "t"},
+        "Requested resource not found.",
     ),
     "describe no endpoint": ("DescribeEndpoint", {"EndpointName": "e"}, 'Could not find endpoint "arn:'),
     "delete no endpoint": ("DeleteEndpoint", {"EndpointName": "e"}, 'Could not find endpoint "arn:'),

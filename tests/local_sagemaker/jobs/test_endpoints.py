@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import io
 import itertools
 import tarfile
@@ -10,7 +12,7 @@ from typing import Any
 
 import docker
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
 from local_sagemaker.server import LocalServer
 from tests.helpers.emulator import BUCKET, IMAGE, ROLE, LocalSageMaker
@@ -141,3 +143,62 @@ def test_a_server_that_is_killed_serves_its_endpoints_again(servers: Servers) ->
     engine = docker.from_env()
     assert len(engine.containers.list(filters={"label": f"distilbert-trainer.state={servers.state.identity}"})) == 1
     engine.close()
+
+
+def transform(sagemaker: LocalSageMaker, prefix: str, **changes: Any) -> dict[str, Any]:
+    """Run a transform job to its end; the test's image answers with the request in capitals, without its last break."""
+    name, client = f"transform-{next(_numbers)}-{time.time_ns() // 1_000_000}", sagemaker.client("sagemaker")
+    environment = changes.pop("environment", {})
+    client.create_model(
+        ModelName=name, PrimaryContainer={"Image": IMAGE, "Environment": environment}, ExecutionRoleArn=ROLE
+    )
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{prefix}/in/"}
+    given = changes.pop("given", {})
+    client.create_transform_job(
+        **{
+            "TransformJobName": name,
+            "ModelName": name,
+            "TransformInput": {"DataSource": {"S3DataSource": source}, "ContentType": "text/plain", **given},
+            "TransformOutput": {"S3OutputPath": f"s3://{BUCKET}/{prefix}/out", "AssembleWith": "Line"},
+            "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+            **changes,
+        }
+    )
+    if changes.get("Tags"):
+        client.stop_transform_job(TransformJobName=name)
+    waiter = client.get_waiter("transform_job_completed_or_stopped")
+    with contextlib.suppress(WaiterError):  # it has failed
+        waiter.wait(TransformJobName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    return dict(client.describe_transform_job(TransformJobName=name))
+
+
+def test_a_transform_job_answers_for_each_object(sagemaker: LocalSageMaker, server: LocalServer) -> None:
+    sagemaker.put("whole/in/a.txt", "one\ntwo\n")
+    sagemaker.put("whole/in/deep/b.txt", "three\n")
+    job = transform(sagemaker, "whole")
+    assert job["TransformJobStatus"] == "Completed", job
+    assert job["TransformEndTime"] >= job["TransformStartTime"] >= job["CreationTime"]
+    assert sagemaker.keys("whole/out") == ["whole/out/a.txt.out", "whole/out/deep/b.txt.out"]
+    assert sagemaker.read(f"s3://{BUCKET}/whole/out/a.txt.out") == b"ONE\nTWO\n"
+    sagemaker.put("lines/in/c", gzip.compress(b"one\ntwo\nthree\n"))
+    given = {"SplitType": "Line", "CompressionType": "Gzip"}
+    single = transform(sagemaker, "lines", given=given, BatchStrategy="SingleRecord", MaxConcurrentTransforms=3)
+    assert sagemaker.read(f"s3://{BUCKET}/lines/out/c.out") == b"ONE\nTWO\nTHREE\n"
+    prefix = f"{single['TransformJobName']}/"
+    events = sagemaker.client("logs").filter_log_events(
+        logGroupName="/aws/sagemaker/TransformJobs", logStreamNamePrefix=prefix
+    )["events"]
+    asked = [event["message"] for event in events]
+    assert sorted(asked) == ["POST /invocations 4", "POST /invocations 4", "POST /invocations 6", "drained"]
+    assert server.engine.containers("transform-job", single["TransformJobName"]) == []
+
+
+def test_a_transform_job_that_cannot_go_on_says_why(sagemaker: LocalSageMaker) -> None:
+    sagemaker.put("fails/in/a", "fail")
+    job = transform(sagemaker, "fails")
+    assert (job["TransformJobStatus"], sagemaker.keys("fails/out")) == ("Failed", [])
+    assert f"s3://{BUCKET}/fails/in/a: the container's answer is no success. 400" in job["FailureReason"]
+    assert "no objects under" in transform(sagemaker, "nothing")["FailureReason"]
+    sagemaker.put("stops/in/a", "one")
+    stopped = transform(sagemaker, "stops", environment={"BEFORE": "sleep 60"}, Tags=[{"Key": "stop", "Value": "it"}])
+    assert stopped["TransformJobStatus"] == "Stopped"
