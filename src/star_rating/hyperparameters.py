@@ -211,7 +211,7 @@ def _pairs(arguments: Sequence[str]) -> dict[str, str]:
 
 def _unknown(name: str, text: str, known: Mapping[str, object]) -> str:
     nearest = nearest_name(name, known)
-    advice = f"Did you mean {nearest}?" if nearest else f"Known are: {', '.join(sorted(known))}."
+    advice = f"Did you mean {nearest}?" if nearest else "Leave it out; docs/reference.md has the table of all."
     return f"Hyperparameter {name[:80]} (value {quote(text)}) does not exist. {advice}"
 
 

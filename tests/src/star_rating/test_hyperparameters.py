@@ -69,7 +69,7 @@ def test_a_whole_number_may_come_as_a_float() -> None:
         ("learning_rate", "-1", "a number from 0"),
         ("use_xla", "yes", "True, False, auto"),
         ("freeze_bert_layer", "1", "True, False"),
-        ("learning_rate_schedule", "cosine", "constant, linear"),
+        ("learning_rate_schedule", "step", "constant, linear, cosine, polynomial"),
         ("max_seq_length", "513", "from 2 to 512"),
         ("epochs", "", "leave it out to use the default"),
         ("epochs", "null", "leave it out to use the default"),
