@@ -132,6 +132,15 @@ class Hyperparameters:
     )
     label_smoothing: float = _number(0.0, 0.0, 0.9, "share of each training label that goes to all stars alike")
     class_weights: str = _choice("none", ("none", "balanced"), "weights of the training losses; balanced: by rarity")
+    layer_learning_rate_decay: float = _number(
+        1.0, 0.1, 1.0, "factor of the learning rate per layer below the head; 1: the same for all"
+    )
+    gradual_unfreezing: float = _number(
+        0.0, 0.0, 1.0, "share of all steps within which the layers begin to train, from the top; 0: all from the start"
+    )
+    weight_average_decay: float = _number(
+        0.0, 0.0, 0.99999, "decay of the moving average of the weights that is validated and exported; 0: no average"
+    )
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Hyperparameters:

@@ -48,6 +48,9 @@ DECIDE_THE_WEIGHTS = (
     "loss",
     "label_smoothing",
     "class_weights",
+    "layer_learning_rate_decay",
+    "gradual_unfreezing",
+    "weight_average_decay",
     "export_epoch",
     "early_stopping_patience",
 )

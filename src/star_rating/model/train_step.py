@@ -6,8 +6,9 @@ model.fit(batches, ...)            # logs: loss, accuracy, examples; "skipped" a
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from star_rating.model import pretrained_weights
 from star_rating.model.config import DistilBertConfig
 from star_rating.model.distilbert import DistilBertClassifier
 from star_rating.model.objective import Objective, build_objective, cross_entropy
-from star_rating.model.optimizer import build_optimizer
+from star_rating.model.optimizer import FusedAdam, build_optimizer
 from star_rating.model.xla import CompiledStep
 
 log = logging.getLogger(__name__)
@@ -139,6 +140,33 @@ class TrainableClassifier(DistilBertClassifier):
         real = tf.ones(tf.shape(labels)) if weights is None else tf.cast(weights > 0, tf.float32)
         return [gradient for gradient, _ in gradients], [loss, _correct(labels, logits, real), tf.reduce_sum(real)]
 
+    def exported_values(self) -> dict[str, npt.NDArray[Any]]:
+        """Return name -> array of what an export of this moment holds: the moving averages, if there are any."""
+        averages = self._averages()
+        return {variable.name: np.array(averages.get(variable.name, variable).numpy()) for variable in self.variables}
+
+    @contextlib.contextmanager
+    def _with_averages(self) -> Iterator[None]:
+        """Put the moving averages, if there are any, in the place of the weights."""
+        averages = self._averages()
+        averaged = [variable for variable in self.variables if variable.name in averages]
+        weights = [variable.numpy() for variable in averaged]
+        for variable in averaged:
+            variable.assign(averages[variable.name])
+        try:
+            yield
+        finally:
+            for variable, array in zip(averaged, weights, strict=True):
+                variable.assign(array)
+
+    def _averages(self) -> dict[str, tf.Variable]:
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        if not isinstance(optimizer, FusedAdam):
+            return {}
+        names = [variable.name for variable in self.trainable_variables]
+        averages = optimizer.averages(self.trainable_variables)
+        return dict(zip(names, averages, strict=True)) if averages else {}
+
     def compile_with_xla(self, on_timed: Callable[[float], object]) -> CompiledStep:
         """Have XLA compile the step; of several hosts, each its own part, as XLA has no exchange between them."""
         compiled = CompiledStep(on_timed)
@@ -157,18 +185,27 @@ class TrainableClassifier(DistilBertClassifier):
     ) -> Any:  # noqa: ANN401 - Keras's
         """Return the means over all hosts' reviews; of several hosts, each evaluates its batches. Raises Stopped."""
         self._evaluated.reset()
-        if not isinstance(self.strategy, MultiHostStrategy):
+        with self._with_averages():
+            if isinstance(self.strategy, MultiHostStrategy):
+                return self._evaluate_on_all_hosts(self.strategy, x, callbacks)
             return super().evaluate(x, callbacks=callbacks, **options)
+
+    def _evaluate_on_all_hosts(
+        self,
+        strategy: MultiHostStrategy,
+        x: tf.data.Dataset | None,
+        callbacks: tf_keras.callbacks.CallbackList | None,
+    ) -> dict[str, float]:
         sums = np.zeros(3)
         for index, batch in enumerate(x or ()):
-            if self.strategy.stop.signal is not None:
+            if strategy.stop.signal is not None:
                 break
             sums += self._evaluate_batch(*batch).numpy()
             if callbacks is not None:
                 callbacks.on_test_batch_end(index, {})
         counts = self.confusion
-        loss, correct, reviews, *total = self.strategy.all_reduce([*sums.tolist(), *counts.ravel().tolist()])
-        self.strategy.agree_to_stop()
+        loss, correct, reviews, *total = strategy.all_reduce([*sums.tolist(), *counts.ravel().tolist()])
+        strategy.agree_to_stop()
         self._evaluated.counts.assign(np.reshape(np.asarray(total, np.int64), counts.shape))
         return {"loss": loss / reviews, "accuracy": correct / reviews, "examples": reviews}
 

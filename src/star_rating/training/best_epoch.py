@@ -62,7 +62,7 @@ class BestEpochCallback(tf_keras.callbacks.Callback):
         del epoch, logs
         epochs = self.history.epochs
         if self.exports_best and best_epoch(epochs, self.metric) == len(epochs) - 1:
-            self.tensors = {variable.name: np.array(variable.numpy()) for variable in self.model.variables}
+            self.tensors = self.model.exported_values()
         if self._is_over():
             log.info("training ends: %d epoch(s) without a better %s", self.patience, self.metric)
             self.model.stop_training = True
@@ -93,14 +93,16 @@ class BestEpochCallback(tf_keras.callbacks.Callback):
         epoch: int | None
         value = None if best is None else epochs[best].get(self.metric)
         if self.exports_best and best is not None:
-            for variable in model.variables:
-                variable.assign(self.tensors[variable.name])
+            values = self.tensors
             epoch, step = best + 1, int(epochs[best]["step"])
             why = f"export_epoch=best: its {self.metric} is the best of {len(epochs)} epoch(s)"
             log.info("epoch %d is exported, %s=%.5g is the best", best + 1, self.metric, value)
         else:
+            values = model.exported_values()
             epoch = len(epochs) if epochs and epochs[-1]["step"] == step else None
             why = f"export_epoch=best, and no epoch has a {self.metric}" if self.exports_best else "export_epoch=last"
+        for variable in model.variables:
+            variable.assign(values[variable.name])
         return {
             "epoch": epoch,
             "step": step,

@@ -96,6 +96,51 @@ def test_what_all_variables_share_is_traced_once() -> None:
     assert int(optimizer.iterations) == 2
 
 
+NAMES = ("c/classifier/kernel", "d/layer_1/lin1/kernel", "d/layer_0/lin1/kernel", "d/embeddings/word/embeddings")
+"""From the head down."""
+
+
+def moved(total_steps: int, steps: int, **texts: str) -> list[list[float]]:
+    """Return what each step adds to a variable of each layer; its gradient is always 1."""
+    optimizer = build(total_steps, learning_rate="1", **texts)
+    variables = [tf.Variable([8.0], name=name) for name in NAMES]
+    values = []
+    for _ in range(steps):
+        before = [float(variable[0]) for variable in variables]
+        optimizer.apply_gradients([(tf.ones([1]), variable) for variable in variables])
+        values.append([float(variable[0]) - old for variable, old in zip(variables, before, strict=True)])
+    return values
+
+
+def test_each_layer_has_a_smaller_learning_rate_than_the_one_above() -> None:
+    (found,) = moved(9, 1, layer_learning_rate_decay="0.5")
+    assert found == pytest.approx([-1.0, -0.5, -0.25, -0.125], rel=1e-5)
+
+
+def test_layers_begin_to_train_from_the_top_within_the_share_of_the_steps() -> None:
+    found = np.array(moved(12, 7, gradual_unfreezing="0.5"))
+    trains = np.abs(found) > 0.5
+    assert [int(column.argmax()) for column in trains.T] == [0, 2, 4, 6]
+    assert (np.abs(found[trains] + 1.0) < 0.01).all(), "a layer does not start with a jump"
+    assert not found[~trains].any()
+
+
+def test_weight_decay_follows_the_layers_rates() -> None:
+    plain = moved(12, 1, gradual_unfreezing="0.5", layer_learning_rate_decay="0.5")
+    (found,) = moved(12, 1, gradual_unfreezing="0.5", layer_learning_rate_decay="0.5", weight_decay="0.1")
+    assert found == pytest.approx([plain[0][0] - 0.1 * 8.0, 0.0, 0.0, 0.0], rel=1e-4)
+
+
+def test_the_average_follows_the_weights_and_faster_in_the_first_steps() -> None:
+    optimizer, variable, expected = build(learning_rate="1", weight_average_decay="0.25"), tf.Variable([3.0]), 3.0
+    for step in range(6):
+        optimizer.apply_gradients([(tf.ones([1]), variable)])
+        decay = min(0.25, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * float(variable[0])
+        assert float(optimizer.averages([variable])[0][0]) == pytest.approx(expected, rel=1e-5)
+    assert build().averages([variable]) == []
+
+
 def test_weight_decay_shrinks_kernels_and_leaves_biases_and_layer_norms() -> None:
     optimizer = build(learning_rate="0.1", weight_decay="0.5")
     names = ("layer_0/lin1/kernel", "layer_0/lin1/bias", "layer_0/sa_layer_norm/gamma", "embeddings/LayerNorm/beta")

@@ -9,12 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from safetensors.numpy import load_file
 
+from star_rating.checkpointing import model_state
+from star_rating.distributed.strategy import SingleHostStrategy
 from star_rating.failures import HyperparameterError
 from star_rating.hyperparameters import Hyperparameters
+from star_rating.logs import History
+from star_rating.model import pretrained_weights
+from star_rating.model.train_step import build_model
 from star_rating.results.evaluation import evaluate, macro_f1, mean_absolute_error
-from star_rating.training.best_epoch import best_epoch, has_stopped_improving
+from star_rating.training.best_epoch import BestEpochCallback, best_epoch, has_stopped_improving
+from tests.helpers.tiny_model import tiny_weights
 from tests.helpers.training_job import LENGTH, Outcome, TrainingJob, examples, write_records
 
 EXPORTED = "model/transformers/fine-tuned/model.safetensors"
@@ -88,6 +95,28 @@ def test_measures_of_a_confusion_matrix_are_those_of_the_evaluation() -> None:
 def test_without_validation_there_is_nothing_to_compare(setting: Mapping[str, str]) -> None:
     with pytest.raises(HyperparameterError, match="run_validation is False"):
         Hyperparameters.from_texts({**setting, "run_validation": "False"})
+
+
+@pytest.mark.slow
+def test_the_moving_average_is_validated_and_exported_and_training_goes_on_with_the_weights(tmp_path: Path) -> None:
+    settings = Hyperparameters(learning_rate=0.01, weight_average_decay=0.9)
+    model = build_model(settings, pretrained_weights.load(tiny_weights(tmp_path)), 9, SingleHostStrategy())
+    ids, labels = np.arange(5, 20, dtype=np.int32).reshape(5, 3), np.arange(5, dtype=np.int32)
+    batch = {"input_ids": ids, "input_mask": np.ones_like(ids)}, labels
+    for _ in range(3):
+        model.train_on_batch(*batch)
+    weights, average = model_state.capture(model), model.exported_values()
+    assert not np.array_equal(weights["model/" + model.classifier.kernel.name], average[model.classifier.kernel.name])
+    validation = tf.data.Dataset.from_tensors(batch)
+    of_average = model.evaluate(validation, return_dict=True, verbose=0)
+    confusion = model.confusion
+    after = model_state.capture(model)
+    assert all(np.array_equal(array, after[name]) for name, array in weights.items() if not name.startswith("metric/"))
+    BestEpochCallback(settings, History()).select(model, step=3)
+    assert all(np.array_equal(variable.numpy(), average[variable.name]) for variable in model.variables)
+    measured = evaluate(labels.astype(np.int64), model(batch[0]).numpy().astype(np.float64))
+    assert of_average["loss"] == pytest.approx(measured.loss, rel=1e-5)
+    assert confusion.tolist() == [list(row) for row in measured.confusion_matrix]
 
 
 def overfitting(folder: Path) -> TrainingJob:
