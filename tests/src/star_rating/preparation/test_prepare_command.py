@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,6 +24,8 @@ from star_rating.preparation.reviews import Columns
 from tests.helpers.prepare_fixtures import make_weights, random_reviews, write_tsv
 
 BARE = ProcessingJob(None, None, "algo-1", ("algo-1",))
+DATA_PAGE = Path(__file__).parents[4] / "docs" / "data.md"
+COMMAND_2023 = "".join(re.findall(r"^prepare --input /reviews/All_Beauty.*$", DATA_PAGE.read_text(), re.MULTILINE))
 NEEDED = ["--input", "in", "--output", "out", "--weights", "weights"]
 
 
@@ -200,3 +205,35 @@ def test_what_has_no_default_is_asked_for(missing: str, monkeypatch: pytest.Monk
 
     with pytest.raises(UsageError, match=f"{missing} is missing"):
         prepare.read_settings(NEEDED[:at] + NEEDED[at + 2 :], BARE)
+
+
+def test_the_command_of_docs_data_md_reads_a_file_of_amazon_reviews_2023(tmp_path: Path) -> None:
+    """A file of the columns and types that the data set's page lists, with a review without text."""
+    lines = [
+        json.dumps(
+            {
+                "rating": float(stars),
+                "title": "Five Stars",
+                "text": "" if number == 7 else f"{body}<br />It&#39;s {number}.",
+                "images": [{"small_image_url": "s.jpg", "attachment_type": "IMAGE"}] if number % 3 else [],
+                "asin": f"B{number:09}",
+                "parent_asin": f"B{number:09}",
+                "user_id": "AGKHLEW2SOWHNMFQIJGBECAF7INQ",
+                "timestamp": 1588687728923 + number,
+                "helpful_vote": 0,
+                "verified_purchase": True,
+            }
+        )
+        for number, (_, stars, body) in enumerate(random_reviews(200))
+    ]
+    (tmp_path / "All_Beauty.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    documented = shlex.split(COMMAND_2023)[1:]
+    places = {"/reviews/All_Beauty.jsonl.gz": str(tmp_path / "All_Beauty.jsonl.gz"), "/channels": str(tmp_path / "out")}
+    weights = ["--weights", str(make_weights(tmp_path / "weights"))]
+
+    assert prepare.main([*(places.get(word, word) for word in documented), *weights]) == 0
+
+    manifests = [read_manifests(tmp_path / "out" / split)[0] for split in ("train", "validation", "test")]
+    assert sum(sum(file.records for file in manifest.files) for manifest in manifests) == 199
+    source = manifests[0].sources[0]
+    assert (source.rows, source.kept, source.empty, source.broken) == (200, 199, 1, 0)
