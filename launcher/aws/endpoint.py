@@ -18,7 +18,7 @@ from botocore import xform_name
 
 from launcher.aws.errors import NotFoundError, call_with_retries, translating_aws_errors
 from launcher.aws.session import Session, aws
-from launcher.errors import AwsError, JobFailedError, LauncherError, WaitTimeoutError
+from launcher.errors import AwsError, JobFailedError, JobStoppedError, LauncherError, WaitTimeoutError
 from launcher.request import Request
 
 
@@ -107,3 +107,38 @@ class Endpoint:
                 call_with_retries(operation, **{field: name or self.name})
         except NotFoundError:
             return
+
+
+def transform(
+    requests: dict[str, Request],
+    region: str,
+    *,
+    session: Session | None = None,
+    timeout: float | None,
+    poll_interval: float,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Run a transform job to its end and delete its model; raise JobFailedError, JobStoppedError, WaitTimeoutError."""
+    name = requests["CreateTransformJob"]["TransformJobName"]
+    session = (session or aws()).for_region(region)
+    sagemaker = session.client("sagemaker")
+    for operation, request in requests.items():
+        with translating_aws_errors(f"create the {operation.removeprefix('Create')} {name}"):
+            call_with_retries(getattr(sagemaker, xform_name(operation)), **request)
+    give_up = None if timeout is None else time.monotonic() + timeout
+    while True:
+        with translating_aws_errors(f"describe {name}"):
+            description = call_with_retries(sagemaker.describe_transform_job, TransformJobName=name)
+        status = description["TransformJobStatus"]
+        if status in ("Completed", "Failed", "Stopped"):
+            break
+        if give_up is not None and time.monotonic() >= give_up:
+            raise WaitTimeoutError(f"{name} is still {status}")
+        say(f"{name} {status}")
+        time.sleep(poll_interval)
+    with translating_aws_errors(f"delete the model {name}"):
+        call_with_retries(sagemaker.delete_model, ModelName=name)
+    if status == "Failed":
+        raise JobFailedError(f"{name} failed: {description.get('FailureReason', 'SageMaker gives no reason')}")
+    if status == "Stopped":
+        raise JobStoppedError(f"{name} was stopped")

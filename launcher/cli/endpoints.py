@@ -1,4 +1,4 @@
-"""Commands that serve a training job's model: deploy, predict, delete-endpoint."""
+"""Commands that serve a training job's model: deploy, predict, delete-endpoint, transform."""
 
 from __future__ import annotations
 
@@ -104,6 +104,55 @@ def delete_endpoint(endpoint: str, region: str | None, session: Session) -> None
     Terminal().say(f"{endpoint} is being deleted")
 
 
+@click.command()
+@options.job_name
+@click.argument("s3_input")
+@click.argument("s3_output")
+@options.region
+@options.local
+@click.option("--job-name", "name", help="Name of the transform job; by default the training job's and the time.")
+@click.option("--instance-type", default="ml.c5.xlarge", show_default=True, help="Of the transform job.")
+@click.option("--dry-run", "only_show", is_flag=True, help="Describe the job, print the requests; create nothing.")
+@options.timeout
+@options.poll_interval
+def transform(  # noqa: PLR0913 - one an option
+    job: str,
+    s3_input: str,
+    s3_output: str,
+    region: str | None,
+    session: Session,
+    *,
+    name: str | None,
+    instance_type: str,
+    only_show: bool,
+    timeout: float | None,
+    poll_interval: float,
+) -> None:
+    """Predict reviews in S3, one per line, by a batch transform job."""
+    from launcher.aws.endpoint import transform as run
+    from launcher.aws.training_job import TrainingJob
+    from launcher.request.hosting import transform_requests
+    from launcher.request.training import new_job_name
+
+    terminal = Terminal()
+    training_job = TrainingJob.attach(job, region, session=session)
+    requests = transform_requests(
+        training_job.describe(), name or new_job_name(training_job.name), s3_input, s3_output, instance_type
+    )
+    if only_show:
+        terminal.document(requests)
+        return
+    run(
+        requests,
+        training_job.region,
+        session=session,
+        timeout=timeout,
+        poll_interval=poll_interval,
+        say=terminal.progress,
+    )
+    terminal.say(f"{requests['CreateTransformJob']['TransformJobName']} Completed: predictions below {s3_output}")
+
+
 def _endpoint(name: str, region: str | None, session: Session) -> Endpoint:
     from launcher.aws.endpoint import Endpoint
 
@@ -113,4 +162,4 @@ def _endpoint(name: str, region: str | None, session: Session) -> Endpoint:
     return Endpoint(name, found, session=session)
 
 
-COMMANDS = (deploy, predict, delete_endpoint)
+COMMANDS = (deploy, predict, delete_endpoint, transform)

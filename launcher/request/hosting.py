@@ -90,3 +90,36 @@ def hosting_requests(description: Mapping[str, Any], name: str, capacity: Instan
         for violation in violations(operation, request):
             raise UsageError(f"{violation.path[-1]} {violation.message}")
     return requests
+
+
+def transform_requests(
+    description: Mapping[str, Any], name: str, source: str, target: str, instance_type: str
+) -> dict[str, Request]:
+    """Return operation -> request of a batch transform job: CreateModel, CreateTransformJob; raise UsageError.
+
+    Each object below `source` is a text file with a review per line; its predictions are JSON Lines.
+    """
+    model = hosting_requests(description, name, Instances(instance_type))["CreateModel"]
+    requests: dict[str, Request] = {
+        "CreateModel": model,
+        "CreateTransformJob": {
+            "TransformJobName": name,
+            "ModelName": name,
+            "BatchStrategy": "MultiRecord",
+            "TransformInput": {
+                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": source}},
+                "ContentType": "text/plain",
+                "SplitType": "Line",
+            },
+            "TransformOutput": {
+                "S3OutputPath": target,
+                "Accept": "application/jsonlines",
+                "AssembleWith": "Line",
+            },
+            "TransformResources": {"InstanceType": instance_type, "InstanceCount": 1},
+            "Tags": model["Tags"],
+        },
+    }
+    for violation in violations("CreateTransformJob", requests["CreateTransformJob"]):
+        raise UsageError(f"{violation.path[-1]} {violation.message}")
+    return requests

@@ -24,6 +24,7 @@ from sagemaker.core.resources import (
     Endpoint,
     Experiment,
     Model,
+    Pipeline,
     Tag,
     TrainingJob,
     Trial,
@@ -113,7 +114,8 @@ Association.add(source_arn=data.artifact_arn, destination_arn=found.trial_compon
 shown["associations"] = len(list(Association.get_all(destination_arn=found.trial_component_arn)))
 
 # What is not here says so, once.
-shown["endpoints"] = refusal(lambda: list(Endpoint.get_all()))
+shown["endpoints"] = len(list(Endpoint.get_all()))
+shown["pipelines"] = refusal(lambda: list(Pipeline.get_all()))
 shown["missing"] = refusal(lambda: TrainingJob.get("no-such-job"))
 
 OUTPUT.write_text(json.dumps(shown, indent=1), encoding="utf-8")

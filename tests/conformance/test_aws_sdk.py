@@ -120,4 +120,5 @@ def test_model_trainer_of_v3_and_its_resources(exports: dict[str, str], tmp_path
     assert shown["model"] == "model.tar.gz"
     assert shown["metrics"] == {"loss": 3}
     assert shown["associations"] == 1
-    assert (shown["endpoints"], shown["missing"]) == ("UnknownOperationException", "ValidationException")
+    assert (shown["endpoints"], shown["missing"]) == (0, "ValidationException")
+    assert shown["pipelines"] == "UnknownOperationException"

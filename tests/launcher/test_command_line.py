@@ -38,6 +38,7 @@ COMMANDS = [
     "deploy",
     "predict",
     "delete-endpoint",
+    "transform",
     "local",
 ]
 

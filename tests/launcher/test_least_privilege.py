@@ -39,6 +39,7 @@ COMMANDS = [
         ["predict", "trains", "It broke."],
         ["delete-endpoint", "trains"],
     ),
+    ["transform", "trains", "s3://reviews/in/", "s3://reviews/out/", "--job-name", "transforms"],
     *(["tune", "--job-name", "tunes"], ["tune", "status", "tunes"], ["tune", "stop", "tunes"]),
 ]
 
@@ -107,6 +108,7 @@ def _sagemaker(operation: str, parameters: dict[str, Any]) -> Iterator[Call]:
     kinds |= {"TrialComponentName": "experiment-trial-component"}
     kinds |= {"HyperParameterTuningJobName": "hyper-parameter-tuning-job"}
     kinds |= {"EndpointName": "endpoint", "EndpointConfigName": "endpoint-config", "ModelName": "model"}
+    kinds = {"TransformJobName": "transform-job"} | kinds  # its request has a ModelName, too
     name = next((name for name in kinds if name in parameters), None)
     resource = f"arn:aws:sagemaker:{ARN}:{kinds[name]}/{parameters[name]}" if name else "*"
     yield Call(f"sagemaker:{operation}", parameters[name] if name == "ArtifactArn" else resource)
@@ -279,7 +281,7 @@ def of_a_job(stack: dict[str, str]) -> list[Call]:
         *(
             Call(f"logs:{action}", f"{log}/{kind}:*")
             for action in write_log
-            for kind in ("TrainingJobs", "ProcessingJobs", "Endpoints/star-rating")
+            for kind in ("TrainingJobs", "ProcessingJobs", "TransformJobs", "Endpoints/star-rating")
         ),
         Call("cloudwatch:PutMetricData", context={"cloudwatch:namespace": "/aws/sagemaker/TrainingJobs"}),
         *(Call(f"kms:{action}", stack["Key"]) for action in ("Decrypt", "GenerateDataKey")),

@@ -148,6 +148,13 @@ def test_a_model_is_deployed_asked_and_deleted(tmp_path: Path, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out) == [
         {"stars": 1, "probability": 0.75, "truncated": False, "review": "It broke."}
     ]
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    assert main(["local", "put", str(tmp_path / "a.txt"), "s3://jobs/texts/"]) == 0
+    assert main(["transform", "trained", "s3://jobs/texts/", "s3://jobs/predicted/", "--local"]) == 0
+    written = local_session().client("s3").get_object(Bucket="jobs", Key="predicted/a.txt.out")["Body"].read()
+    assert written == b"ONE\nTWO\n"
+    assert main(["transform", "trained", "s3://jobs/nothing/", "s3://jobs/predicted/", "--local"]) == 3
+    assert "no objects under" in capsys.readouterr().err
     assert main(["delete-endpoint", "stars", "--local"]) == 0
     sagemaker = local_session().client("sagemaker")
     sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="stars", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
