@@ -333,7 +333,7 @@ def test_a_channel_that_is_changed_while_it_is_read_is_no_defect(
         file.write_bytes(file.read_bytes()[:-5])
 
     # Called once the channels have been checked.
-    monkeypatch.setattr("star_rating.data.channel.require_several_classes", cut_off)
+    monkeypatch.setattr("star_rating.training.trainer.require_several_classes", cut_off)
     outcome = job.run(enable_sagemaker_debugger="False")
     assert outcome.exit_code == ExitCode.DATA
     assert "was changed or removed since" in outcome.failure
@@ -343,7 +343,7 @@ def test_a_channel_that_is_changed_while_it_is_read_is_no_defect(
 def test_a_defect_keeps_its_traceback_in_the_log_and_out_of_the_failure(
     job: TrainingJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("star_rating.data.channel.require_several_classes", lambda _: 1 / 0)
+    monkeypatch.setattr("star_rating.training.trainer.require_several_classes", lambda _: 1 / 0)
     outcome = job.run()
     assert outcome.exit_code == ExitCode.BUG
     assert "ZeroDivisionError" in outcome.failure
