@@ -88,9 +88,18 @@ def test_an_answer_has_the_shape_that_aws_s_model_gives(
     assert found
 
 
-def test_the_operations_are_those_that_the_readme_names() -> None:
-    assert len(OPERATIONS) == 74
-    assert {"CreateTrainingJob", "QueryLineage", "Search", "DeleteTags"} <= set(OPERATIONS)
+def test_every_kind_of_operation_is_among_those_that_are_asked() -> None:
+    kinds = (
+        "TrainingJob",
+        "ProcessingJob",
+        "TransformJob",
+        "HyperParameterTuningJob",
+        "Endpoint",
+        "EndpointConfig",
+        "Model",
+    )
+    assert {f"{verb}{kind}" for verb in ("Create", "Describe") for kind in kinds} <= set(OPERATIONS)
+    assert {"QueryLineage", "Search", "DeleteTags"} <= set(OPERATIONS)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
