@@ -23,6 +23,8 @@ _INDEXES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.oci.image.index.v1+json",
 )
+_SOCI = ("application/vnd.amazon.soci.index.v1+json", "application/vnd.amazon.soci.index.v2+json")
+"""What `soci convert` puts beside an image in an index of its own, so that hosts load the layers lazily."""
 
 WEIGHTS_LABEL = "distilbert-trainer.weights"
 """The Dockerfile's label with the name of the pretrained weights."""
@@ -41,11 +43,15 @@ class Image:
     """Like linux/amd64; empty if ECR does not tell."""
     weights: str = ""
     """What a job with model=auto starts from, as the image's label says; empty if it does not, or ECR does not tell."""
+    has_soci: bool = False
+    """An index of one image and its SOCI index: the image is what runs."""
+    has_attestations: bool = False
+    """An index in which BuildKit has put how the image was built."""
 
     @property
     def is_index(self) -> bool:
         """Whether the name stands for several images, which SageMaker may refuse."""
-        return self.media_type in _INDEXES
+        return self.media_type in _INDEXES and not self.has_soci
 
 
 def find_image(name: str, session: Session, *, seconds: float | None = None) -> Image | None:
@@ -67,8 +73,14 @@ def find_image(name: str, session: Session, *, seconds: float | None = None) -> 
     image = found["images"][0]
     manifest = _manifest(image["imageManifest"], name)
     media_type = image.get("imageManifestMediaType") or manifest.get("mediaType", _MANIFESTS[0])
+    entries = _entries(manifest)
+    soci = [entry for entry in entries if entry.get("artifactType") in _SOCI]
+    attested = any(
+        (entry.get("annotations") or {}).get("vnd.docker.reference.type") == "attestation-manifest" for entry in entries
+    )
+    is_soci = bool(soci) and len(entries) == len(soci) + 1 and not attested
     platforms, weights = _configuration(manifest, where, session)
-    return Image(image["imageId"]["imageDigest"], media_type, platforms, weights)
+    return Image(image["imageId"]["imageDigest"], media_type, platforms, weights, is_soci, attested)
 
 
 def image_digest(name: str, session: Session) -> str:
@@ -92,11 +104,16 @@ def _manifest(text: str, name: str) -> dict[str, Any]:
     return manifest
 
 
+def _entries(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what an index lists; nothing of an image's own manifest."""
+    return [entry for entry in manifest.get("manifests") or () if isinstance(entry, dict)]
+
+
 def _configuration(manifest: dict[str, Any], where: dict[str, str], session: Session) -> tuple[tuple[str, ...], str]:
     """Return the platforms and the weights of an image, each empty if it cannot be read with these rights."""
     if "manifests" in manifest:
-        entries = [entry for entry in manifest["manifests"] or () if isinstance(entry, dict)]
-        platforms = (entry.get("platform") or {} for entry in entries)
+        images = [entry for entry in _entries(manifest) if entry.get("artifactType") not in _SOCI]
+        platforms = (entry.get("platform") or {} for entry in images)
         return tuple(f"{platform.get('os')}/{platform.get('architecture')}" for platform in platforms), ""
     config = (manifest.get("config") or {}).get("digest")
     if config is None:

@@ -81,10 +81,15 @@ def _image(name: str, session: Session) -> str:
         raise _Unknown(f"{name} is not in ECR: nothing is known of it")
     if image.platforms and "linux/amd64" not in image.platforms:
         raise _Failed(f"it is for {', '.join(image.platforms)}; build it with --platform linux/amd64")
+    if image.has_attestations:
+        raise _Failed(
+            "it is an index with attestations; build it without: docker build --provenance=false --sbom=false"
+        )
     if image.is_index:
         raise _Failed("it is an index of several images; push one manifest (docker build --provenance=false)")
     weights = f", starts from {image.weights}" if image.weights else ""
-    return f"{image.digest}, {image.platforms[0] if image.platforms else 'platform unknown'}{weights}"
+    soci = ", with a SOCI index" if image.has_soci else ""
+    return f"{image.digest}, {image.platforms[0] if image.platforms else 'platform unknown'}{weights}{soci}"
 
 
 def _role(arn: str, session: Session) -> str:

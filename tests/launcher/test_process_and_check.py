@@ -10,7 +10,7 @@ import pytest
 
 import launcher
 from launcher.aws.network import check_subnets
-from launcher.aws.preflight import _principal
+from launcher.aws.preflight import _image, _principal, _row
 from launcher.aws.session import Session
 from launcher.cli.main import main
 from launcher.errors import JobFileError
@@ -241,6 +241,52 @@ def test_an_index_of_images_is_refused(
     code, rows = checked(write(tmp_path / "job.toml", {"training_image": image}), capsys)
     assert code == 2
     assert rows["image"] == ("failed", "it is for linux/arm64; build it with --platform linux/amd64")
+
+
+AMD64 = {"os": "linux", "architecture": "amd64"}
+UNKNOWN = {"os": "unknown", "architecture": "unknown"}
+ATTESTATION = {"platform": UNKNOWN, "annotations": {"vnd.docker.reference.type": "attestation-manifest"}}
+SOCI = {"artifactType": "application/vnd.amazon.soci.index.v2+json"}
+
+
+@pytest.mark.parametrize(
+    ("tag", "entries", "result", "said"),
+    [
+        ("soci", [{"platform": AMD64}, SOCI], "ok", ", linux/amd64, with a SOCI index"),
+        ("soci-platform", [{"platform": AMD64}, SOCI | {"platform": UNKNOWN}], "ok", "with a SOCI index"),
+        ("soci-arm", [{"platform": {"os": "linux", "architecture": "arm64"}}, SOCI], "failed", "it is for linux/arm64"),
+        ("attested", [{"platform": AMD64}, ATTESTATION], "failed", "docker build --provenance=false --sbom=false"),
+        ("soci-attested", [{"platform": AMD64}, SOCI, ATTESTATION], "failed", "--provenance=false"),
+        ("two", [{"platform": AMD64}, {"platform": AMD64}], "failed", "an index of several images"),
+        ("soci-two", [{"platform": AMD64}, {"platform": AMD64}, SOCI], "failed", "an index of several images"),
+    ],
+)
+def test_an_index_of_one_image_and_its_soci_index_is_that_image(
+    everything_there: StandIn, tag: str, entries: list[dict[str, Any]], result: str, said: str
+) -> None:
+    index = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [
+            {
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "digest": f"sha256:{number}{tag:0>63.63}",
+                "size": 1,
+                **entry,
+            }
+            for number, entry in enumerate(entries)
+        ],
+    }
+    everything_there.client("ecr").put_image(
+        repositoryName="star-rating",
+        imageTag=tag,
+        imageManifest=json.dumps(index),
+        imageManifestMediaType=index["mediaType"],
+    )
+    name = f"123456789012.dkr.ecr.us-east-1.amazonaws.com/star-rating:{tag}"
+    row = _row("image", lambda: _image(name, Session(region="us-east-1")))
+    assert row["result"] == result, row
+    assert said in row["detail"]
 
 
 @pytest.mark.parametrize(
