@@ -24,6 +24,8 @@ that is there already is not pushed again. SBOM, licences, reports and digest ar
   --dirty HOW          a tree with uncommitted changes: refuse it (the default), or mark the tag: VERSION-COMMIT-dirty-ID
   --fail-on SEVERITY   do not push vulnerabilities this bad: low, medium, high, critical; needs grype or trivy in PATH
                        (if one is there, its report is written with or without this)
+  --sign KEY           sign the image with cosign, which has to be in PATH: "keyless" (OIDC, as in GitHub Actions), or a
+                       key as cosign names it (awskms:///alias/NAME); else COSIGN_SIGN, unsigned
   --output FOLDER      else out/image
   --dry-run            print each command, run none
   --help               this
@@ -39,7 +41,7 @@ root=$(realpath "$(dirname "$0")/..")
 source "$root/scripts/image/commands.sh"
 region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}} profile=() registry_id=${ECR_REGISTRY_ID:-}
 repository=${ECR_REPOSITORY:-distilbert-trainer} kms_key=${ECR_KMS_KEY:-}
-image='' weights=${WEIGHTS:-minilm} dirty=refuse fail_on='' output=$root/out/image dry_run=0
+sign_by=${COSIGN_SIGN:-} image='' weights=${WEIGHTS:-minilm} dirty=refuse fail_on='' output=$root/out/image dry_run=0
 while (($#)); do
     case $1 in
         --dry-run) dry_run=1 && shift && continue ;;
@@ -56,6 +58,7 @@ while (($#)); do
         --image) image=$2 ;;
         --dirty) dirty=$2 ;;
         --fail-on) fail_on=$2 ;;
+        --sign) sign_by=$2 ;;
         --output) output=$(realpath --canonicalize-missing -- "$2") ;;
         *) fail 2 "$1 is no option; --help lists them" ;;
     esac
@@ -82,7 +85,7 @@ trap clean_up EXIT
 
 prepare() {
     local tool contexts=${DOCKER_CONFIG:-${HOME:-}/.docker}/contexts
-    for tool in aws docker; do command -v "$tool" > /dev/null || fail 1 "$tool is not in PATH: install it"; done
+    for tool in aws docker ${sign_by:+cosign}; do command -v "$tool" > /dev/null || fail 1 "$tool is not in PATH: install it"; done
     [[ -x $python ]] || run scripts/host_python.sh || fail 1 "the reports need .venv; scripts/host_python.sh makes it"
     [[ -n $region ]] || region=$(aws "${profile[@]}" configure get region) \
         || fail 2 "no region: name one by --region or AWS_REGION"
@@ -169,8 +172,18 @@ push() {
 }
 
 attach() {
-    try same "attach the SBOM" run "$python" -m scripts.image.registry attach --docker-config "$work" \
-        "$repository_uri" "$digest" "$output/sbom.cdx.json" application/vnd.cyclonedx+json
+    run "$python" -m scripts.image.provenance --record "$output" "$repository_uri" "$digest" \
+        || fail 5 "the image's provenance cannot be written"
+    try same "attach SBOM and provenance" run "$python" -m scripts.image.registry attach --docker-config "$work" \
+        "$repository_uri" "$digest" "application/vnd.cyclonedx+json=$output/sbom.cdx.json" \
+        "application/vnd.in-toto+json=$output/provenance.intoto.json"
+}
+
+sign() {
+    local key=()
+    if [[ -z $sign_by ]]; then return; fi
+    if [[ $sign_by != keyless ]]; then key=(--key "$sign_by"); fi
+    try 9 "sign the image" run env DOCKER_CONFIG="$work" cosign sign --yes "${key[@]}" "$repository_uri@$digest"
 }
 
 prepare
@@ -194,6 +207,7 @@ else
     echo "build_and_push: $repository_uri:$tag is there already, with this content"
 fi
 attach
+sign
 if ((dry_run)); then exit; fi
 echo "$digest" > "$output/digest"
 echo "$repository_uri@$digest" >&3

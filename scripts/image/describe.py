@@ -39,7 +39,7 @@ def describe(image_name: str, folder: Path) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     # Of an image before: it would be taken for this one's.
-    for stale in ("digest", "vulnerabilities.json", "vex.cdx.json"):
+    for stale in ("digest", "vulnerabilities.json", "vex.cdx.json", "provenance.intoto.json"):
         (folder / stale).unlink(missing_ok=True)
     (folder / "sbom.cdx.json").write_text(bill_of_materials(inventory, image), encoding="utf-8")
     (folder / "licences.tsv").write_text(license_table(inventory), encoding="utf-8")

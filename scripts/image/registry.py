@@ -2,11 +2,11 @@
 
     python -m scripts.image.registry login  --docker-config FOLDER REGISTRY < PASSWORD
     python -m scripts.image.registry find   --docker-config FOLDER REPOSITORY TAG IMAGE
-    python -m scripts.image.registry attach --docker-config FOLDER REPOSITORY DIGEST FILE MEDIA_TYPE
+    python -m scripts.image.registry attach --docker-config FOLDER REPOSITORY DIGEST MEDIA_TYPE=FILE...
 
 `login` writes a configuration of Docker's that has the password of the user AWS in it, and names no credential store.
 `find` prints the digest of the image under a tag, nothing if the tag is free; with another content than IMAGE's it
-exits with 8. `attach` pushes a file as an OCI artifact whose subject is the image (OCI distribution specification 1.1).
+exits with 8. `attach` pushes files as OCI artifacts whose subject is the image (OCI distribution specification 1.1).
 REPOSITORY is ECR's repositoryUri. The login is FOLDER's, in its config.json or where that says that it is kept.
 """
 
@@ -24,7 +24,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,31 +147,39 @@ def find(repository: Repository, tag: str, image: Mapping[str, Any]) -> str:
     )
 
 
-def attach(repository: Repository, subject: str, file: Path, media_type: str) -> None:
-    """Push a file as an artifact that refers to the image with digest `subject`, unless it has one of that type."""
+def attach(repository: Repository, subject: str, files: Sequence[tuple[Path, str]]) -> None:
+    """Push files, each with its media type, as artifacts that refer to the image with digest `subject`.
+
+    Of a media type that the image has one of already none is pushed. All at once: where the registry keeps no list of
+    referrers, clients look under a tag, which can be written a single time if tags are immutable.
+    """
     image = repository.manifest(subject)
     if image is None:
         raise ImageError(ExitCode.REGISTRY, f"{subject} is not in the registry: nothing can be attached to it.")
     referrers = repository.referrers(subject)
-    if any(entry.get("artifactType") == media_type for entry in referrers):
-        return
-    content = file.read_bytes()
-    layer = _descriptor(media_type, content) | {"annotations": {"org.opencontainers.image.title": file.name}}
-    artifact = {
-        "schemaVersion": 2,
-        "mediaType": _ARTIFACT,
-        "artifactType": media_type,
-        "config": _descriptor(_EMPTY_TYPE, _EMPTY),
-        "layers": [layer],
-        "subject": _descriptor(image.headers.get_content_type(), image.content),
-    }
-    repository.put_blob(_EMPTY)
-    repository.put_blob(content)
-    manifest = json.dumps(artifact, indent=1).encode()
-    answer = repository.put_manifest(manifest, _ARTIFACT, _digest(manifest))
-    if not answer.headers["OCI-Subject"]:  # the registry keeps no list: clients look under a tag
-        entry = _descriptor(_ARTIFACT, manifest) | {"artifactType": media_type}
-        index = {"schemaVersion": 2, "mediaType": _INDEXES[0], "manifests": [*referrers, entry]}
+    there = {entry.get("artifactType") for entry in referrers}
+    pushed, is_listed = [], True
+    for file, media_type in files:
+        if media_type in there:
+            continue
+        content = file.read_bytes()
+        layer = _descriptor(media_type, content) | {"annotations": {"org.opencontainers.image.title": file.name}}
+        artifact = {
+            "schemaVersion": 2,
+            "mediaType": _ARTIFACT,
+            "artifactType": media_type,
+            "config": _descriptor(_EMPTY_TYPE, _EMPTY),
+            "layers": [layer],
+            "subject": _descriptor(image.headers.get_content_type(), image.content),
+        }
+        repository.put_blob(_EMPTY)
+        repository.put_blob(content)
+        manifest = json.dumps(artifact, indent=1).encode()
+        answer = repository.put_manifest(manifest, _ARTIFACT, _digest(manifest))
+        is_listed = is_listed and bool(answer.headers["OCI-Subject"])
+        pushed.append(_descriptor(_ARTIFACT, manifest) | {"artifactType": media_type})
+    if not is_listed:
+        index = {"schemaVersion": 2, "mediaType": _INDEXES[0], "manifests": [*referrers, *pushed]}
         repository.put_manifest(json.dumps(index, indent=1).encode(), _INDEXES[0], _referrers_tag(subject))
 
 
@@ -237,12 +245,14 @@ def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    words_of = {"login": (), "find": ("tag", "image"), "attach": ("digest", "file", "media_type")}
+    words_of = {"login": (), "find": ("tag", "image"), "attach": ("digest",)}
     for verb, words in words_of.items():
         subparser = verbs.add_parser(verb)
         subparser.add_argument("--docker-config", type=Path, required=True)
         for word in ("repository", *words):
             subparser.add_argument(word)
+        if verb == "attach":
+            subparser.add_argument("files", nargs="+", metavar="MEDIA_TYPE=FILE")
     options = parser.parse_args()
     if options.verb == "login":
         log_in(options.repository, options.docker_config, sys.stdin.readline().strip())
@@ -251,7 +261,8 @@ def main() -> None:
     if options.verb == "find":
         print(find(repository, options.tag, inspect(options.image)))  # noqa: T201 - this command's output
     else:
-        attach(repository, options.digest, Path(options.file), options.media_type)
+        pairs = [text.partition("=") for text in options.files]
+        attach(repository, options.digest, [(Path(file), media_type) for media_type, _, file in pairs])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -337,3 +338,38 @@ def test_no_form_of_a_remote_brings_a_credential_into_the_labels(remote: str, ad
         subprocess.run(command, cwd=tmp_path, check=True)
     done = subprocess.run([script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (f"{address}\n", "")
+
+
+def test_the_provenance_names_commit_inputs_and_builder() -> None:
+    from scripts.image.provenance import statement
+
+    show = ["git", "rev-parse", "HEAD"]
+    commit = subprocess.run(show, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    labels = {"org.opencontainers.image.revision": commit, "org.opencontainers.image.version": "1.2.3"}
+    layers = [f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"]
+    image = {"labels": labels, "layers": layers, "lock_sha256": "3" * 64}
+    found = statement(("registry/name", f"sha256:{'4' * 64}"), image, b"bill", {})
+    assert found["subject"] == [{"name": "registry/name", "digest": {"sha256": "4" * 64}}]
+    definition, run = found["predicate"]["buildDefinition"], found["predicate"]["runDetails"]
+    source, *inputs = definition["resolvedDependencies"]
+    assert source["digest"] == {"gitCommit": commit}
+    sums = {entry["name"]: entry["digest"]["sha256"] for entry in inputs}
+    of_commit = subprocess.run(["git", "show", "HEAD:Dockerfile"], stdout=subprocess.PIPE, check=True).stdout
+    assert sums["Dockerfile"] == hashlib.sha256(of_commit).hexdigest()
+    assert (sums["the base image's layers"], sums["the lock in the image"]) == ("1" * 64, "3" * 64)
+    assert run["builder"] == {"id": "urn:distilbert-trainer:workstation"}
+    assert run["byproducts"][0]["digest"]["sha256"] == hashlib.sha256(b"bill").hexdigest()
+
+    github = {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_SERVER_URL": "https://example.org",
+        "GITHUB_REPOSITORY": "owner/name",
+        "GITHUB_RUN_ID": "7",
+        "GITHUB_RUN_ATTEMPT": "2",
+        "GITHUB_WORKFLOW_REF": "owner/name/.github/workflows/publish.yml@refs/heads/main",
+    }
+    run = statement(("registry/name", "sha256:4"), image, b"bill", github)["predicate"]["runDetails"]
+    assert run["builder"]["id"] == "https://example.org/owner/name/.github/workflows/publish.yml@refs/heads/main"
+    assert run["metadata"]["invocationId"] == "https://example.org/owner/name/actions/runs/7/attempts/2"
+    unknown = {**image, "labels": {}}
+    assert "Dockerfile" not in str(statement(("registry/name", "sha256:4"), unknown, b"bill", {}))

@@ -115,15 +115,60 @@ def test_the_first_push(ecr: EcrStandIn, pushed: Pushed) -> None:
     assert list(pushed.push.temporary.iterdir()) == []
 
 
-def test_the_sbom_is_attached_to_the_image(ecr: EcrStandIn, pushed: Pushed) -> None:
-    digest = pushed.result.stdout.strip().partition("@")[2]
+def test_sbom_and_provenance_are_attached_to_the_image(ecr: EcrStandIn, pushed: Pushed) -> None:
+    uri, _, digest = pushed.result.stdout.strip().partition("@")
     # This registry keeps no list of referrers: OCI's clients look under a tag made of the digest.
-    (entry,) = manifest(ecr, SHARED, digest.replace(":", "-"))["manifests"]
-    assert entry["artifactType"] == "application/vnd.cyclonedx+json"
-    artifact = manifest(ecr, SHARED, entry["digest"])
-    assert artifact["subject"]["digest"] == digest
-    sbom = ecr.registry_get(f"{SHARED}/blobs/{artifact['layers'][0]['digest']}")
-    assert sbom == (pushed.push.output / "sbom.cdx.json").read_bytes()
+    entries = manifest(ecr, SHARED, digest.replace(":", "-"))["manifests"]
+    types = {entry["artifactType"]: entry["digest"] for entry in entries}
+    files = {
+        "application/vnd.cyclonedx+json": "sbom.cdx.json",
+        "application/vnd.in-toto+json": "provenance.intoto.json",
+    }
+    assert set(types) == set(files)
+    for kind, name in files.items():
+        artifact = manifest(ecr, SHARED, types[kind])
+        assert artifact["subject"]["digest"] == digest
+        content = ecr.registry_get(f"{SHARED}/blobs/{artifact['layers'][0]['digest']}")
+        assert content == (pushed.push.output / name).read_bytes()
+    stated = json.loads((pushed.push.output / "provenance.intoto.json").read_bytes())
+    assert stated["subject"] == [{"name": uri, "digest": {"sha256": digest.removeprefix("sha256:")}}]
+
+
+@pytest.mark.usefixtures("ecr")
+def test_the_workflow_gets_the_digest_and_the_image_is_signed_as_it_says(pushed: Pushed, tmp_path: Path) -> None:
+    """scripts/publish.sh with a cosign that keeps what it was told: none can be had here."""
+    cosign = tmp_path / "cosign"
+    cosign.write_text(f'#!/bin/sh\ntest -s "$DOCKER_CONFIG/config.json" && echo "$*" >> {tmp_path}/told\n')
+    cosign.chmod(0o755)
+    told = {"PATH": f"{tmp_path}:{pushed.push.environment['PATH']}", "COSIGN_SIGN": "keyless"}
+    told |= {"GITHUB_OUTPUT": str(tmp_path / "output"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    options = ["--output", str(tmp_path / "image"), "--image", pushed.image, "--repository", SHARED]
+    for more in ([], ["--sign", "awskms:///alias/images"]):
+        subprocess.run(
+            [str(REPOSITORY / "scripts" / "publish.sh"), *options, *more],
+            env=pushed.push.environment | told,
+            check=True,
+            capture_output=True,
+        )
+    uri = pushed.result.stdout.strip()
+    lines = (tmp_path / "output").read_text(encoding="utf-8").splitlines()
+    assert lines[:2] == [f"image={uri}", f"digest={uri.partition('@')[2]}"]
+    assert uri in (tmp_path / "summary").read_text(encoding="utf-8")
+    assert (tmp_path / "told").read_text(encoding="utf-8").splitlines() == [
+        f"sign --yes {uri}",
+        f"sign --yes --key awskms:///alias/images {uri}",
+    ]
+
+
+def test_signing_without_cosign_is_refused_before_anything_is_done(images: Images, push: Push) -> None:
+    result = push("--image", images.build("first"), "--sign", "keyless")
+    assert (result.exit_code, "cosign is not in PATH" in result.stderr) == (1, True)
+
+
+def test_every_step_of_the_workflow_is_one_script_of_this_repository() -> None:
+    workflow = (REPOSITORY / ".github" / "workflows" / "publish.yml").read_text(encoding="utf-8")
+    steps = re.findall(r"^ +(?:- )?run: (.*)$", workflow, re.MULTILINE)
+    assert steps == ["scripts/publish.sh"]
 
 
 @pytest.mark.parametrize("rebuilt", [False, True], ids=["the image", "the same layers, built at another time"])

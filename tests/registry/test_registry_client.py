@@ -125,7 +125,7 @@ def test_a_file_is_attached_once_and_the_registry_lists_it(
     file = tmp_path / "sbom.cdx.json"
     file.write_bytes(b"{}\n")
     for _ in range(2):
-        attach(repository, subject, file, SBOM)
+        attach(repository, subject, [(file, SBOM)])
     (entry,) = server.referrers
     artifact = json.loads(server.stored[entry["digest"]])
     assert artifact["subject"]["digest"] == subject
