@@ -139,3 +139,17 @@ def test_a_bad_input_ends_the_container_with_its_code_and_one_sentence(
     assert result.log.splitlines()[-1] == f"error: {job.failure}"
     assert result.log.count(job.failure) == 1
     assert "Traceback" not in result.log
+
+
+def test_a_full_output_folder_costs_what_belongs_there_and_not_the_model(
+    containers: Containers, tmp_path: Path
+) -> None:
+    job = RealJob(containers, tmp_path)
+    job.configure(train_steps_per_epoch="3", enable_tensorboard="True", run_test="False")
+    (job.root / "output").mkdir()
+    result = job.run("--tmpfs", f"/opt/ml/output:size=32k,uid={os.getuid()}")
+    assert result.exit_code == 0, result.log
+    assert (job.root / "model" / "tensorflow" / "saved_model" / "0" / "saved_model.pb").is_file()
+    warnings = [line.partition(" WARNING ")[2] for line in result.log.splitlines() if " WARNING " in line]
+    assert {warning.partition(":")[0] for warning in warnings} >= {"debugger", "profiler", "tensorboard"}, result.log
+    assert "Traceback" not in result.log
