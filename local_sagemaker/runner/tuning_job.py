@@ -253,6 +253,11 @@ def trial_request(record: Record, name: str, values: dict[str, str]) -> Record:
     definition = record["TrainingJobDefinition"]
     objective = record["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
     passed = {field: value for field, value in definition.items() if field not in _NOT_OF_A_TRAINING_JOB}
+    of_tuning = definition.get("HyperParameterTuningResourceConfig")  # SDK v2's
+    if of_tuning is not None:
+        known = ("InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsKeyId")
+        first = of_tuning.get("InstanceConfigs", [{}])[0]  # the one that SageMaker would try first
+        passed["ResourceConfig"] = {field: value for field, value in (of_tuning | first).items() if field in known}
     static = definition.get("StaticHyperParameters", {})
     tags = {"Tags": record["Tags"]} if record.get("Tags") else {}
     return {
@@ -264,7 +269,13 @@ def trial_request(record: Record, name: str, values: dict[str, str]) -> Record:
     }
 
 
-_NOT_OF_A_TRAINING_JOB = ("DefinitionName", "TuningObjective", "HyperParameterRanges", "StaticHyperParameters")
+_NOT_OF_A_TRAINING_JOB = (
+    "DefinitionName",
+    "HyperParameterRanges",
+    "HyperParameterTuningResourceConfig",
+    "StaticHyperParameters",
+    "TuningObjective",
+)
 
 
 def _of_job(job: Job, objective: Record) -> Record:

@@ -34,7 +34,9 @@ def _definition(request: Request) -> Iterator[str]:
     if definition is None:
         yield "TrainingJobDefinition must be specified"
         return
-    for field in ("HyperParameterTuningResourceConfig", "TuningObjective", "HyperParameterRanges", "DefinitionName"):
+    if "ResourceConfig" in definition and "HyperParameterTuningResourceConfig" in definition:
+        yield "ResourceConfig and HyperParameterTuningResourceConfig must not both be specified"
+    for field in ("TuningObjective", "HyperParameterRanges", "DefinitionName"):
         if field in definition:
             yield f"{field} of TrainingJobDefinition is not available: a tuning job here has one definition"
 

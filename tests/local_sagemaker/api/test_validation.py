@@ -957,6 +957,10 @@ WRONG_TUNING: dict[str, tuple[Changes, str]] = {
     "no definition": ({OF_TRAINING: None}, "TrainingJobDefinition must be specified"),
     "autotune": ({"Autotune": {"Mode": "Enabled"}}, "Autotune is not available"),
     "two definitions": ({"TrainingJobDefinitions": [TUNING[OF_TRAINING]]}, "TrainingJobDefinitions is not available"),
+    "two configurations of resources": (
+        {f"{OF_TRAINING}.HyperParameterTuningResourceConfig": {"InstanceType": "ml.c5.xlarge", "InstanceCount": 1}},
+        "ResourceConfig and HyperParameterTuningResourceConfig must not both be specified",
+    ),
     "no objective": ({f"{OF_TUNING}.HyperParameterTuningJobObjective": None}, "Objective must be specified"),
     "an unknown objective": (
         {f"{OF_TUNING}.HyperParameterTuningJobObjective.MetricName": "speed"},

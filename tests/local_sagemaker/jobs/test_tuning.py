@@ -125,7 +125,10 @@ def test_a_grid_tries_every_combination(sagemaker: LocalSageMaker) -> None:
         ]
     }
     limits = {"MaxParallelTrainingJobs": 4}
-    name = create(sagemaker, request(ranges=ranges, Strategy="Grid", ResourceLimits=limits))
+    wanted = request(ranges=ranges, Strategy="Grid", ResourceLimits=limits)
+    instances = wanted["TrainingJobDefinition"].pop("ResourceConfig")
+    wanted["TrainingJobDefinition"]["HyperParameterTuningResourceConfig"] = instances  # as SDK v2 sends it
+    name = create(sagemaker, wanted)
     assert wait(sagemaker, name)["HyperParameterTuningJobStatus"] == "Completed"
     tried = [tuple(sorted(trial["TunedHyperParameters"].items())) for trial in trials(sagemaker, name)]
     assert sorted(tried) == [(("other", o), ("rate", r)) for o in "ab" for r in ("0.1", "0.2")]
