@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.emulator import IMAGE as TINY_IMAGE
+from tests.helpers.emulator import build_image
+
 pytestmark = pytest.mark.conformance
 
 REPOSITORY = Path(__file__).parents[2]
@@ -59,12 +62,12 @@ def exports(launcher: Launcher) -> Iterator[dict[str, str]]:
         launcher("local", "stop", "--force")
 
 
-def run(python: str, script: str, exports: dict[str, str], folder: Path) -> dict[str, Any]:
+def run(python: str, script: str, exports: dict[str, str], folder: Path, image: str = IMAGE) -> dict[str, Any]:
     """Run a script of this folder with an SDK, and return what it has shown."""
     output, settings = folder / "shown.json", folder / "settings.yaml"
     settings.write_text("SchemaVersion: '1.0'\nSageMaker: {PythonSDK: {Modules: {TelemetryOptOut: true}}}\n")
     done = subprocess.run(
-        [REPOSITORY / python / "bin/python", REPOSITORY / "tests/conformance" / script, IMAGE, BUCKET, output],
+        [REPOSITORY / python / "bin/python", REPOSITORY / "tests/conformance" / script, image, BUCKET, output],
         env={
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -122,3 +125,16 @@ def test_model_trainer_of_v3_and_its_resources(exports: dict[str, str], tmp_path
     assert shown["associations"] == 1
     assert (shown["endpoints"], shown["missing"]) == (0, "ValidationException")
     assert shown["pipelines"] == "UnknownOperationException"
+
+
+def test_v2_tunes_deploys_and_transforms(exports: dict[str, str], tmp_path: Path) -> None:
+    base = subprocess.run(
+        [REPOSITORY / "scripts/base_image.sh"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    build_image(base)
+    shown = run(".venv-sagemaker-sdk", "tune_and_serve.py", exports, tmp_path, TINY_IMAGE)
+    count, columns = shown["analytics"]
+    assert (count, {"FinalObjectiveValue", "TrainingJobName", "rate"} <= set(columns)) == (3, True)
+    assert shown["best"] == [True, True]
+    assert shown["predicted"] == 1
+    assert shown["transformed"] == "ONE\nTWO\n"
