@@ -6,36 +6,6 @@
 # Each step is a function; the last lines have their order. One that fails says what to do, with its own exit code.
 set -euo pipefail
 
-usage() {
-    cat << 'END'
-Usage: scripts/build_and_push.sh [OPTION...]
-
-Build the image, run its smoke test, scan it, push it to ECR as VERSION-COMMIT, and print its URI by digest. An image
-that is there already is not pushed again. SBOM, licences, reports and digest are kept in the output folder.
-
-  --region REGION      else AWS_REGION, AWS_DEFAULT_REGION, the profile's
-  --profile PROFILE    else as the AWS CLI finds credentials: AWS_PROFILE, ...
-  --registry-id ID     the registry's account; else ECR_REGISTRY_ID, the credentials' own
-  --repository NAME    else ECR_REPOSITORY, distilbert-trainer; made if it is missing: immutable tags, scan on push,
-                       encryption, scripts/image/lifecycle_policy.json
-  --kms-key KEY        for a repository that is made; else ECR_KMS_KEY, ECR's own key
-  --weights WEIGHTS    minilm (the default), distilbert-base-uncased (tag VERSION-COMMIT-weights-SHA), /FOLDER; else WEIGHTS
-  --image IMAGE        push this image of the engine instead of building one
-  --dirty HOW          a tree with uncommitted changes: refuse it (the default), or mark the tag: VERSION-COMMIT-dirty-ID
-  --fail-on SEVERITY   do not push vulnerabilities this bad: low, medium, high, critical; needs grype or trivy in PATH
-                       (if one is there, its report is written with or without this)
-  --sign KEY           sign the image with cosign, which has to be in PATH: "keyless" (OIDC, as in GitHub Actions), or a
-                       key as cosign names it (awskms:///alias/NAME); else COSIGN_SIGN, unsigned
-  --output FOLDER      else out/image
-  --dry-run            print each command, run none
-  --help               this
-
-Exit codes: 0 pushed, or there already; 1 a tool is missing; 2 usage; 3 uncommitted changes, or no commit; 4 AWS refuses
-  (credentials, permission, region); 5 build; 6 smoke test; 7 vulnerabilities; 8 the tag stands for another content;
-  9 the registry refuses, or is lost; 10 no hub gives the weights; 11 a file of the weights has a wrong SHA-256
-END
-}
-
 root=$(realpath "$(dirname "$0")/..")
 # shellcheck source=scripts/image/commands.sh
 source "$root/scripts/image/commands.sh"
@@ -45,7 +15,7 @@ sign_by=${COSIGN_SIGN:-} image='' weights=${WEIGHTS:-minilm} dirty=refuse fail_o
 while (($#)); do
     case $1 in
         --dry-run) dry_run=1 && shift && continue ;;
-        --help) usage && exit ;;
+        --help) cat "$root/scripts/image/build_and_push_usage.txt" && exit ;;
     esac
     [[ -n ${2:-} ]] || fail 2 "$1 is no option, or lacks its value; --help lists the options"
     case $1 in
