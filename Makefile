@@ -3,7 +3,7 @@
 .PHONY: help train local test test-long image smoke push audit image-diff reproducible lint lock coverage conformance bench \
 	bench-prepare bench-scaling bench-debugger bench-hosts bench-serving kill-matrix kill-hosts clean
 
-IMAGE := distilbert-trainer:local
+IMAGE ?= distilbert-trainer:local
 
 help: ## list these entries
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile

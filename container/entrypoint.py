@@ -13,8 +13,7 @@ import process_group
 import toolkit
 from failure import ContainerError, ExitCode, report
 
-USAGE = """\
-distilbert-trainer: fine-tunes DistilBERT to predict the star rating of a review.
+USAGE = r"""distilbert-trainer: fine-tunes DistilBERT to predict the star rating of a review.
 
 usage: docker run [docker's options] IMAGE COMMAND [options]
 

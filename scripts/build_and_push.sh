@@ -128,8 +128,8 @@ find_published() { # digest is empty if the tag is free
 
 smoke() {
     smoke_container=distilbert-trainer-smoke-$$
-    run timeout --foreground 900 docker run --name "$smoke_container" --label distilbert-trainer=run --network none \
-        "$image_id" smoke || fail 6 "the smoke test failed, or took more than 15 minutes; nothing was pushed"
+    run timeout --foreground 1800 docker run --name "$smoke_container" --label distilbert-trainer=run --network none \
+        "$image_id" smoke || fail 6 "the smoke test failed, or took more than 30 minutes; nothing was pushed"
 }
 
 push() {

@@ -124,8 +124,7 @@ def start(
     from local_sagemaker.client import start_server
 
     state = _state_of(folder)
-    if state.running_server() is not None:
-        raise UsageError(f"a server runs on {state.folder} already; end it first: launcher local stop")
+    running = state.running_server()
     settings = {
         "--port": port,
         "--jobs": jobs,
@@ -133,6 +132,14 @@ def start(
         "--memory-per-host": None if memory_per_host is None else _bytes(memory_per_host),
         "--account": account,
     }
+    if running is not None:
+        # Its variables again, as whoever evals them expects: without them the next command would go to AWS.
+        changed = [name for name, value in settings.items() if value not in (None, 0)]
+        if changed:
+            hint = "end it first: launcher local stop"
+            raise UsageError(f"a server runs on {state.folder} already, and keeps its {', '.join(changed)}; {hint}")
+        _say_address(running, state)
+        return
     arguments = [text for name, value in settings.items() if value is not None for text in (name, str(value))]
     _say_address(start_server(state, arguments), state)
 

@@ -26,6 +26,14 @@ def test_help_names_every_command_on_stdout(argument: str) -> None:
         assert f"\n  {command} " in result.stdout
 
 
+def test_the_examples_of_help_can_be_pasted() -> None:
+    lines = run("--help").stdout.splitlines()
+    continued = [number for number, line in enumerate(lines) if line.endswith("\\")]
+    assert len(continued) >= 3
+    assert all(lines[number + 1].startswith("        ") for number in continued)
+    assert max(map(len, lines)) <= 100
+
+
 def test_help_names_every_exit_code() -> None:
     table = run("--help").stdout.split("exit codes\n")[1]
     for code in failures.ExitCode:

@@ -38,6 +38,9 @@ def test_a_server_that_starts_ends_and_keeps_what_it_was_given(
     exported = capsys.readouterr().out.splitlines()
     assert exported[0].startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:")
     assert {"export AWS_DEFAULT_REGION=us-east-1", "export AWS_REGION=us-east-1"} <= set(exported)
+    assert main(["local", "start"]) == 0  # for `eval`: the variables of the server that runs
+    assert capsys.readouterr().out.splitlines() == exported
+    assert main(["local", "start", "--jobs", "2"]) == 2  # which cannot be
     assert main(["local", "put", str(tmp_path / "reviews"), "s3://bucket/raw"]) == 0
     assert main(["local", "fault", "interrupt", "--after", "5..20", "--times", "3", "--job", "mine"]) == 0
     assert main(["local", "stop"]) == 0
