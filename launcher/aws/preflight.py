@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from launcher.aws.errors import BusyError, DeniedError, translating_aws_errors
+from launcher.aws.errors import BusyError, DeniedError, NotFoundError, translating_aws_errors
 from launcher.aws.images import find_image
 from launcher.aws.network import check_subnets
 from launcher.aws.rights import Right, caller_rights, pass_role, role_rights, simulate
@@ -208,8 +208,11 @@ def _objects(source: dict[str, Any], hosts: int, session: Session) -> str:
 
 def _bucket(s3_uri: str, session: Session) -> str:
     bucket = s3_uri.removeprefix("s3://").partition("/")[0]
-    with translating_aws_errors(f"reach bucket {bucket}"):
-        answer = session.client("s3").head_bucket(Bucket=bucket)
+    try:
+        with translating_aws_errors(f"reach bucket {bucket}"):
+            answer = session.client("s3").head_bucket(Bucket=bucket)
+    except NotFoundError:
+        raise _Failed(f"{bucket} does not exist; launcher setup makes one, or: aws s3 mb s3://{bucket}") from None
     where = answer.get("BucketRegion", session.region)
     if where != session.region:
         raise _Failed(f"{bucket} is in {where}, the job in {session.region}; use a bucket of {session.region}")

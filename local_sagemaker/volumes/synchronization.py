@@ -1,4 +1,4 @@
-"""Folders kept in step with S3 while a job runs: checkpoints both ways of a change, tensors and TensorBoard files one.
+"""Folders that are uploaded to S3 while a job runs: checkpoints both ways of a change, tensors and TensorBoard one way.
 
     mirror = Mirror(layout.place("/opt/ml/checkpoints"), "s3://bucket/checkpoints/", objects, deletes=True)
     mirror.restored()                   # what came from S3 is known, and not sent back

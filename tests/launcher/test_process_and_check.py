@@ -187,7 +187,7 @@ def test_what_new_accounts_may_not_use_is_said_beforehand(
         ({"account": '"210987654321"', "bucket": f'"{BUCKET}"'}, "credentials", "they belong to account 123456789012"),
         ({"training_image": '"{account}.dkr.ecr.{region}.amazonaws.com/star-rating:v9"'}, "image", "is not in ECR"),
         ({"input_data_config.train.s3_uri": '"s3://{bucket}/nothing/"'}, "channel train", "nothing is at s3://"),
-        ({"output_data_config.s3_output_path": '"s3://no-such-bucket-anywhere/"'}, "output", "AWS does not know it"),
+        ({"output_data_config.s3_output_path": '"s3://no-such-bucket-anywhere/"'}, "output", "aws s3 mb"),
         ({"role": '"arn:aws:iam::123456789012:role/Nobody"'}, "role", "Nobody"),
         ({"output_data_config.kms_key_id": '"00000000-0000-0000-0000-000000000000"'}, "key 0000", "key"),
         (

@@ -1,4 +1,4 @@
-"""The exchange of gradients: what each host has computed for its reviews becomes what one host would have for all.
+"""The all-reduce of gradients over hosts: what each has computed for its reviews becomes what one would have for all.
 
     exchange = GradientExchange(collectives, max_rows=4096)
     gradients = exchange(gradients, model.trainable_variables)      # every host's, added up; once a step

@@ -1,4 +1,4 @@
-"""Tokenised reviews as framed TFRecords, without TensorFlow.
+"""Tokenised reviews as framed TFRecords: a TFRecordWriter without TensorFlow.
 
     serializer = ExampleSerializer(max_seq_length=64, vocabulary_size=30522, pad_id=0)
     file.write(frame(serializer.serialize(ids, label=4)))
