@@ -64,7 +64,7 @@ def exports(launcher: Launcher) -> Iterator[dict[str, str]]:
 
 def run(python: str, script: str, exports: dict[str, str], folder: Path, image: str = IMAGE) -> dict[str, Any]:
     """Run a script of this folder with an SDK, and return what it has shown."""
-    output, settings = folder / "shown.json", folder / "settings.yaml"
+    output, settings, calls = folder / "shown.json", folder / "settings.yaml", folder / "calls.json"
     settings.write_text("SchemaVersion: '1.0'\nSageMaker: {PythonSDK: {Modules: {TelemetryOptOut: true}}}\n")
     done = subprocess.run(
         [REPOSITORY / python / "bin/python", REPOSITORY / "tests/conformance" / script, image, BUCKET, output],
@@ -72,6 +72,8 @@ def run(python: str, script: str, exports: dict[str, str], folder: Path, image: 
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "SAGEMAKER_USER_CONFIG_OVERRIDE": str(settings),
+            "PYTHONPATH": str(REPOSITORY / "tests" / "conformance" / "calls"),
+            "CALLS": str(calls),
             **exports,
         },
         cwd=folder,
@@ -83,6 +85,12 @@ def run(python: str, script: str, exports: dict[str, str], folder: Path, image: 
     assert done.returncode == 0, done.stderr
     shown: dict[str, Any] = json.loads(output.read_text())
     print(json.dumps(shown, indent=1))
+    counts: dict[str, int] = json.loads(calls.read_text())
+    print(f"{sum(counts.values())} calls of {len(counts)} operations:")
+    print("\n".join(f"{count:6}  {operation}" for operation, count in counts.items()))
+    assert counts[
+        "SageMaker: CreateTrainingJob" if "tune" not in script else "SageMaker: CreateHyperParameterTuningJob"
+    ]
     return shown
 
 
