@@ -147,6 +147,6 @@ def test_the_sdk_for_javascript_runs_a_job(sagemaker: LocalSageMaker, javascript
     assert said["lines"] == ["a line", "loss=0.25"]
     assert said["model"] == [0x1F, 0x8B]
     assert said["absent"] == ["ValidationException", "Requested resource not found.", 400]
-    assert said["endpoint"][0] == "UnknownOperationException"
-    assert "CreateEndpoint is not available" in said["endpoint"][1]
+    assert said["pipeline"][0] == "UnknownOperationException"
+    assert "CreatePipeline is not available" in said["pipeline"][1]
     assert said["invoked"] == ["ValidationError", "Endpoint none of account 123456789012 not found.", 400]

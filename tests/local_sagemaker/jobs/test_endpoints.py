@@ -128,18 +128,28 @@ def test_an_endpoint_that_cannot_serve_says_why(
     gone(sagemaker, name)
 
 
+def lines_of(sagemaker: LocalSageMaker, name: str) -> list[str]:
+    logs = sagemaker.client("logs")
+    try:
+        events = logs.filter_log_events(logGroupName=f"/aws/sagemaker/Endpoints/{name}")["events"]
+    except logs.exceptions.ResourceNotFoundException:  # it has said nothing yet
+        return []
+    return [event["message"] for event in events]
+
+
 def test_a_server_that_is_killed_serves_its_endpoints_again(servers: Servers) -> None:
     sagemaker = servers.start()
     sagemaker.client("s3").create_bucket(Bucket=BUCKET)
     name = deploy(sagemaker)
     assert settled(sagemaker, name)["EndpointStatus"] == "InService"
     invoke(sagemaker, name, "first").get("Body")
+    while lines_of(sagemaker, name) != ["POST /invocations 5"]:  # a container's last lines end with its server
+        time.sleep(0.05)
     servers.kill()
     sagemaker = servers.start()
     assert settled(sagemaker, name)["EndpointStatus"] == "InService"
     assert invoke(sagemaker, name, "second")["Body"].read().endswith(b"second")
-    events = sagemaker.client("logs").filter_log_events(logGroupName=f"/aws/sagemaker/Endpoints/{name}")["events"]
-    assert [event["message"] for event in events] == ["POST /invocations 5", "POST /invocations 6"]
+    assert lines_of(sagemaker, name) == ["POST /invocations 5", "POST /invocations 6"]
     engine = docker.from_env()
     assert len(engine.containers.list(filters={"label": f"distilbert-trainer.state={servers.state.identity}"})) == 1
     engine.close()

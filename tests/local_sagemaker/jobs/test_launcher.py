@@ -80,7 +80,7 @@ def test_jobs_and_their_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_what_is_in_the_way_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["local", "start"]) == 2
+    assert main(["local", "start", "--jobs", "7"]) == 2
     assert "a server runs on" in capsys.readouterr().err
     assert train(tmp_path, "no-spot", "true", "--interrupt-after", "5") == 2
     assert "--interrupt-after needs a spot job" in capsys.readouterr().err

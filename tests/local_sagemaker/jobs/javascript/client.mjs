@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { CloudWatchLogsClient, paginateFilterLogEvents } from "@aws-sdk/client-cloudwatch-logs";
 import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import {
-  CreateEndpointCommand,
+  CreatePipelineCommand,
   CreateTrainingJobCommand,
   DescribeTrainingJobCommand,
   SageMakerClient,
@@ -65,7 +65,7 @@ console.log(
     lines,
     model: [bytes[0], bytes[1]],
     absent: await refusal(sagemaker.send(new DescribeTrainingJobCommand({ TrainingJobName: "none" }))),
-    endpoint: await refusal(sagemaker.send(new CreateEndpointCommand({ EndpointName: "e", EndpointConfigName: "c" }))),
+    pipeline: await refusal(sagemaker.send(new CreatePipelineCommand({ PipelineName: "p", RoleArn: request.RoleArn }))),
     invoked: await refusal(
       new SageMakerRuntimeClient(once).send(new InvokeEndpointCommand({ EndpointName: "none", Body: "{}" })),
     ),
