@@ -136,7 +136,8 @@ def test_a_bad_input_ends_the_container_with_its_code_and_one_sentence(
     assert result.exit_code == exit_code, result.log
     assert said in job.failure
     assert len(job.failure) <= 1024
-    assert result.log.splitlines()[-1] == f"error: {job.failure}"
+    # At the end, but not always last: stdout, which has warnings, reaches Docker by another pipe than stderr.
+    assert f"error: {job.failure}" in result.log.splitlines()[-5:]
     assert result.log.count(job.failure) == 1
     assert "Traceback" not in result.log
 
