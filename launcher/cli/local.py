@@ -281,7 +281,10 @@ def _upload(source: Path, target: str, session: Session) -> tuple[int, int]:
     with translating_aws_errors(f"put {source}"):
         s3 = session.client("s3")
         if bucket not in {entry["Name"] for entry in s3.list_buckets()["Buckets"]}:
-            s3.create_bucket(Bucket=bucket)
+            region = s3.meta.region_name
+            # S3 takes its first region as the one that nobody names.
+            where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+            s3.create_bucket(Bucket=bucket, **where)
         for path in files:
             s3.upload_file(str(path), bucket, _key(path, source, key))
     return len(files), sum(path.stat().st_size for path in files)

@@ -29,15 +29,17 @@ def test_a_dry_run_needs_no_server(capsys: pytest.CaptureFixture[str]) -> None:
     assert dict(os.environ) == before
 
 
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
 def test_a_server_that_starts_ends_and_keeps_what_it_was_given(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, region: str
 ) -> None:
+    monkeypatch.setenv("AWS_REGION", region)
     (tmp_path / "reviews" / "a").mkdir(parents=True)
     (tmp_path / "reviews" / "a" / "b.tsv").write_text("text")
     assert main(["local", "start", "--jobs", "1"]) == 0
     exported = capsys.readouterr().out.splitlines()
     assert exported[0].startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:")
-    assert {"export AWS_DEFAULT_REGION=us-east-1", "export AWS_REGION=us-east-1"} <= set(exported)
+    assert {f"export AWS_DEFAULT_REGION={region}", f"export AWS_REGION={region}"} <= set(exported)
     assert main(["local", "start"]) == 0  # for `eval`: the variables of the server that runs
     assert capsys.readouterr().out.splitlines() == exported
     assert main(["local", "start", "--jobs", "2"]) == 2  # which cannot be
