@@ -11,7 +11,7 @@ root=$(realpath "$(dirname "$0")/..")
 source "$root/scripts/image/commands.sh"
 region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}} profile=() registry_id=${ECR_REGISTRY_ID:-}
 repository=${ECR_REPOSITORY:-distilbert-trainer} kms_key=${ECR_KMS_KEY:-}
-sign_by=${COSIGN_SIGN:-} image='' weights=${WEIGHTS:-minilm} dirty=refuse fail_on='' output=$root/out/image dry_run=0
+sign_by=${COSIGN_SIGN:-} image='' weights=${WEIGHTS:-} dirty=refuse fail_on='' output=$root/out/image dry_run=0
 while (($#)); do
     case $1 in
         --dry-run) dry_run=1 && shift && continue ;;
@@ -34,6 +34,7 @@ while (($#)); do
     esac
     shift 2
 done
+[[ -z $image || -z $weights ]] || fail 2 "--image takes an image as it is, --weights (or WEIGHTS) builds one: leave one out"
 [[ $dirty == @(refuse|mark) ]] || fail 2 "--dirty is '$dirty'; write refuse or mark"
 [[ $fail_on == @(|low|medium|high|critical) ]] || fail 2 "--fail-on is '$fail_on'; write low, medium, high or critical"
 
@@ -101,7 +102,7 @@ build() {
         fail 3 "uncommitted changes; commit them, or mark the image by --dirty mark:"$'\n'"$tree"
     fi
     image=distilbert-trainer:local
-    run env "WEIGHTS=$weights" scripts/build_image.sh "$image" || fail $(($? == 1 ? 5 : $?)) "the build failed, see above"
+    run env "WEIGHTS=${weights:-minilm}" scripts/build_image.sh "$image" || fail $(($? == 1 ? 5 : $?)) "the build failed, see above"
 }
 
 identify() { # the tag comes from what the image says of itself

@@ -51,6 +51,7 @@ def test_help_names_every_option_and_every_exit_code() -> None:
         (["--region"], "--region is no option, or lacks its value"),
         (["image"], "image is no option"),
         (["--dirty", "maybe"], "--dirty is 'maybe'; write refuse or mark"),
+        (["--image", "mine:1", "--weights", "distilbert-base-uncased"], "leave one out"),
         (["--fail-on", "bad"], "--fail-on is 'bad'; write low, medium, high or critical"),
     ],
 )

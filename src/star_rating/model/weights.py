@@ -7,7 +7,8 @@ The hyperparameter `model` is one of:
 
 - `auto` (the default): the weights baked into the image. It never touches the network: whether a hub answers must not
   decide what a job trains, or the same job gives two results.
-- a hub id: `distilbert-base-uncased` (pinned to a commit here), `owner/name`, or either with `@revision`.
+- a hub id: `distilbert-base-uncased` (pinned to a commit here), `owner/name`, or either with `@revision`. The hub is
+  not asked if the image was built with that model at that commit.
 - a path, which starts with `/`, `./` or `../`.
 
 A channel named `model` wins over all of these: whoever mounts weights means them.
@@ -77,16 +78,20 @@ def resolve(model: str, channels: Mapping[str, Path], environ: Mapping[str, str]
     Raises WeightsError if the folder lacks a file that training or the export needs, or if the hub has no answer.
     """
     name = None
+    baked = Path(environ.get(BAKED_VARIABLE, BAKED_FOLDER))
     if CHANNEL in channels:
         source, folder = "channel", channels[CHANNEL]
     elif model == AUTO:
-        source, folder = "baked", Path(environ.get(BAKED_VARIABLE, BAKED_FOLDER))
+        source, folder = "baked", baked
     elif model.startswith(("/", "./", "../")):
         source, folder = "path", Path(model)
     else:
         repository, revision = _parse_hub_id(model)
-        folder, commit = _download(repository, revision)
-        source, name = "hub", f"{repository}@{commit}"
+        if _is_of(baked, repository, revision):
+            source, folder = "baked", baked
+        else:
+            folder, commit = _download(repository, revision)
+            source, name = "hub", f"{repository}@{commit}"
     known_tokenizer = _check(folder, source)
     weights = Weights(
         folder=folder,
@@ -159,11 +164,23 @@ def _download(repository: str, revision: str) -> tuple[Path, str]:
     return Path(folder), str(commit)
 
 
+def _is_of(folder: Path, repository: str, revision: str) -> bool:
+    """Return whether weights.json says that a folder has a hub's model at that commit; a branch's name is no commit."""
+    said = (_record_of(folder, "name"), _record_of(folder, "source"))
+    return said[0] == f"{repository}@{revision}" or said[1] == f"hub {repository}@{revision}"
+
+
 def _own_name(folder: Path) -> str:
-    """Return the name in weights.json, which container/convert_minilm.py writes, or else the folder's."""
-    try:
-        name = json.loads((folder / "weights.json").read_text(encoding="utf-8"))["name"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        name = None
+    """Return the name in weights.json, or else the folder's."""
+    name = _record_of(folder, "name")
     usable = isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
     return str(name) if usable else folder.resolve().name
+
+
+def _record_of(folder: Path, key: str) -> object:
+    """Return a value of weights.json, which the build of the image writes; None if it has none."""
+    try:
+        record = json.loads((folder / "weights.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record.get(key) if isinstance(record, dict) else None

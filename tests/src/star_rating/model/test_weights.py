@@ -31,6 +31,12 @@ class TestWhichWeights:
         weights = resolve("auto", {}, {"DISTILBERT_WEIGHTS": str(folder)})
         assert (weights.folder, weights.source) == (folder, "baked")
 
+    @pytest.mark.parametrize("record", [{"name": f"some/model@{COMMIT}"}, {"source": f"hub some/model@{COMMIT}"}])
+    def test_a_hub_id_at_the_commit_in_the_image_asks_no_hub(self, folder: Path, record: dict[str, str]) -> None:
+        (folder / "weights.json").write_text(json.dumps(record))
+        weights = resolve(f"some/model@{COMMIT}", {}, {"DISTILBERT_WEIGHTS": str(folder)})
+        assert (weights.folder, weights.source) == (folder, "baked")
+
     def test_a_path_is_taken_as_it_is(self, folder: Path) -> None:
         weights = resolve(str(folder), {}, {})
         assert (weights.folder, weights.source, weights.name) == (folder, "path", "weights")
