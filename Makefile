@@ -3,7 +3,9 @@
 .PHONY: help train local test test-long image smoke push audit image-diff reproducible lint lock coverage conformance bench \
 	bench-prepare bench-scaling bench-debugger bench-hosts bench-serving kill-matrix kill-hosts clean
 
-IMAGE ?= distilbert-trainer:local
+# An image for another platform than the engine's own has the name that scripts/build_image.sh gives it.
+other = $(if $(PLATFORM),$(filter-out $(shell docker version --format '{{.Server.Arch}}'),$(notdir $(PLATFORM))))
+IMAGE ?= distilbert-trainer:local$(addprefix -,$(other))
 
 help: ## list these entries
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -20,9 +22,9 @@ test: ## every test tier that this machine can run; only some of them: TIERS="un
 test-long: ## what CI leaves out or shortens, at full length, and kill-hosts and kill-matrix: hours
 	@scripts/test_long.sh
 
-image: ## build distilbert-trainer:local, WEIGHTS=distilbert-base-uncased or a folder in it; say what makes it up
+image: ## build distilbert-trainer:local, WEIGHTS=distilbert-base-uncased or a folder in it, PLATFORM=linux/arm64 for another than this machine's; say what makes it up
 	@scripts/engine.sh
-	@WEIGHTS="$(WEIGHTS)" scripts/build_image.sh $(IMAGE)
+	@PLATFORM="$(PLATFORM)" WEIGHTS="$(WEIGHTS)" scripts/build_image.sh $(IMAGE)
 	@scripts/image_contents.sh $(IMAGE)
 
 smoke: ## does the built image work? a few steps on data of its own, about a minute

@@ -7,6 +7,7 @@ sentence = signal_message(signal.SIGKILL, out_of_memory=(out_of_memory_kills() o
 
 from __future__ import annotations
 
+import platform
 import resource
 import signal
 from pathlib import Path
@@ -50,6 +51,12 @@ _SENTENCES = {
     ),
 }
 
+_SIGILL_ON_ARM64 = (
+    "Training was killed by SIGILL: a library ran an instruction that this processor, or the emulator in its place, "
+    "does not have. Set the job's environment variable TF_ENABLE_ONEDNN_OPTS to 0."
+)
+"""The names of instruction sets that ONEDNN_MAX_CPU_ISA takes on x86-64 mean nothing there."""
+
 _PROCESS_LIMITS = {resource.RLIMIT_DATA: "ulimit data", resource.RLIMIT_AS: "ulimit as"}
 """What refuses a process memory where the kernel would kill it: docker run --ulimit's names."""
 
@@ -61,10 +68,13 @@ _MAY_BE_REFUSED_A_THREAD = (signal.SIGABRT, signal.SIGSEGV, signal.SIGTRAP)
 """How native code may end that cannot start a thread."""
 
 
-def signal_message(signal_number: int, *, out_of_memory: bool, process_limit: int | None = None) -> str:
+def signal_message(
+    signal_number: int, *, out_of_memory: bool, process_limit: int | None = None, machine: str | None = None
+) -> str:
     """Return the sentence for a training process that a signal killed.
 
-    `process_limit` is that of the container, if it has refused a process or thread meanwhile.
+    `process_limit` is that of the container, if it has refused a process or thread meanwhile. `machine` is x86_64 or
+    aarch64, by default this one's.
     """
     if out_of_memory:
         limit = memory_limit()
@@ -77,6 +87,8 @@ def signal_message(signal_number: int, *, out_of_memory: bool, process_limit: in
         known = signal.Signals(signal_number)
     except ValueError:
         return f"Training was killed by signal {signal_number}. The log above has what came before."
+    if known is signal.SIGILL and (machine or platform.machine()) == "aarch64":
+        return _SIGILL_ON_ARM64
     if process_limit and known in _MAY_BE_REFUSED_A_THREAD:
         return processes_refused(process_limit)
     sentence = _SENTENCES.get(known, f"Training was killed by {known.name}. The log above has what came before.")

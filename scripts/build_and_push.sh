@@ -102,7 +102,8 @@ build() {
         fail 3 "uncommitted changes; commit them, or mark the image by --dirty mark:"$'\n'"$tree"
     fi
     image=distilbert-trainer:local
-    run env "WEIGHTS=${weights:-minilm}" scripts/build_image.sh "$image" || fail $(($? == 1 ? 5 : $?)) "the build failed, see above"
+    if [[ $(uname -m) != x86_64 ]]; then image+=-amd64; fi # :local is this machine's own platform's
+    run env PLATFORM=linux/amd64 "WEIGHTS=${weights:-minilm}" scripts/build_image.sh "$image" || fail $(($? == 1 ? 5 : $?)) "the build failed, see above"
 }
 
 identify() { # the tag comes from what the image says of itself

@@ -2,14 +2,24 @@
 # Build distilbert-trainer:local, by BuildKit or by the legacy builder. The build reaches the network the way this
 # machine does (CA bundle, package index, proxy), and none of that is in the image.
 #
-#   [WEIGHTS=NAME|FOLDER] scripts/build_image.sh [IMAGE [STAGE [DOCKER_OPTION...]]]
+#   [PLATFORM=linux/amd64|linux/arm64] [WEIGHTS=NAME|FOLDER] scripts/build_image.sh [IMAGE [STAGE [DOCKER_OPTION...]]]
 #
-# WEIGHTS, minilm by default, says which pretrained weights are in the image: scripts/image/weights.py. Exit codes: 1 the build
-# failed; 2 no such weights; 5 they cannot be used; 10 the hub does not give them; 11 a file has a wrong SHA-256.
+# PLATFORM, the engine's own by default, says what the image runs on; another one's is built by emulation, in ten times
+# the time, and is called distilbert-trainer:local-arm64 (or -amd64). WEIGHTS, minilm by default, says which pretrained
+# weights are in the image: scripts/image/weights.py. Exit codes: 1 the build failed; 2 no such platform or weights;
+# 5 the weights cannot be used; 10 the hub does not give them; 11 a file has a wrong SHA-256.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-image=${1:-distilbert-trainer:local}
+native=linux/$(docker version --format '{{.Server.Arch}}')
+platform=${PLATFORM:-$native}
+if [[ $platform != linux/@(amd64|arm64) ]]; then
+    echo "image: there is none for $platform; PLATFORM can be linux/amd64, which SageMaker trains on, or linux/arm64" >&2
+    exit 2
+fi
+own_name=distilbert-trainer:local
+if [[ $platform != "$native" ]]; then own_name+=-${platform#linux/}; fi
+image=${1:-$own_name}
 stage=${2:-runtime}
 log=.cache/image-build.log
 
@@ -27,7 +37,8 @@ mkdir -p .cache
 exec 9> .cache/image-build.lock
 flock 9 # two builds of one checkout would share .build/ and the log
 scripts/pypi_access.sh
-base_image=$(scripts/base_image.sh)
+if [[ $platform != "$native" ]]; then scripts/emulation.sh "$platform"; fi
+base_image=$(scripts/base_image.sh "$platform")
 options=(--tag "$image" --target "$stage" --build-arg "BASE_IMAGE=$base_image"
     --build-arg "VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)"
     --build-arg "REVISION=$(revision)"
@@ -52,8 +63,7 @@ proxies="${HTTP_PROXY:-} ${HTTPS_PROXY:-} ${http_proxy:-} ${https_proxy:-}"
 if grep -qE '://([^/@]*@)?(localhost|127\.|\[::1\])' .build/pip.conf - <<< "$proxies"; then
     options+=(--network host)
 fi
-# SageMaker's machines are amd64; laptops may not be.
-if [[ $(docker version --format '{{.Server.Arch}}') != amd64 ]]; then options+=(--platform linux/amd64); fi
+if [[ $platform != "$native" ]]; then options+=(--platform "$platform"); fi
 
 # BuildKit where it is to be had. SageMaker refuses the attestations that it would add.
 export BUILDX_NO_DEFAULT_ATTESTATIONS=1
@@ -62,7 +72,9 @@ if docker buildx version > /dev/null 2>&1; then DOCKER_BUILDKIT=1; fi
 export DOCKER_BUILDKIT
 
 previous=$(docker image inspect --format '{{.Id}}' "$image" 2> /dev/null || true)
-echo "image: building $image from $base_image (the first time takes minutes)"
+minutes=minutes
+if [[ $platform != "$native" ]]; then minutes="an hour, by emulation"; fi
+echo "image: building $image for $platform from $base_image (the first time takes $minutes)"
 if ! docker build "${options[@]}" "${@:3}" . > "$log" 2>&1; then
     tail -n 40 "$log" >&2
     echo "image: the build failed; the end of $log is above" >&2

@@ -2,7 +2,8 @@
 
     python -m scripts.image.describe IMAGE FOLDER
 
-image.json has the size, the layers, the labels and the hash of the lock that the Python packages come from.
+image.json has the platform, the size, the layers, the labels and the hash of the lock that the Python packages come
+from.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from scripts.image.engine import docker, inspect
+from scripts.image.engine import docker, inspect, platform_of
 from scripts.image.errors import command
 from scripts.image.sbom import bill_of_materials, license_table
 
@@ -30,6 +31,7 @@ def describe(image_name: str, folder: Path) -> None:
     )
     record = {
         "image_id": image["Id"],
+        "platform": platform_of(image),
         "created": image["Created"],
         "bytes_unpacked": image["Size"],
         "layers": image["RootFS"]["Layers"],

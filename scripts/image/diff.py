@@ -1,4 +1,4 @@
-"""Print what differs between two images: size, labels and settings, packages, files.
+"""Print what differs between two images: size, platform, labels and settings, packages, files.
 
     python -m scripts.image.diff [--times] [--all] [--exit-code] IMAGE IMAGE
 
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from scripts.image.engine import inspect
+from scripts.image.engine import inspect, platform_of
 from scripts.image.errors import command
 from scripts.image.layers import File, final_files, layers_of
 
@@ -58,13 +58,14 @@ class Image:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What the image's configuration says: labels, environment, entry point, user."""
+        """What the image's configuration says: platform, labels, environment, entry point, user."""
         configuration = self.record["Config"]
         labels = {f"label {name}": text for name, text in (configuration.get("Labels") or {}).items()}
         variables = (entry.partition("=") for entry in configuration.get("Env") or ())
         environment = {f"variable {name}": text for name, _, text in variables}
         others = ("Cmd", "Entrypoint", "StopSignal", "User", "WorkingDir")
-        return labels | environment | {name: str(configuration.get(name)) for name in others}
+        settings = {"platform": platform_of(self.record)}
+        return settings | labels | environment | {name: str(configuration.get(name)) for name in others}
 
 
 def read_image(name: str) -> Image:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 from scripts.image.errors import ExitCode, ImageError
@@ -16,6 +17,11 @@ def inspect(image: str) -> dict[str, Any]:
     """Return the engine's record of an image; raise ImageError if it has none."""
     found: list[dict[str, Any]] = json.loads(docker("image", "inspect", image))
     return found[0]
+
+
+def platform_of(image: Mapping[str, Any]) -> str:
+    """Return what an image runs on, in Docker's words: linux/amd64."""
+    return f"{image['Os']}/{image['Architecture']}"
 
 
 def docker(*arguments: str, given: str = "") -> str:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from scripts.image.engine import inspect
+from scripts.image.engine import inspect, platform_of
 from scripts.image.errors import ExitCode, ImageError, command
 from scripts.image.registry import MANIFEST
 from scripts.image.weights_table import DEFAULT, SHA256_LABEL, read_table
@@ -54,11 +54,12 @@ def _other_weights(labels: Mapping[str, str]) -> str:
 
 
 def _check_kind(image: Mapping[str, Any]) -> None:
-    platform = f"{image['Os']}/{image['Architecture']}"
+    platform = platform_of(image)
     if platform != "linux/amd64":
         raise ImageError(
             ExitCode.BUILD,
-            f"the image is for {platform}; SageMaker's machines are linux/amd64: build it by make image.",
+            f"the image is for {platform}; SageMaker's training instances are linux/amd64: build it by make image "
+            "PLATFORM=linux/amd64.",
         )
     # Docker's classic image store pushes every image as Docker's media types; containerd's pushes what was built.
     media_type = (image.get("Descriptor") or {}).get("mediaType", MANIFEST)

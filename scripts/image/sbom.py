@@ -20,6 +20,8 @@ from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 
+from scripts.image.engine import platform_of
+
 _LICENSES = LicenseFactory()
 _NAMESPACE = uuid.UUID("5c3b7a0e-6f0c-4b62-9f0b-3d1f1f0f5b1e")
 """Of the bills' serial numbers: a bill of the same image has the same one."""
@@ -39,6 +41,7 @@ def bill_of_materials(inventory: Mapping[str, Any], image: Mapping[str, Any]) ->
         bom_ref="image",
         properties=[
             Property(name="distilbert-trainer:image-id", value=image["Id"]),
+            Property(name="distilbert-trainer:platform", value=platform_of(image)),
             Property(
                 name="distilbert-trainer:revision", value=labels.get("org.opencontainers.image.revision", "unknown")
             ),

@@ -68,6 +68,16 @@ def test_what_killed_the_program_is_said(killer: int, code: int, words: str) -> 
     assert words in sentence
 
 
+def test_an_invalid_instruction_on_arm64_is_not_blamed_on_x86s_instruction_sets() -> None:
+    of_machine = {
+        machine: causes.signal_message(signal.SIGILL, out_of_memory=False, machine=machine)
+        for machine in ("x86_64", "aarch64")
+    }
+    assert "AVX512_CORE" in of_machine["x86_64"]
+    assert "AVX" not in of_machine["aarch64"]
+    assert "TF_ENABLE_ONEDNN_OPTS" in of_machine["aarch64"]
+
+
 def test_sigkill_by_the_kernel_is_out_of_memory() -> None:
     code, sentence = classify_exit(1, failure=OF_THE_SCRIPT.format(-9), out_of_memory=True)
     assert code == 137

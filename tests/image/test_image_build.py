@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import pytest
 
+from scripts.image.engine import platform_of
+from scripts.image.lock import MACHINES, pins
 from tests.helpers.containers import Containers, docker
 
 pytestmark = pytest.mark.image
@@ -49,14 +51,14 @@ def test_says_which_version_and_revision_it_is(containers: Containers) -> None:
 
 def test_is_what_sagemaker_runs(containers: Containers) -> None:
     image = config(containers.image)
-    assert (image["Os"], image["Architecture"]) == ("linux", "amd64")
+    assert platform_of(image) in MACHINES
     assert image["Config"]["Entrypoint"][0] == "python"  # exec form: no shell between SageMaker's SIGTERM and us
     assert image["Config"]["StopSignal"] == "SIGTERM"
 
 
 def test_has_every_package_that_the_lock_names_in_its_version(containers: Containers) -> None:
     lock = (REPOSITORY / "container" / "requirements.txt").read_text(encoding="utf-8")
-    locked = dict(re.findall(r"^([a-z0-9.-]+)==([^ ]+)", lock, re.MULTILINE))
+    locked = pins(lock, MACHINES[platform_of(config(containers.image))])
     listing = python(
         containers,
         "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))",

@@ -15,6 +15,7 @@ import pytest
 
 from scripts.image import hygiene
 from scripts.image.describe import describe
+from scripts.image.engine import platform_of
 from scripts.image.layers import Layer, final_files, layers_of
 from scripts.image.sbom import normalized
 from tests.helpers.pushing import Images, Push, inspect
@@ -89,6 +90,7 @@ def test_the_bill_of_materials_lists_what_pip_and_dpkg_list(tmp_path: Path) -> N
         record["lock_sha256"] == in_image("sha256sum", "/opt/distilbert-trainer/container/requirements.txt").split()[0]
     )
     assert record["bytes_unpacked"] > 1e9
+    assert record["platform"] == platform_of(inspect(IMAGE))
 
 
 @pytest.mark.long  # two gigabytes are packed, and two smoke tests run; test_push.py pushes small images

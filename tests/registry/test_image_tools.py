@@ -184,7 +184,7 @@ def test_an_image_with_other_weights_than_the_default_has_a_tag_of_its_own() -> 
 @pytest.mark.parametrize(
     ("changes", "exit_code", "said"),
     [
-        ({"Architecture": "arm64"}, ExitCode.BUILD, "linux/arm64"),
+        ({"Architecture": "arm64"}, ExitCode.BUILD, "make image PLATFORM=linux/amd64"),
         ({"Descriptor": {"mediaType": "application/vnd.oci.image.index.v1+json"}}, ExitCode.BUILD, "does not take"),
         ({"Config": {"Labels": None}}, ExitCode.UNTRACEABLE, "no tag can be made"),
         (
@@ -282,6 +282,9 @@ def test_the_bill_of_materials_is_valid_and_the_same_for_the_same_image() -> Non
         "LGPL-2.1",
     }
     assert "2026-11-24T22:03:33" in bill["metadata"]["timestamp"]
+    assert {"name": "distilbert-trainer:platform", "value": "linux/amd64"} in bill["metadata"]["component"][
+        "properties"
+    ]
 
 
 def test_the_licence_table_says_where_each_text_is() -> None:

@@ -46,7 +46,8 @@ SHARE_TO_DECIDE = 0.05
 SHARE_TO_WARN = 0.02
 """The same if nothing is left to decide, and all that can come of it is a warning."""
 BFLOAT16_PRODUCTS = "AVX512_CORE"
-"""The lowest instruction set with which oneDNN multiplies in bfloat16; TensorFlow says on stderr if it is asked to."""
+"""The lowest instruction set with which TensorFlow lets oneDNN multiply in bfloat16 (tensorflow/core/util/util.cc: it
+asks for AVX-512 even on arm64, whose own bfloat16 stays unused); it says on stderr if it is asked to do so without."""
 
 
 @dataclass(frozen=True)

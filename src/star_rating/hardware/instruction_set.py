@@ -10,13 +10,15 @@ By itself TensorFlow leaves oneDNN alone on processors without VNNI (ml.c4, and 
 DistilBERT-base took 1.16 times as long without it (AMD EPYC with AVX2, two cores). oneDNN reads ONEDNN_MAX_CPU_ISA
 once; its names and their order are those of its developer guide, "CPU Dispatcher Control". XLA makes its code through
 LLVM, which oneDNN's limit does not bind: it has a flag of its own.
+
+Only x86-64 is probed. On arm64 oneDNN is turned on too (TensorFlow does so by itself on Graviton 3 alone); its names
+and XLA's for instruction sets are others there, and no machine is known that advertises what it cannot run.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import platform
 import re
 import signal
 import subprocess
@@ -24,6 +26,8 @@ import sys
 from collections.abc import MutableMapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from star_rating.hardware.cpuinfo import Processor, read_processor
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +110,9 @@ ISA_LEVELS = (
     ),
 )
 
+ARM_LEVELS = {"asimd": "ASIMD", "sve": "SVE", "sve2": "SVE2"}
+"""arm64's vector instructions by the kernel's names, lowest first. The first (also called NEON) is on every arm64."""
+
 UNTESTED_MAXIMUM = "AVX512_CORE"
 """What oneDNN may use of a processor with AMX where the probe cannot run; float32 loses nothing by it."""
 
@@ -115,7 +122,7 @@ class InstructionSet:
     """What was found, and what oneDNN is allowed."""
 
     best: str | None = None
-    """The highest level that is advertised and works; None where nothing was tried (not x86-64)."""
+    """The highest level that is advertised and, on x86-64, works; None where the kernel advertises nothing."""
     trapped: str | None = None
     """The level that is advertised and does not work."""
     problem: str | None = None
@@ -124,7 +131,9 @@ class InstructionSet:
     """The value of ONEDNN_MAX_CPU_ISA in force; None: oneDNN chooses by what the processor advertises."""
 
     def allows(self, name: str) -> bool:
-        """Return whether oneDNN can use an instruction set of this name; True where nothing was tried."""
+        """Return whether oneDNN can use an instruction set of x86-64 of this name; True where nothing is known."""
+        if self.best in ARM_LEVELS.values():
+            return False
         return self.best is None or min(_height(self.best), _height(self.limit)) >= _height(name)
 
     def record(self) -> dict[str, str | None]:
@@ -132,14 +141,23 @@ class InstructionSet:
         return asdict(self)
 
 
-def choose(environ: MutableMapping[str, str], levels: Sequence[ISALevel] = ISA_LEVELS) -> InstructionSet:
+def choose(
+    environ: MutableMapping[str, str],
+    levels: Sequence[ISALevel] = ISA_LEVELS,
+    processor: Processor | None = None,
+) -> InstructionSet:
     """Turn oneDNN on, probe the processor, and limit oneDNN and XLA in `environ` if it advertises what does not work.
 
     What the user has set stays, unless it allows what was seen to trap.
     """
     environ.setdefault(ONEDNN_SWITCH, "1")
-    found = probe(levels, processor_flags())
+    processor = processor or read_processor()
     wanted = environ.get(VARIABLE)
+    if processor.machine == "aarch64":
+        # Under QEMU's user emulation /proc/cpuinfo is the host's, of another kind: what every arm64 has remains.
+        advertised = [name for flag, name in ARM_LEVELS.items() if flag in processor.flags]
+        return InstructionSet((advertised or ["ASIMD"])[-1], limit=wanted)
+    found = probe(levels, processor.flags)
     if found.best is None or found.trapped is None:
         return replace(found, limit=wanted)
     _limit_xla(environ, found.best)
@@ -169,7 +187,7 @@ def _limit_xla(environ: MutableMapping[str, str], best: str) -> None:
 def probe(levels: Sequence[ISALevel], flags: frozenset[str]) -> InstructionSet:
     """Run each advertised level's instruction, lowest first, in one child process, until one fails."""
     advertised = [level for level in levels if level.flags <= flags]
-    if not advertised or platform.machine() != "x86_64":
+    if not advertised:
         return InstructionSet()
     request = json.dumps([[level.code, level.tiles] for level in advertised])
     try:
@@ -206,16 +224,6 @@ def _untested(advertised: Sequence[ISALevel], problem: str) -> InstructionSet:
         return InstructionSet(advertised[-1].name, problem=f"could not be tried here ({problem})")
     tiles = next(level.name for level in advertised if level.tiles)
     return InstructionSet(UNTESTED_MAXIMUM, trapped=tiles, problem=f"could not be tried here ({problem})")
-
-
-def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """Return what the first processor advertises, by the kernel's names; nothing where the kernel does not say."""
-    try:
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return frozenset()
-    first = next((line for line in lines if line.startswith("flags")), "")
-    return frozenset(first.partition(":")[2].split())
 
 
 def _height(name: str | None) -> int:

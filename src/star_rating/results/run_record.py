@@ -11,10 +11,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from star_rating.hardware.cpuinfo import read_processor
+
 if TYPE_CHECKING:  # it imports TensorFlow, which takes seconds
     from star_rating.data.channel import Channel
 
 PACKAGES = (
+    "tensorflow",
     "tensorflow-cpu",
     "tf-keras",
     "transformers",
@@ -39,11 +42,7 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, str | int]:
     """Return the processor and the number of cores that this process may use."""
-    model = ""
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return {"processor": model, "cores": len(os.sched_getaffinity(0)), "kernel": platform.release()}
+    return {"processor": read_processor().name, "cores": len(os.sched_getaffinity(0)), "kernel": platform.release()}
 
 
 def image(environ: Mapping[str, str]) -> dict[str, str]:

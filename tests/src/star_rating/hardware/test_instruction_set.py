@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from star_rating.hardware import instruction_set
-from star_rating.hardware.instruction_set import ISA_LEVELS, InstructionSet, ISALevel, choose, probe, processor_flags
+from star_rating.hardware.cpuinfo import read_processor
+from star_rating.hardware.instruction_set import ISA_LEVELS, InstructionSet, ISALevel, choose, probe
 from tests.helpers.instruction_sets import ALWAYS, RETURN, lying_isa_levels
 from tests.helpers.training_job import LENGTH, TrainingJob
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the levels is x86-64's")
 
-FLAGS = processor_flags()
+FLAGS = read_processor().flags
 ADVERTISED = [level for level in ISA_LEVELS if level.flags <= FLAGS]
 
 
@@ -160,13 +161,6 @@ def test_a_processor_without_amx_is_trusted_where_the_probe_cannot_run(monkeypat
     found = choose(environ, [level for level in ISA_LEVELS if not level.tiles])
     assert environ == {"TF_ENABLE_ONEDNN_OPTS": "1"}
     assert found.problem is not None
-
-
-def test_the_kernels_names_of_the_processors_features_are_read(tmp_path: Path) -> None:
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx2 amx_tile\nbugs\t\t: none\n\nprocessor\t: 1\n")
-    assert processor_flags(cpuinfo) == {"fpu", "avx2", "amx_tile"}
-    assert processor_flags(tmp_path / "missing") == frozenset()
 
 
 def test_choosing_imports_no_tensorflow() -> None:
