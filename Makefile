@@ -1,7 +1,7 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
 .PHONY: help train local test test-long image smoke push audit image-diff reproducible lint lock coverage conformance bench \
-	bench-prepare bench-scaling bench-debugger bench-hosts bench-serving kill-matrix kill-hosts clean
+	bench-prepare bench-scaling bench-debugger bench-hosts bench-quality bench-serving kill-matrix kill-hosts clean
 
 # An image for another platform than the engine's own has the name that scripts/build_image.sh gives it.
 other = $(if $(PLATFORM),$(filter-out $(shell docker version --format '{{.Server.Arch}}'),$(notdir $(PLATFORM))))
@@ -77,6 +77,12 @@ bench-serving: ## serve beside Keras's loop and FastAPI with PyTorch's pipeline,
 	@scripts/host_python.sh
 	@scripts/pytorch_python.sh
 	PYTHONPATH=src .venv/bin/python -m benchmarks.serving --model out/job/model
+
+bench-quality: ## our recipe, Hugging Face's Trainer and TF-IDF, cross-validated: ninety minutes at most; ARGS=--quick: ten
+	@scripts/host_python.sh
+	@scripts/host_weights.sh
+	@scripts/pytorch_python.sh
+	PYTHONPATH=src .venv/bin/python -m benchmarks.quality --weights .cache/weights $(ARGS)
 
 bench-debugger: ## what the debugger's hook costs a job: off, default, everything on; half an hour
 	@scripts/host_python.sh

@@ -1,7 +1,7 @@
-"""Child processes, one at a time: what they report, how much memory they took at most, when they started.
+"""Child processes, one at a time: what they report, how long they took, how much memory they took at most.
 
     child = run("contestants.gemm", [], log=Path("out/gemm.log"))
-    child.report["flops_per_second"], child.peak_memory_bytes
+    child.report["flops_per_second"], child.peak_memory_bytes, child.processor_seconds
 
 A child's report is the last of its lines that is a JSON object; everything that it writes goes to its log file.
 """
@@ -41,15 +41,24 @@ class Child:
     """On time.monotonic()'s clock, before the process was made."""
     peak_memory_bytes: int
     """The largest resident set."""
+    seconds: float
+    """Until it ended."""
+    processor_seconds: float
+    """Of all cores, its own children included."""
 
 
 def run(module: str, options: Sequence[object], log: Path, python: Path = Path(sys.executable)) -> Child:
     """Run a module of benchmarks/ in the project's folder, and return its report; end this program if it fails."""
+    return run_command([python, "-m", f"benchmarks.{module}", *options], log)
+
+
+def run_command(command: Sequence[object], log: Path, *, reports: bool = True) -> Child:
+    """Run a command as `run` does; without `reports` it has no report to make."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         started = time.monotonic()
         process = subprocess.Popen(
-            [str(python), "-m", f"benchmarks.{module}", *map(str, options)],
+            [str(word) for word in command],
             cwd=PROJECT,
             env={**os.environ, **ENVIRONMENT},
             stdin=subprocess.DEVNULL,
@@ -57,11 +66,13 @@ def run(module: str, options: Sequence[object], log: Path, python: Path = Path(s
             stderr=subprocess.STDOUT,
         )
         _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     # TensorFlow may write a word of its own after the report.
     report = next((json.loads(line) for line in reversed(lines) if line.startswith("{")), None)
-    if process.returncode or report is None:
-        ended = f"{module} ended with exit code {process.returncode}; its log is {log}"
+    if process.returncode or (reports and report is None):
+        ended = f"{' '.join(map(str, command))} ended with exit code {process.returncode}; its log is {log}"
         sys.exit("\n".join([*lines[-LAST_LINES:], ended]))
-    return Child(report, started, usage.ru_maxrss * 1024)
+    processor_seconds = usage.ru_utime + usage.ru_stime
+    return Child(report or {}, started, usage.ru_maxrss * 1024, seconds, processor_seconds)

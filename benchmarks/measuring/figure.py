@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +56,42 @@ def _draw_case(axes: Axes, case: Mapping[str, Any]) -> None:
     axes.set_xlim(0, max(rates) * 1.55)
     axes.set_xlabel("examples/s; line: range of the rounds")
     axes.set_title(f"max_seq_length {case['max_seq_length']}, batch {case['batch_size']}")
+
+
+def draw_quality(results: Mapping[str, Any], path: Path, labels: Mapping[str, str]) -> None:
+    """Draw accuracy and mean absolute error of benchmarks/quality.py's contestants; lines are two standard errors."""
+    contestants = results["contestants"]
+    names = list(contestants)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(10, 0.9 + 0.42 * len(names)), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, measure, title in zip(
+            panels, ("accuracy", "mean_absolute_error"), ("accuracy", "mean absolute error, stars"), strict=True
+        ):
+            _draw_measure(axes, [contestants[name]["measures"][measure] for name in names], names)
+            axes.set_title(title)
+        panels[0].set_yticks(range(len(names)), [labels.get(name, name) for name in names])
+        panels[0].invert_yaxis()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=144, metadata={"Software": None})
+
+
+def _draw_measure(axes: Axes, numbers: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
+    values = [number["value"] for number in numbers]
+    margins = [2 * number["standard_error"] for number in numbers]
+    rows = range(len(values))
+    axes.barh(
+        rows, values, color=[OURS_COLOUR if name.startswith(OURS) else OTHERS_COLOUR for name in names], height=0.7
+    )
+    axes.hlines(
+        rows,
+        [value - margin for value, margin in zip(values, margins, strict=True)],
+        [value + margin for value, margin in zip(values, margins, strict=True)],
+        color="0.25",
+        lw=1,
+    )
+    for row, value, margin in zip(rows, values, margins, strict=True):
+        axes.text(value + margin + max(values) * 0.02, row, f"{value:.3f}", va="center")
+    axes.tick_params(left=False)
+    axes.set_xlim(0, max(values) * 1.25)
+    axes.set_xlabel("line: two standard errors to each side")
