@@ -280,7 +280,7 @@ def summarise(
     unseen = [(seed, number) for seed, number in pairs if number not in CHOSEN_ON]
 
     def total(contestant: str, on: Sequence[tuple[int, int]]) -> Counts:
-        return np.sum([counted[contestant, seed, number] for seed, number in on], axis=0)
+        return np.asarray(sum(counted[contestant, seed, number] for seed, number in on))
 
     def compare(on: Sequence[tuple[int, int]]) -> dict[str, Any]:
         others = [name for name in contestants if name != OURS]

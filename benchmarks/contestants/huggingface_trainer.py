@@ -14,13 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import (
-    DistilBertForSequenceClassification,
-    PreTrainedTokenizerFast,
-    Trainer,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import DistilBertForSequenceClassification
+from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
+from transformers.trainer import Trainer
+from transformers.trainer_utils import set_seed
+from transformers.training_args import TrainingArguments
 
 from benchmarks.contestants import folds
 from benchmarks.contestants.clock import cores
@@ -38,12 +36,12 @@ def main() -> None:
     trainer = Trainer(
         model=model,
         args=TrainingArguments(options.output / "trainer", seed=options.seed, save_strategy="no", report_to="none"),
-        train_dataset=encoded(options.fold / "train.tsv", tokenizer, options.length),  # type: ignore[arg-type]
+        train_dataset=encoded(options.fold / "train.tsv", tokenizer, options.length),
         processing_class=tokenizer,
     )
     trained = trainer.train()
     test = encoded(options.fold / "test.tsv", tokenizer, options.length)
-    logits = np.asarray(trainer.predict(test).predictions, np.float64)  # type: ignore[arg-type]
+    logits = np.asarray(trainer.predict(test).predictions, np.float64)
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     folds.report(options, shares / shares.sum(axis=1, keepdims=True), fit_seconds=trained.metrics["train_runtime"])
 
