@@ -58,13 +58,17 @@ run_tier() { # run_tier NAME COMMAND...: keep its result for `await`; success if
     [[ $result == passed ]]
 }
 
-unit_tests() { # two processes, one of which needs no TensorFlow
-    local failed=0 trainer=$logs/unit-trainer.log
+unit_tests() { # three processes, one of which needs TensorFlow; the launcher's tests wait more than they compute
+    local failed=0 trainer=$logs/unit-trainer.log launcher=$logs/unit-launcher.log running=()
     local quick=(-m 'not slow and not image and not docker and not browser and not conformance')
     "${pytest[@]}" "${quick[@]}" "${with_tensorflow[@]}" > "$trainer" 2>&1 &
-    "${pytest[@]}" "${quick[@]}" "${without_tensorflow[@]}" || failed=1
-    wait "$!" || failed=1
-    cat "$trainer"
+    running+=("$!")
+    "${pytest[@]}" "${quick[@]}" tests/launcher > "$launcher" 2>&1 &
+    running+=("$!")
+    "${pytest[@]}" "${quick[@]}" "${without_tensorflow[@]}" --ignore tests/launcher || failed=1
+    local process
+    for process in "${running[@]}"; do wait "$process" || failed=1; done
+    cat "$launcher" "$trainer"
     return "$failed"
 }
 

@@ -351,14 +351,13 @@ class StandIn:
     # Processing jobs
 
     def _create_processing_job(self, request: dict[str, Any]) -> dict[str, Any]:
-        self.processing[request["ProcessingJobName"]] = {**request, "looks": 0}
-        write_log(
-            self.client("logs"),
-            "/aws/sagemaker/ProcessingJobs",
-            request["ProcessingJobName"],
-            [("algo-1-1700000000", "3336 train reviews")],
-        )
-        return {"ProcessingJobArn": _arn("processing-job", request["ProcessingJobName"])}
+        name = request["ProcessingJobName"]
+        if name in self.processing:
+            raise ApiError("ResourceInUse", f"Job name must be unique: {name}")
+        self.processing[name] = {**request, "looks": 0}
+        line = ("algo-1-1700000000", "3336 train reviews")
+        write_log(self.client("logs"), "/aws/sagemaker/ProcessingJobs", name, [line])
+        return {"ProcessingJobArn": _arn("processing-job", name)}
 
     def _describe_processing_job(self, request: dict[str, Any]) -> dict[str, Any]:
         job = self.processing[request["ProcessingJobName"]]

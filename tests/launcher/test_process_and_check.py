@@ -28,9 +28,9 @@ def processing_file(tmp_path: Path) -> str:
 def test_process_runs_the_images_prepare(
     aws: StandIn, processing_file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["process", "--file", processing_file, "--job-name", "prepares", "--poll-interval", "0.05"]
+    command = ["process", "--file", processing_file, "--job-name", "reviews-to-channels", "--poll-interval", "0.05"]
     assert main([*command, "--set", 'processing.arguments=["--max-seq-length", "64"]']) == 0
-    request = aws.processing["prepares"]
+    request = aws.processing["reviews-to-channels"]
     assert request["AppSpecification"]["ContainerArguments"] == ["prepare", "--max-seq-length", "64"]
     assert request["ProcessingInputs"][0]["S3Input"]["LocalPath"] == "/opt/ml/processing/input"
     assert "3336 train reviews" in capsys.readouterr().err
