@@ -17,6 +17,7 @@ from launcher.aws.images import find_image
 from launcher.aws.network import check_subnets
 from launcher.aws.rights import Right, caller_rights, pass_role, role_rights, simulate
 from launcher.aws.session import Session
+from launcher.checks.estimate import describe, work_of
 from launcher.errors import AwsError
 from launcher.job_file.schema import Job
 from launcher.request import host_count, instance_counts
@@ -24,6 +25,8 @@ from launcher.request import host_count, instance_counts
 Row = dict[str, str]
 
 _MAX_PAGES = 10
+_LARGEST_MANIFEST = 2**24
+"""Bytes; one that lists thousands of source files has one or two."""
 
 
 def preflight_checks(job: Job, request: dict[str, Any], session: Session) -> list[Row]:
@@ -36,6 +39,8 @@ def preflight_checks(job: Job, request: dict[str, Any], session: Session) -> lis
     rows.append(_row("role", lambda: _role(request["RoleArn"], session)))
     for channel in request.get("InputDataConfig", []):
         rows += _channel(channel, request["ResourceConfig"], session)
+    if job.check_image_contract:
+        rows.append(_row("training time", lambda: _training_time(job, request, session)))
     rows.append(_row("output", lambda: _bucket(request["OutputDataConfig"]["S3OutputPath"], session)))
     rows += [_row(f"key {key}", lambda key=key: _key(key, session)) for key in _keys(request)]  # type: ignore[misc]
     rows.append(_row("quota", lambda: _quota(request, session)))
@@ -204,6 +209,49 @@ def _objects(source: dict[str, Any], hosts: int, session: Session) -> str:
     if source.get("S3DataDistributionType") == "ShardedByS3Key" and count < hosts:
         raise _Failed(f"{count} objects cannot be dealt out to {hosts} hosts; use FullyReplicated, or write more files")
     return f"{count}{'' if number < _MAX_PAGES else ' or more'} objects, {size:,} bytes"
+
+
+def _training_time(job: Job, request: dict[str, Any], session: Session) -> str:
+    """Return time and cost as predicted from the records that `prepare` has counted in the channels' manifests."""
+    if host_count(request["ResourceConfig"]) > 1:
+        raise _Unknown("it is predicted for one host only; docs/hosts.md says what more of them gain")
+    records: dict[str, int] = {}
+    lengths = set()
+    for channel in request.get("InputDataConfig", []):
+        source = channel["DataSource"].get("S3DataSource")
+        if source is None or source["S3DataType"] != "S3Prefix":
+            continue
+        for manifest in _manifests(source["S3Uri"], session):
+            name = channel["ChannelName"]
+            records[name] = records.get(name, 0) + manifest["records"]
+            lengths.add(manifest["max_seq_length"])
+    if "train" not in records:
+        raise _Unknown("no manifest of `prepare` is in channel train, so its records are not known")
+    said = describe(job, work_of(job, records, max(lengths)))
+    if said is None:
+        raise _Unknown("no core like this machine's was measured (launcher/data/training_speed.json)")
+    return said
+
+
+def _manifests(s3_uri: str, session: Session) -> Iterator[dict[str, int]]:
+    """Yield the counts of each manifest directly below a prefix, one a host of `prepare`."""
+    bucket, _, prefix = s3_uri.removeprefix("s3://").partition("/")
+    below = f"{prefix.rstrip('/')}/manifest-" if prefix else "manifest-"
+    s3 = session.client("s3")
+    with translating_aws_errors(f"read the manifests at {s3_uri}"):
+        listed = s3.list_objects_v2(Bucket=bucket, Prefix=below).get("Contents", [])
+        for entry in listed:
+            if not entry["Key"].endswith(".json") or entry["Size"] > _LARGEST_MANIFEST:
+                continue
+            text = s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
+            try:
+                found = json.loads(text)
+                counts = {name: found[name] for name in ("records", "max_seq_length")}
+            except (ValueError, TypeError, LookupError, RecursionError):
+                raise _Unknown(f"s3://{bucket}/{entry['Key']} is no manifest that can be read") from None
+            if not all(type(count) is int and 0 <= count < 2**63 for count in counts.values()):
+                raise _Unknown(f"s3://{bucket}/{entry['Key']} has no sensible records and max_seq_length")
+            yield counts
 
 
 def _bucket(s3_uri: str, session: Session) -> str:

@@ -1,4 +1,4 @@
-"""What the launcher knows without asking: the image's contract, AWS's rule images, prices. JSON, one file each."""
+"""What the launcher knows without asking: the image, AWS's rule images, prices, a core's speed. JSON, one file each."""
 
 from __future__ import annotations
 
@@ -38,6 +38,12 @@ def hourly_price(region: str, instance_type: str) -> float | None:
     """Return dollars per hour and host, on demand; None if prices.json has none."""
     price: float | None = load("prices.json")["regions"].get(region, {}).get(instance_type)
     return price
+
+
+def spot_price_share() -> float:
+    """Return which share of the on-demand price spot is assumed to cost."""
+    share: float = load("prices.json")["spot"]["share_of_on_demand"]
+    return share
 
 
 def prices_as_of() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from launcher.aws.session import Session
 from launcher.cli.main import main
 from launcher.errors import JobFileError
 from tests.helpers.job_files import write
+from tests.helpers.prepare_fixtures import make_weights, write_tsv
 from tests.helpers.sagemaker_stand_in import ALLOWS_EVERYTHING, BUCKET, ROLE, SCRIPTS, ApiError, Fault, StandIn
 
 CHANNELS = ("train", "validation", "test")
@@ -155,6 +158,45 @@ def test_check_finds_that_everything_is_there(tmp_path: Path, capsys: pytest.Cap
     assert rows["cost"] == ("ok", "at most $10.28: 1 x ml.c7i.2xlarge for 24 h (prices of 2026-11-22)")
     assert rows["role"] == ("ok", "Exec trusts SageMaker and can be passed")
     assert rows["quota"] == ("ok", "4 of ml.c7i.2xlarge allowed")
+    assert rows["training time"][0] == "unknown", "there is no manifest in the channel"
+
+
+@pytest.fixture
+def prepared(everything_there: StandIn, tmp_path: Path) -> StandIn:
+    """Channels that `prepare` has written, of 40 reviews, with max_seq_length 16."""
+    weights = make_weights(tmp_path / "weights")
+    reviews = write_tsv(tmp_path / "reviews.tsv", [(f"R{n}", 1 + n % 5, f"good camera {n}") for n in range(40)])
+    command = [sys.executable, "src/prepare.py", "--input", reviews, "--output", tmp_path / "channels"]
+    command += ["--weights", weights, "--max-seq-length", "16"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
+    for path in (tmp_path / "channels").rglob("*"):
+        if path.is_file():
+            key = path.relative_to(tmp_path / "channels").as_posix()
+            everything_there.client("s3").put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
+    return everything_there
+
+
+def test_check_predicts_time_and_cost_from_what_prepare_has_counted(
+    prepared: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = json.loads(next((tmp_path / "channels" / "train").glob("manifest-*.json")).read_text(encoding="utf-8"))
+    assert 20 < listed["records"] < 40
+    job = write(tmp_path / "job.toml", {"hyperparameters.epochs": "2"})
+    result, detail = checked(job, capsys)[1]["training time"]
+    assert result == "ok"
+    assert f"; {2 * listed['records']} records to train on and " in detail
+    assert " at max_seq_length 16, DistilBERT-base in float32" in detail
+    # One pass of so many steps, whatever the channel holds: 2 x 1,000,000 x 32 records.
+    _, detail = checked(job, capsys, "--set", "hyperparameters.train_steps_per_epoch=1000000")[1]["training time"]
+    assert "; 64,000,000 records to train on and " in detail
+    # Not enough is known for a machine that nobody has measured, for several, and of a broken manifest.
+    for change in ('compute.instance_type="ml.g4dn.xlarge"', "compute.instance_count=2"):
+        assert checked(job, capsys, "--set", change)[1]["training time"][0] == "unknown"
+    for broken in (b"{", b'{"records": true, "max_seq_length": 16}', b"[]"):
+        prepared.client("s3").put_object(Bucket=BUCKET, Key="train/manifest-algo-2.json", Body=broken)
+        code, rows = checked(job, capsys)
+        assert (code, rows["training time"][0]) == (0, "unknown")
+        assert "train/manifest-algo-2.json" in rows["training time"][1]
 
 
 @pytest.mark.parametrize(
