@@ -45,7 +45,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, required=True, help="the warm-up included")
     parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--grouped", action="store_true", help="batches grouped by length (PyTorch)")
-    parser.add_argument("--float32", action="store_true", help="use_xla=False and use_amp=False (ours)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile(dynamic=True) (PyTorch)")
+    precision = parser.add_mutually_exclusive_group()
+    precision.add_argument("--float32", action="store_true", help="use_xla=False and use_amp=False (ours)")
+    precision.add_argument("--bfloat16", action="store_true", help="use_xla=False and use_amp=True; autocast (PyTorch)")
     return parser.parse_args()
 
 

@@ -47,7 +47,9 @@ def hyperparameters(options: argparse.Namespace) -> dict[str, object]:
         "run_validation": False,
         "run_test": False,
     }
-    return settings | ({"use_xla": False, "use_amp": False} if options.float32 else {})
+    if options.float32 or options.bfloat16:
+        settings |= {"use_xla": False, "use_amp": options.bfloat16}
+    return settings
 
 
 def time_steps(steps: int) -> None:

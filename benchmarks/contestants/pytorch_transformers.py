@@ -1,18 +1,20 @@
 """PyTorch with transformers, padded to the longest review of the batch; with --grouped in batches grouped by length.
 
 Set up as Hugging Face's Trainer does it by default with this PyTorch: fused AdamW, transformers' own choice of
-attention (scaled_dot_product_attention), float32; on all cores. Left out is what would only slow it down: the Trainer's
-own bookkeeping and its clipping of gradients. Left out is torch.compile too, which the Trainer does not use by default
-and which needs a C++ compiler.
+attention (scaled_dot_product_attention), on all cores. Left out is what would only slow it down: the Trainer's own
+bookkeeping and its clipping of gradients. --bfloat16 is the Trainer's `bf16`: autocast. --compile is its
+`torch_compile`, for batches of any width at once; it needs a C++ compiler, and its compilation is reported apart.
 """
 
 from __future__ import annotations
 
 import os
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
+from torch._dynamo.utils import calculate_time_spent
 from transformers import DistilBertForSequenceClassification
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
@@ -29,21 +31,26 @@ def main() -> None:
         check_grouping(case, options.batch_size)
     model = DistilBertForSequenceClassification.from_pretrained(options.weights)
     model.train()
+    step: Any = torch.compile(model, dynamic=True) if options.compile else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, fused=True)
     for rows in case["grouped" if options.grouped else "mixed"][: options.steps]:
         width = int(case["lengths"][rows].max())
-        output = model(
-            input_ids=torch.from_numpy(case["ids"][rows, :width]),
-            attention_mask=torch.from_numpy(case["mask"][rows, :width]),
-            labels=torch.from_numpy(case["labels"][rows]),
-        )
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
+            output = step(
+                input_ids=torch.from_numpy(case["ids"][rows, :width]),
+                attention_mask=torch.from_numpy(case["mask"][rows, :width]),
+                labels=torch.from_numpy(case["labels"][rows]),
+            )
         output.loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         clock.step_ended(output.loss.item())
+    attention = model.config._attn_implementation  # noqa: SLF001 - there is no other way to ask
+    compiled = {"compile_seconds": calculate_time_spent()["total_wall_time"]} if options.compile else {}  # type: ignore[no-untyped-call]
     clock.report(
-        compute=f"float32, {model.config._attn_implementation} attention",  # noqa: SLF001 - there is no other way to ask
+        compute=f"{'bfloat16' if options.bfloat16 else 'float32'}, {attention} attention",
         versions={"torch": torch.__version__, "transformers": version("transformers"), "threads": clocks.cores()},
+        **compiled,
     )
 
 

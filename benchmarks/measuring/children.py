@@ -42,17 +42,26 @@ class Child:
     peak_memory_bytes: int
     """The largest resident set."""
     seconds: float
-    """Until it ended."""
+    """From before the process was made until it had ended."""
     processor_seconds: float
     """Of all cores, its own children included."""
 
 
-def run(module: str, options: Sequence[object], log: Path, python: Path = Path(sys.executable)) -> Child:
-    """Run a module of benchmarks/ in the project's folder, and return its report; end this program if it fails."""
-    return run_command([python, "-m", f"benchmarks.{module}", *options], log)
+def run(
+    module: str,
+    options: Sequence[object],
+    log: Path,
+    python: Path = Path(sys.executable),
+    preload: Path | None = None,
+) -> Child:
+    """Run a module of benchmarks/ in the project's folder, and return its report; end this program if it fails.
+
+    `preload` is a library that the dynamic linker loads first, an allocator.
+    """
+    return run_command([python, "-m", f"benchmarks.{module}", *options], log, preload=preload)
 
 
-def run_command(command: Sequence[object], log: Path, *, reports: bool = True) -> Child:
+def run_command(command: Sequence[object], log: Path, *, reports: bool = True, preload: Path | None = None) -> Child:
     """Run a command as `run` does; without `reports` it has no report to make."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -60,7 +69,7 @@ def run_command(command: Sequence[object], log: Path, *, reports: bool = True) -
         process = subprocess.Popen(
             [str(word) for word in command],
             cwd=PROJECT,
-            env={**os.environ, **ENVIRONMENT},
+            env={**os.environ, **ENVIRONMENT, **({"LD_PRELOAD": str(preload)} if preload else {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

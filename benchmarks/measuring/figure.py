@@ -29,31 +29,34 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
     if not cases:
         return
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.2 + 2.9 * len(cases), 0.9 + 0.42 * len(cases[0]["medians"])), layout="constrained")
+        names = [name for name in LABELS if any(name in case["medians"] for case in cases)]
+        figure = Figure(figsize=(4.6 + 2.9 * len(cases), 0.9 + 0.36 * len(names)), layout="constrained")
         panels = figure.subplots(1, len(cases), sharey=True, squeeze=False)[0]
         for axes, case in zip(panels, cases, strict=True):
-            _draw_case(axes, case)
+            _draw_case(axes, case, names)
         path.parent.mkdir(parents=True, exist_ok=True)
         # No creation date inside: the same numbers draw the same bytes.
         figure.savefig(path, dpi=144, metadata={"Software": None})
 
 
-def _draw_case(axes: Axes, case: Mapping[str, Any]) -> None:
-    names = list(case["medians"])
-    rates = [case["medians"][name]["examples_per_second"] for name in names]
-    rounds = [[one["contestants"][name]["examples_per_second"] for one in case["rounds"]] for name in names]
-    colours = [OURS_COLOUR if name.startswith(OURS) else OTHERS_COLOUR for name in names]
-    rows = range(len(names))
-    axes.barh(rows, rates, color=colours, height=0.7)
-    axes.hlines(rows, [min(values) for values in rounds], [max(values) for values in rounds], color="0.25", lw=1)
+def _draw_case(axes: Axes, case: Mapping[str, Any], names: Sequence[str]) -> None:
+    fastest = max(numbers["examples_per_second"] for numbers in case["medians"].values())
     for row, name in enumerate(names):
-        ratio = case["medians"][name].get("ours_is_faster", 1.0)
-        note = f"{rates[row]:.1f}" if name.startswith(OURS) else f"{rates[row]:.1f}  (ours {ratio:.2f} x)"
-        axes.text(max(rounds[row]) + max(rates) * 0.02, row, note, va="center")
-    axes.set_yticks(rows, [LABELS[name] for name in names])
+        if name not in case["medians"]:
+            continue
+        numbers = case["medians"][name]
+        rate, ratio = numbers["examples_per_second"], numbers.get("ours_is_faster")
+        ran = [one["contestants"][name] for one in case["rounds"] if name in one["contestants"]]
+        rates = [run["examples_per_second"] for run in ran]
+        axes.barh(row, rate, color=OURS_COLOUR if name.startswith(OURS) else OTHERS_COLOUR, height=0.7)
+        axes.hlines(row, min(rates), max(rates), color="0.25", lw=1)
+        note = f"{rate:.1f}" if ratio is None else f"{rate:.1f}  (ours {ratio:.2f} x)"
+        axes.text(max(rates) + fastest * 0.02, row, note, va="center")
+    axes.set_yticks(range(len(names)), [LABELS[name] for name in names])
+    axes.set_ylim(-0.6, len(names) - 0.4)
     axes.invert_yaxis()
     axes.tick_params(left=False)
-    axes.set_xlim(0, max(rates) * 1.55)
+    axes.set_xlim(0, fastest * 1.55)
     axes.set_xlabel("examples/s; line: range of the rounds")
     axes.set_title(f"max_seq_length {case['max_seq_length']}, batch {case['batch_size']}")
 

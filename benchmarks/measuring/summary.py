@@ -14,13 +14,26 @@ from typing import Any
 from benchmarks.measuring.plan import WARM_UP_STEPS
 
 OURS = "ours"
-LABELS = {
-    OURS: "ours, as shipped",
-    "ours-float32": "ours, float32, no XLA",
+BFLOAT16 = "-bfloat16"
+"""How the name of a contestant ends that computes in it; the others compute in float32."""
+_FLOAT32_LABELS = {
+    "ours-float32": "ours, no XLA",
     "keras": "transformers TFDistilBert, Keras fit, padded",
     "pytorch": "PyTorch, transformers, padded to the batch's longest",
     "pytorch-grouped": "PyTorch, transformers, grouped by length",
+    "pytorch-compiled": "the same, torch.compile(dynamic=True)",
+    "pytorch-unpadded": "PyTorch by hand, without padding",
 }
+LABELS = {
+    OURS: "ours, as shipped",
+    **{name: f"{label}, float32" for name, label in _FLOAT32_LABELS.items()},
+    **{
+        f"{name.removesuffix('-float32')}{BFLOAT16}": f"{label}, bfloat16"
+        for name, label in _FLOAT32_LABELS.items()
+        if name != "keras"
+    },
+}
+"""Every contestant, in the order of the tables."""
 
 NUMBERS = ("examples_per_second", "seconds_a_step", "first_step_seconds", "peak_memory_bytes")
 """Of one run of one contestant."""
@@ -43,30 +56,45 @@ def measure_child(
     }
 
 
+def counterpart(name: str) -> str | None:
+    """Return which of ours computes in a contestant's precision; None for ours itself."""
+    if name.startswith(OURS):
+        return None
+    return f"{OURS}{BFLOAT16 if name.endswith(BFLOAT16) else '-float32'}"
+
+
 def summarise(rounds: Sequence[Round], flops_an_example: float) -> dict[str, dict[str, float]]:
-    """Return each contestant's medians over the rounds.
+    """Return each contestant's medians over the rounds in which it ran.
 
     Ratios and shares are taken within a round, as the machine's speed changes from minute to minute. `ours_is_faster`
-    is our rate through the contestant's.
+    is the rate of ours in the contestant's precision through the contestant's.
     """
     summary: dict[str, dict[str, float]] = {}
-    for name in rounds[0]["contestants"]:
-        runs = [one["contestants"][name] for one in rounds]
+    for name in LABELS:
+        ran = [one for one in rounds if name in one["contestants"]]
+        if not ran:
+            continue
+        runs = [one["contestants"][name] for one in ran]
         summary[name] = {key: median(run[key] for run in runs) for key in NUMBERS}
+        if all("compile_seconds" in run for run in runs):
+            summary[name]["compile_seconds"] = median(run["compile_seconds"] for run in runs)
         summary[name]["share_of_gemm"] = median(
             one["contestants"][name]["examples_per_second"] * flops_an_example / fmean(one["gemm_flops_per_second"])
-            for one in rounds
+            for one in ran
         )
-        if OURS in rounds[0]["contestants"]:
-            summary[name]["ours_is_faster"] = median(
-                one["contestants"][OURS]["examples_per_second"] / one["contestants"][name]["examples_per_second"]
-                for one in rounds
-            )
+        ours = counterpart(name)
+        ratios = [
+            one["contestants"][ours]["examples_per_second"] / one["contestants"][name]["examples_per_second"]
+            for one in ran
+            if ours in one["contestants"]
+        ]
+        if ratios:
+            summary[name]["ours_is_faster"] = median(ratios)
     return summary
 
 
 def table(title: str, summary: Mapping[str, Mapping[str, float]]) -> str:
-    """Write a case as a table."""
+    """Write a case as a table; `ours is` compares with ours in the same precision."""
     width = max(map(len, LABELS.values()))
     lines = [
         title,
@@ -74,9 +102,10 @@ def table(title: str, summary: Mapping[str, Mapping[str, float]]) -> str:
     ]
     for name, numbers in summary.items():
         ratio = f"{numbers['ours_is_faster']:.2f} x" if "ours_is_faster" in numbers else ""
+        compiling = f"  ({numbers['compile_seconds']:.0f} s of it compiling)" if "compile_seconds" in numbers else ""
         lines.append(
             f"{LABELS[name]:{width}}  {numbers['examples_per_second']:>10.2f}  {ratio:>7}"
             f"  {numbers['first_step_seconds']:>8.1f} s  {numbers['peak_memory_bytes'] / 1e9:>8.2f} GB"
-            f"  {numbers['share_of_gemm']:>7.0%}"
+            f"  {numbers['share_of_gemm']:>7.0%}{compiling}"
         )
     return "\n".join(lines)
