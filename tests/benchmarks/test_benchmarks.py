@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,23 +15,24 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from benchmarks import serving
+from benchmarks import end_to_end, serving
 from benchmarks.hosts import Exchange, Step, exchange_of
 from benchmarks.measuring import children, figure
 from benchmarks.measuring.channels import batches_of, write_channel
 from benchmarks.measuring.networks import Network
 from benchmarks.measuring.plan import WARM_UP_STEPS, make_plan, middle_of_share
 from benchmarks.measuring.reviews import draw_length, join_sentences, make_reviews, padding_share
-from benchmarks.measuring.summary import measure_child, summarise, table
+from benchmarks.measuring.summary import LABELS, counterpart, measure_child, summarise, table
 from benchmarks.measuring.useful_work import useful_flops
 from benchmarks.measuring.weights import write_weights
-from benchmarks.training import CONTESTANTS, choose_cases
+from benchmarks.training import CONTESTANTS, choose_cases, earlier_rounds, unavailable
 from star_rating.model import pretrained_weights
 from star_rating.model.config import DistilBertConfig
 from star_rating.model.distilbert import DistilBertClassifier
 from tests.helpers.prepare_fixtures import make_weights, write_tsv
 from tests.helpers.transformers_reference import load_reference
 
+PYTORCH_PYTHON = children.PROJECT / ".venv-pytorch" / "bin" / "python"
 BATCH_SIZE = 4
 GEOMETRY = {"dim": 768, "hidden_dim": 3072, "n_layers": 6}
 
@@ -155,7 +157,8 @@ def a_round(ours: float, rival: float, gemm: float) -> dict[str, Any]:
             "peak_memory_bytes": 2e9,
         }
 
-    return {"gemm_flops_per_second": [gemm * 0.9, gemm * 1.1], "contestants": {"ours": run(ours), "keras": run(rival)}}
+    runs = {"ours-float32": run(ours), "keras": run(rival)}
+    return {"gemm_flops_per_second": [gemm * 0.9, gemm * 1.1], "contestants": runs}
 
 
 # The machine halves its speed in the second round.
@@ -167,7 +170,23 @@ class TestSummary:
         summary = summarise(ROUNDS, flops_an_example=5e9)
         assert summary["keras"]["ours_is_faster"] == pytest.approx(2.0)
         assert summary["keras"]["examples_per_second"] == 10
-        assert summary["ours"]["share_of_gemm"] == pytest.approx(0.5)
+        assert summary["ours-float32"]["share_of_gemm"] == pytest.approx(0.5)
+
+    def test_like_is_compared_with_like_in_the_rounds_that_have_both(self) -> None:
+        faster = a_round(20, 10, 200e9)["contestants"]["ours-float32"] | {"compile_seconds": 60.0}
+        rounds = [
+            {
+                "gemm_flops_per_second": [200e9],
+                "contestants": {"ours-bfloat16": faster, "pytorch-compiled-bfloat16": faster},
+            },
+            {"gemm_flops_per_second": [200e9], "contestants": {"pytorch-compiled-bfloat16": faster}},
+        ]
+        summary = summarise([*ROUNDS, *rounds], flops_an_example=5e9)
+        assert list(summary) == ["ours-float32", "keras", "ours-bfloat16", "pytorch-compiled-bfloat16"]
+        assert summary["keras"]["ours_is_faster"] == pytest.approx(2.0)
+        assert summary["pytorch-compiled-bfloat16"]["ours_is_faster"] == pytest.approx(1.0)
+        assert "ours_is_faster" not in summary["ours-bfloat16"]
+        assert table("batch 32", summary).endswith("(60 s of it compiling)")
 
     def test_the_table_has_a_line_a_contestant(self) -> None:
         lines = table("batch 32", summarise(ROUNDS, flops_an_example=5e9)).splitlines()
@@ -194,9 +213,49 @@ class TestCases:
             (128, 128, ("ours-float32",)),
         ]
 
-    def test_every_contestant_has_a_module(self) -> None:
-        for module, _ in CONTESTANTS.values():
+    def test_every_contestant_has_a_module_and_a_label_and_one_of_ours_beside_it(self) -> None:
+        assert set(CONTESTANTS) == set(LABELS)
+        for name, (module, flags) in CONTESTANTS.items():
             assert (children.PROJECT / "benchmarks" / "contestants" / f"{module}.py").is_file()
+            assert ("--bfloat16" in flags) == name.endswith("-bfloat16")
+            assert counterpart(name) in {None, "ours-float32", "ours-bfloat16"}
+
+    @pytest.mark.parametrize(
+        ("instruction_set", "compiler", "left_out"),
+        [
+            ("AVX512_CORE_FP16", "/usr/bin/g++", set()),
+            ("AVX512_CORE_BF16", None, {"pytorch-compiled", "pytorch-compiled-bfloat16"}),
+            ("AVX512_CORE_VNNI", "/usr/bin/g++", {name for name in CONTESTANTS if name.endswith("-bfloat16")}),
+        ],
+    )
+    def test_who_cannot_run_here_is_left_out_with_the_reason(
+        self, instruction_set: str, compiler: str | None, left_out: set[str]
+    ) -> None:
+        assert set(unavailable(list(CONTESTANTS), instruction_set, compiler)) == left_out
+
+    def test_rounds_are_added_to_those_of_the_same_batches(self) -> None:
+        facts = {"real_tokens": 7, "measured_steps": 8}
+        assert earlier_rounds({**facts, "rounds": ROUNDS}, facts) == ROUNDS
+        assert earlier_rounds({**facts, "measured_steps": 4, "rounds": ROUNDS}, facts) == []
+        assert earlier_rounds(None, facts) == []
+
+
+class TestUnpadded:
+    """The strongest opponent has to compute what transformers computes."""
+
+    @pytest.mark.skipif(not PYTORCH_PYTHON.is_file(), reason="no .venv-pytorch (scripts/pytorch_python.sh)")
+    def test_loss_and_gradients_are_those_of_transformers(self, tmp_path: Path) -> None:
+        config = DistilBertConfig(
+            vocab_size=99, max_position_embeddings=32, n_layers=3, n_heads=4, dim=32, hidden_dim=64
+        )
+        write_weights(tmp_path, config, make_weights(tmp_path / "tokenizer"))
+        program = children.PROJECT / "tests" / "helpers" / "unpadded_against_transformers.py"
+        environment = {**os.environ, **children.ENVIRONMENT}
+        ended = subprocess.run([PYTORCH_PYTHON, program, tmp_path], env=environment, check=True, stdout=subprocess.PIPE)
+        differences = json.loads(ended.stdout)
+        assert 0 <= differences["loss"] < 1e-5
+        assert len(differences["gradients"]) == 5
+        assert max(differences["gradients"].values()) < 1e-5
 
 
 class TestChildren:
@@ -244,6 +303,31 @@ def test_servings_ratio_is_the_median_of_the_rounds_ratios() -> None:
     assert summary["64"][serving.OURS]["reviews_per_second"] == 100
     assert summary["64"][serving.PIPELINE]["serve_is_faster"] == 3
     assert "50.0    3.00 x            25.0    3.00 x     20 ms     40 ms" in serving.table(summary)
+
+
+def test_end_to_end_s_ratio_is_the_median_of_the_rounds_ratios() -> None:
+    def ran(seconds: float) -> dict[str, float]:
+        return {"seconds": seconds, "peak_memory_bytes": 2e9}
+
+    rounds = [{"ours": ran(ours), "trainer": ran(theirs)} for ours, theirs in ((10, 20), (30, 30), (5, 20))]
+    summary = end_to_end.medians([*rounds, {"trainer": ran(99)}])
+    assert summary["ours"] == ran(10)
+    assert summary["trainer"] == {**ran(25), "ours_is_faster": 2}
+    line = end_to_end.table("3 reviews", {"medians": summary}).splitlines()[3]
+    assert line.split()[-6:] == ["25.0", "s", "2.00", "x", "2.00", "GB"]
+
+
+def test_resident_memory_is_that_of_a_process_and_its_descendants() -> None:
+    # A shell that waits for a Python with 50 MB more.
+    program = "import sys; held = bytearray(50_000_000); print(flush=True); sys.stdin.read()"
+    command = ["sh", "-c", '"$0" -c "$1"; true', sys.executable, program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+        assert shell.stdin
+        assert shell.stdout
+        shell.stdout.readline()
+        assert 50_000_000 < end_to_end.resident_bytes(shell.pid) < 200_000_000
+        shell.stdin.close()
+    assert end_to_end.resident_bytes(shell.pid) == 0
 
 
 def test_resident_megabytes_are_what_the_kernel_says() -> None:
