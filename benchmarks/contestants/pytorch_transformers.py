@@ -46,7 +46,7 @@ def main() -> None:
         optimizer.zero_grad()
         clock.step_ended(output.loss.item())
     attention = model.config._attn_implementation  # noqa: SLF001 - there is no other way to ask
-    compiled = {"compile_seconds": calculate_time_spent()["total_wall_time"]} if options.compile else {}  # type: ignore[no-untyped-call]
+    compiled = {"compile_seconds": calculate_time_spent()["total_wall_time"]} if options.compile else {}
     clock.report(
         compute=f"{'bfloat16' if options.bfloat16 else 'float32'}, {attention} attention",
         versions={"torch": torch.__version__, "transformers": version("transformers"), "threads": clocks.cores()},

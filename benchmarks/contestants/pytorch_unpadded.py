@@ -145,7 +145,7 @@ class Dense(nn.Linear):
         """Return [rows, out_features]."""
         if torch.is_autocast_enabled("cpu"):
             return functional.linear(rows, self.weight, self.bias)
-        return DenseProduct.apply(rows, self.weight, self.bias)  # type: ignore[no-untyped-call,no-any-return]
+        return DenseProduct.apply(rows, self.weight, self.bias)
 
 
 class Layer(nn.Module):
@@ -178,14 +178,14 @@ class Layer(nn.Module):
         return answer
 
     def _attend(self, projected: torch.Tensor, group: Group, query: torch.Tensor | None) -> torch.Tensor:
-        padded = Pad.apply(projected, group).view(group.reviews, group.width, 2 + (query is None), self.heads, -1)  # type: ignore[no-untyped-call]
+        padded = Pad.apply(projected, group).view(group.reviews, group.width, 2 + (query is None), self.heads, -1)
         parts = [part.transpose(1, 2) for part in padded.unbind(2)]
         if query is not None:
             parts.insert(0, query.view(group.reviews, 1, self.heads, -1).transpose(1, 2))
         dropout = self.attention_dropout if self.training else 0.0
         attended = functional.scaled_dot_product_attention(*parts, attn_mask=group.mask, dropout_p=dropout)
         rows = attended.transpose(1, 2).reshape(-1, projected.shape[1] // (2 + (query is None)))
-        return rows if query is not None else Unpad.apply(rows, group)  # type: ignore[no-untyped-call,no-any-return]
+        return rows if query is not None else Unpad.apply(rows, group)
 
 
 def _joined(*layers: nn.Linear) -> nn.Linear:

@@ -15,12 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import (
-    DistilBertForSequenceClassification,
-    PreTrainedTokenizerFast,
-    Trainer,
-    TrainingArguments,
-)
+from transformers import DistilBertForSequenceClassification
+from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
+from transformers.trainer import Trainer
+from transformers.training_args import TrainingArguments
 
 from benchmarks.contestants.clock import cores
 
@@ -55,13 +53,13 @@ def main() -> None:
             save_strategy="no",
             report_to="none",
         ),
-        train_dataset=rows_of(records, "train"),  # type: ignore[arg-type]
-        eval_dataset=rows_of(records, "validation"),  # type: ignore[arg-type]
+        train_dataset=rows_of(records, "train"),
+        eval_dataset=rows_of(records, "validation"),
         processing_class=tokenizer,
         compute_metrics=accuracy,
     )
     trainer.train()
-    tested = trainer.evaluate(rows_of(records, "test"))  # type: ignore[arg-type]
+    tested = trainer.evaluate(rows_of(records, "test"))
     trainer.save_model(str(options.job / "model"))
     print(f"test accuracy {tested['eval_accuracy']:.4f}", flush=True)
 

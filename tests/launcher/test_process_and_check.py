@@ -166,7 +166,14 @@ def prepared(everything_there: StandIn, tmp_path: Path) -> StandIn:
     """Channels that `prepare` has written, of 40 reviews, with max_seq_length 16."""
     weights = make_weights(tmp_path / "weights")
     reviews = write_tsv(tmp_path / "reviews.tsv", [(f"R{n}", 1 + n % 5, f"good camera {n}") for n in range(40)])
-    command = [sys.executable, "src/prepare.py", "--input", reviews, "--output", tmp_path / "channels"]
+    command: list[str | Path] = [
+        sys.executable,
+        "src/prepare.py",
+        "--input",
+        reviews,
+        "--output",
+        tmp_path / "channels",
+    ]
     command += ["--weights", weights, "--max-seq-length", "16"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
     for path in (tmp_path / "channels").rglob("*"):
