@@ -178,7 +178,7 @@ def prepared(everything_there: StandIn, tmp_path: Path) -> StandIn:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
     for path in (tmp_path / "channels").rglob("*"):
         if path.is_file():
-            key = path.relative_to(tmp_path / "channels").as_posix()
+            key = path.relative_to(tmp_path).as_posix()
             everything_there.client("s3").put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
     return everything_there
 
@@ -188,7 +188,8 @@ def test_check_predicts_time_and_cost_from_what_prepare_has_counted(
 ) -> None:
     listed = json.loads(next((tmp_path / "channels" / "train").glob("manifest-*.json")).read_text(encoding="utf-8"))
     assert 20 < listed["records"] < 40
-    job = write(tmp_path / "job.toml", {"hyperparameters.epochs": "2"})
+    channels = {f"input_data_config.{name}.s3_uri": f'"s3://{{bucket}}/channels/{name}"' for name in CHANNELS}
+    job = write(tmp_path / "job.toml", {"hyperparameters.epochs": "2", **channels})
     result, detail = checked(job, capsys)[1]["training time"]
     assert result == "ok"
     assert f"; {2 * listed['records']} records to train on and " in detail
@@ -200,7 +201,7 @@ def test_check_predicts_time_and_cost_from_what_prepare_has_counted(
     for change in ('compute.instance_type="ml.g4dn.xlarge"', "compute.instance_count=2"):
         assert checked(job, capsys, "--set", change)[1]["training time"][0] == "unknown"
     for broken in (b"{", b'{"records": true, "max_seq_length": 16}', b"[]"):
-        prepared.client("s3").put_object(Bucket=BUCKET, Key="train/manifest-algo-2.json", Body=broken)
+        prepared.client("s3").put_object(Bucket=BUCKET, Key="channels/train/manifest-algo-2.json", Body=broken)
         code, rows = checked(job, capsys)
         assert (code, rows["training time"][0]) == (0, "unknown")
         assert "train/manifest-algo-2.json" in rows["training time"][1]
