@@ -200,19 +200,20 @@ def choose_cases(lengths: Sequence[int], only: Sequence[str], steps: int, *, lar
 
 def make_inputs(cases: Sequence[Case], weights: Path) -> dict[str, Any]:
     """Write the checkpoint and each case's batches, unless they are there; return what they hold."""
-    options: list[object] = ["--work", WORK, "--tokenizer", weights]
-    for case in cases:
-        options += ["--case", case.length, case.batch_size, case.steps]
-    asked = list(map(str, options))
+    asked = [[case.length, case.batch_size, case.steps] for case in cases]
     made = WORK / "inputs.json"
-    if made.exists() and (found := json.loads(made.read_text(encoding="utf-8")))["asked"] == asked:
-        return dict(found["inputs"])
+    if made.exists():
+        found = json.loads(made.read_text(encoding="utf-8"))
+        if found["weights"] == str(weights) and all(case in found["cases"] for case in asked):
+            return dict(found["inputs"])
     print("making weights and batches", flush=True)
     made.unlink(missing_ok=True)
+    options: list[object] = ["--work", WORK, "--tokenizer", weights]
     for case in cases:
         shutil.rmtree(WORK / case.name, ignore_errors=True)
+        options += ["--case", case.length, case.batch_size, case.steps]
     inputs = dict(children.run("measuring.inputs", options, WORK / "logs" / "inputs.log").report)
-    made.write_text(json.dumps({"asked": asked, "inputs": inputs}), encoding="utf-8")
+    made.write_text(json.dumps({"weights": str(weights), "cases": asked, "inputs": inputs}), encoding="utf-8")
     return inputs
 
 
