@@ -92,6 +92,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--image", default="distilbert-trainer:local")
     parser.add_argument("--weights", type=Path, default=PROJECT / ".cache" / "weights", help="the image's own")
     parser.add_argument("--pytorch", type=Path, default=PROJECT / ".venv-pytorch")
+    parser.add_argument("--cgroup-parent", metavar="CGROUP", help="of the containers, as docker run takes it")
     parser.add_argument("--append", action="store_true", help="add rounds to those of --results")
     parser.add_argument("--quick", action="store_true", help="results into out/, to see that everything runs")
     parser.add_argument("--results", type=Path, help="default: benchmarks/results/end-to-end.json; out/ with --quick")
@@ -163,7 +164,7 @@ def run_job(name: str, job: Path, options: argparse.Namespace) -> Run:
         command += ["--learning-rate", str(LEARNING_RATE), *(["--bfloat16"] if name.endswith("bfloat16") else [])]
     started = time.monotonic()
     container = subprocess.run(
-        [*docker_run(job), "--detach", *command], check=True, capture_output=True, text=True
+        [*docker_run(job, options.cgroup_parent), "--detach", *command], check=True, capture_output=True, text=True
     ).stdout.strip()
     try:
         peak = follow(container)
@@ -185,11 +186,12 @@ def run_job(name: str, job: Path, options: argparse.Namespace) -> Run:
     return {"seconds": round(seconds, 1), "peak_memory_bytes": peak}
 
 
-def docker_run(job: Path) -> list[str]:
+def docker_run(job: Path, cgroup_parent: str | None = None) -> list[str]:
     """Return the beginning of a command that runs a container on a job's folder."""
     user = f"{os.getuid()}:{os.getgid()}"
     isolated = ["--label", LABEL, "--network", "none", "--user", user]
-    return ["docker", "run", *isolated, "--volume", f"{job}:/opt/ml"]
+    parent = ["--cgroup-parent", cgroup_parent] if cgroup_parent else []
+    return ["docker", "run", *isolated, *parent, "--volume", f"{job}:/opt/ml"]
 
 
 def follow(container: str) -> int:
