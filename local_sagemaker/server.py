@@ -11,6 +11,7 @@ the admin API, the dashboard and the API; what none of them answers goes to the 
 
 from __future__ import annotations
 
+import socket
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ class ServerSettings:
     """What a server can be started with."""
 
     port: int = 0
-    """0: any that is free."""
+    """0: that of a server of this state which was killed, else any that is free."""
     jobs_at_once: int = 2
     limits: HostLimits = field(default_factory=HostLimits)
     stop_seconds: float = 120.0
@@ -77,7 +78,7 @@ class LocalServer:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(self._state.owned())
+            killed = stack.enter_context(self._state.owned())
             stack.callback(moto_api_backend.reset)  # moto's memory is the process's; the next server has its own
             self.files = StateFiles()
             self._access = Access.of(self._state.folder)
@@ -96,7 +97,7 @@ class LocalServer:
             self.tuner = Tuner(context, entities)
             self._scheduler = Scheduler(context, self._settings.jobs_at_once, keeps=self._keeps)
             self.jobs.scheduler = self._scheduler
-            self._serve(stack, entities)
+            self._serve(stack, entities, None if killed is None else killed.port)
             stack.callback(self._close)
             self._scheduler.recover()
             self.hosting.recover()
@@ -143,9 +144,10 @@ class LocalServer:
                     held = f"the {path.stem} of the {job.kind} job {job.name}"
                     self.files.put_aside(path, error.strerror or str(error), held)
 
-    def _serve(self, stack: ExitStack, entities: EntityStore) -> None:
+    def _serve(self, stack: ExitStack, entities: EntityStore, port_before: int | None) -> None:
+        port = self._settings.port or _if_free(port_before)
         server = make_server(
-            "127.0.0.1", self._settings.port, self._application(entities), threaded=True, request_handler=_QuietHandler
+            "127.0.0.1", port, self._application(entities), threaded=True, request_handler=_QuietHandler
         )
         stack.callback(server.server_close)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="http")
@@ -173,9 +175,20 @@ class LocalServer:
             account=account,
             running=Running(self.hosting, self.transforms, self.tuner),
         )
-        dashboard = Dashboard(self.jobs, self.objects, api)
+        dashboard = Dashboard(self.jobs, self.objects, entities, api)
         admin = AdminApi(self.jobs, self._scheduler, self.faults, self.files, self.end, dashboard)
         return security_middleware(fault_middleware(self.faults, admin), self._access)
+
+
+def _if_free(port: int | None) -> int:
+    """Return the port of a server that was killed, where its clients still ask; 0 if there is none, or it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind(("127.0.0.1", port or 0))
+        except (OSError, OverflowError, TypeError):
+            return 0
+    return port or 0
 
 
 class _QuietHandler(WSGIRequestHandler):

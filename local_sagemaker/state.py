@@ -159,8 +159,11 @@ class State:
             os.close(descriptor)
 
     @contextmanager
-    def owned(self) -> Iterator[None]:
-        """Own the folder as its only server; raise StateInUseError. The lock ends with the process, however it ends."""
+    def owned(self) -> Iterator[Server | None]:
+        """Own the folder as its only server; raise StateInUseError. The lock ends with the process, however it ends.
+
+        Yields the server that was there before, if it was killed.
+        """
         self.make()
         with (self.folder / "server.lock").open("a") as lock:
             give_up = time.monotonic() + _LOCK_SECONDS
@@ -168,10 +171,11 @@ class State:
                 if time.monotonic() > give_up:
                     raise StateInUseError(f"a server runs on {self.folder} already: launcher local status")
                 time.sleep(0.02)
-            # Of a server that was killed; nobody is to connect to it while this one starts.
+            killed = self._announced()
+            # Nobody is to connect to it while this one starts.
             (self.folder / "server.json").unlink(missing_ok=True)
             try:
-                yield
+                yield killed
             finally:
                 (self.folder / "server.json").unlink(missing_ok=True)
 
@@ -203,12 +207,20 @@ class State:
         """Return the server that owns the folder and has announced itself, or None; raise ForeignStateError."""
         if not self.is_owned():
             return None  # what server.json says is of a server that was killed
+        server = self._announced()
         try:
-            server = Server(**json.loads((self.folder / "server.json").read_text(encoding="utf-8")))
-            os.kill(server.pid, 0)
+            if server is not None:
+                os.kill(server.pid, 0)
         except (OSError, ValueError, TypeError, OverflowError):
             return None  # it is starting
         return server
+
+    def _announced(self) -> Server | None:
+        """Return what server.json says; None if nothing that can be read."""
+        try:
+            return Server(**json.loads((self.folder / "server.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
 
 
 def _is_locked_by_us(lock: IO[str], kind: int) -> bool:

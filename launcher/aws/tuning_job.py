@@ -8,13 +8,15 @@ job.best_hyperparameters()      # {"epochs": "3", "learning_rate": "3.1e-05"}
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from launcher.aws.errors import call_with_retries, is_transient, translating_aws_errors
+from launcher.aws.following import RETRY_SECONDS
 from launcher.aws.session import Session, aws
-from launcher.errors import JobFailedError, JobStoppedError, WaitTimeoutError
+from launcher.errors import AwsError, JobFailedError, JobStoppedError, WaitTimeoutError
 from launcher.request.tuning import OBJECTIVE
 
 _ENDED = ("Completed", "Failed", "Stopped")
@@ -57,22 +59,19 @@ class TuningJob:
 
     def trials(self) -> list[dict[str, Any]]:
         """Return a row for each training job: the best first, those without a result last."""
-        maximize = _objective(self.describe())["Type"] == "Maximize"
-        summaries = self._summaries()
-
-        def rank(summary: dict[str, Any]) -> tuple[bool, float]:
-            value = _value(summary)
-            return value is None, 0.0 if value is None else -value if maximize else value
-
-        return [
+        sign = -1 if is_maximized(self.describe()) else 1
+        with translating_aws_errors(f"list the training jobs of {self.name}"):
+            summaries = call_with_retries(self._summaries)
+        rows = [
             {
                 "job": summary["TrainingJobName"],
                 "status": summary["TrainingJobStatus"],
                 "objective": _value(summary),
                 **summary["TunedHyperParameters"],
             }
-            for summary in sorted(summaries, key=rank)
+            for summary in summaries
         ]
+        return sorted(rows, key=lambda row: math.inf if row["objective"] is None else sign * row["objective"])
 
     def best_hyperparameters(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the best training job's summary and all hyperparameters of it; raise JobFailedError without one."""
@@ -85,27 +84,41 @@ class TuningJob:
         return best, {name: value for name, value in values.items() if name != OBJECTIVE}
 
     def follow(self, *, timeout: float | None = None, poll_interval: float = 10.0) -> Iterator[str]:
-        """Yield a line for each change of a training job, until the tuning job has ended; raise WaitTimeoutError."""
-        give_up = None if timeout is None else time.monotonic() + timeout
+        """Yield a line for each change of a training job, until the tuning job has ended.
+
+        Raise WaitTimeoutError after `timeout` seconds, AwsError if SageMaker has not answered for RETRY_SECONDS.
+        """
+        began = answered = time.monotonic()
+        again = self.hint("attach", self.name, self._session)
         told: dict[str, str] = {}
         while True:
-            try:
-                status = self.describe()["HyperParameterTuningJobStatus"]
-                for summary in self._summaries():
+            seen = self._look()
+            if seen is not None:
+                answered = time.monotonic()
+                status, summaries = seen
+                for summary in summaries:
                     name, of_job = summary["TrainingJobName"], summary["TrainingJobStatus"]
                     if told.get(name) != of_job:
                         told[name] = of_job
                         yield _line(summary)
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                status = ""
-            if status in _ENDED:
-                return
-            if give_up is not None and time.monotonic() >= give_up:
-                again = self.hint("status", self.name, self._session)
+                if status in _ENDED:
+                    return
+            if time.monotonic() - answered > RETRY_SECONDS:
+                raise AwsError(f"AWS has not answered for {RETRY_SECONDS:.0f} s; {self.name} continues: {again}")
+            if timeout is not None and time.monotonic() - began >= timeout:
                 raise WaitTimeoutError(f"{self.name} is still running; next: {again}")
             time.sleep(poll_interval)
+
+    def _look(self) -> tuple[str, list[dict[str, Any]]] | None:
+        """Return the status and all training jobs; None if AWS is busy now, or the way to it is cut."""
+        with translating_aws_errors(f"follow {self.name}"):
+            try:
+                description = self._sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=self.name)
+                return description["HyperParameterTuningJobStatus"], self._summaries()
+            except Exception as error:
+                if is_transient(error):
+                    return None
+                raise
 
     def raise_for_status(self) -> None:
         """Raise JobFailedError or JobStoppedError for a tuning job that ended otherwise than Completed."""
@@ -118,27 +131,15 @@ class TuningJob:
 
     def _summaries(self) -> list[dict[str, Any]]:
         """Return all training jobs in the order of their names."""
-        summaries: list[dict[str, Any]] = []
-        more: dict[str, Any] = {}
-        with translating_aws_errors(f"list the training jobs of {self.name}"):
-            while True:
-                page = call_with_retries(
-                    self._sagemaker.list_training_jobs_for_hyper_parameter_tuning_job,
-                    HyperParameterTuningJobName=self.name,
-                    SortBy="Name",
-                    SortOrder="Ascending",
-                    MaxResults=100,
-                    **more,
-                )
-                summaries += page["TrainingJobSummaries"]
-                if "NextToken" not in page:
-                    return summaries
-                more = {"NextToken": page["NextToken"]}
+        paginator = self._sagemaker.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+        pages = paginator.paginate(HyperParameterTuningJobName=self.name, SortBy="Name", SortOrder="Ascending")
+        return [summary for page in pages for summary in page["TrainingJobSummaries"]]
 
 
-def _objective(description: dict[str, Any]) -> dict[str, str]:
-    objective: dict[str, str] = description["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
-    return objective
+def is_maximized(description: dict[str, Any]) -> bool:
+    """Tell whether the highest objective of a tuning job is its best."""
+    objective = description["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
+    return bool(objective["Type"] == "Maximize")
 
 
 def _value(summary: dict[str, Any]) -> float | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from launcher.aws.tuning_job import TuningJob
     from launcher.job_file.load import LoadedJob
 
+_CHART_ROWS, _CHART_COLUMNS = 9, 72
 
-@click.group(invoke_without_command=True, subcommand_metavar="[best|status|stop NAME]")
+
+@click.group(invoke_without_command=True, subcommand_metavar="[attach|best|status|stop NAME]")
 @options.job_file
 @options.local
 @click.option("--dry-run", is_flag=True, help="Print the request; ask no AWS service.")
@@ -53,19 +56,55 @@ def tune(  # noqa: PLR0913 - one an option
     from launcher.cli.follow import detaching
 
     name = request["HyperParameterTuningJobName"]
-    hints = [TuningJob.hint(command, name, session) for command in ("status", "stop", "best")]
+    hints = [TuningJob.hint(command, name, session) for command in ("attach", "status", "stop")]
     with detaching(name, session, terminal, hints, sent=False):
         tuning_job = TuningJob.submit(request, job.region, session=session)
     terminal.say(f"submitted {name}")
     if not wait:
         terminal.record({"tuning_job": name})
         return
-    with detaching(name, session, terminal, hints):
+    _follow(tuning_job, session, terminal, timeout=timeout, poll_interval=poll_interval)
+
+
+@tune.command()
+@click.argument("name")
+@options.region
+@options.local
+@options.timeout
+@options.poll_interval
+@options.output
+def attach(
+    name: str, region: str | None, session: Session, *, timeout: float | None, poll_interval: float, output: Output
+) -> None:
+    """Follow a tuning job until it ends, then show its training jobs."""
+    tuning_job = _named(name, region, session)
+    _follow(tuning_job, session, Terminal(output), timeout=timeout, poll_interval=poll_interval)
+
+
+def _follow(
+    tuning_job: TuningJob, session: Session, terminal: Terminal, *, timeout: float | None, poll_interval: float
+) -> None:
+    """Show each change of a training job, then all of them; raise JobFailedError, JobStoppedError on a bad end."""
+    from launcher.cli.follow import detaching
+
+    hints = [tuning_job.hint(command, tuning_job.name, session) for command in ("attach", "status", "stop", "best")]
+    with detaching(tuning_job.name, session, terminal, hints):
         for line in tuning_job.follow(timeout=timeout, poll_interval=poll_interval):
             terminal.say(line)
-    terminal.rows(tuning_job.trials())
+    _show(tuning_job, terminal)
     tuning_job.raise_for_status()
     terminal.say(f"next: {hints[-1]}")
+
+
+def _show(tuning_job: TuningJob, terminal: Terminal) -> None:
+    """Write the training jobs, the best first, and their objectives in the order in which they began as a chart."""
+    from launcher.aws.tuning_job import is_maximized
+
+    rows = tuning_job.trials()
+    terminal.rows(rows)
+    values = [row["objective"] for row in sorted(rows, key=lambda row: row["job"])]
+    for line in objective_chart(values, maximize=is_maximized(tuning_job.describe())):
+        terminal.say(line)
 
 
 def _named(name: str, region: str | None, session: Session) -> TuningJob:
@@ -79,21 +118,28 @@ def _named(name: str, region: str | None, session: Session) -> TuningJob:
 
 @tune.command()
 @click.argument("name")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(path_type=Path),
+    help="Job file: print all of it with these hyperparameters, and without [tuning].",
+)
 @options.region
 @options.local
 @options.output
-def best(name: str, region: str | None, session: Session, output: Output) -> None:
-    """Print the job file's settings of the best training job."""
+def best(name: str, path: Path | None, region: str | None, session: Session, output: Output) -> None:
+    """Print the best training job's [hyperparameters], or a whole job file with them."""
+    from launcher.job_file.tables import hyperparameters_table, with_hyperparameters
+
     found, values = _named(name, region, session).best_hyperparameters()
     terminal = Terminal(output)
     if output != "table":
         terminal.record(values)
         return
     metric = found["FinalHyperParameterTuningJobObjectiveMetric"]
-    terminal.line(f"# {found['TrainingJobName']}: {metric['MetricName']} {metric['Value']:.6g}")
-    terminal.line("[hyperparameters]")
-    for key, value in values.items():
-        terminal.line(f"{key} = {_toml(value)}")
+    comment = f"# {found['TrainingJobName']}: {metric['MetricName']} {metric['Value']:.6g}"
+    table = f"{comment}\n{hyperparameters_table(values)}"
+    terminal.line((table if path is None else with_hyperparameters(path, table)).rstrip("\n"))
 
 
 @tune.command()
@@ -108,7 +154,7 @@ def status(name: str, region: str | None, session: Session, output: Output) -> N
     description = tuning_job.describe()
     counters = ", ".join(f"{count} {kind}" for kind, count in description["TrainingJobStatusCounters"].items() if count)
     terminal.say(f"{name} {description['HyperParameterTuningJobStatus']}: {counters or 'no training job yet'}")
-    terminal.rows(tuning_job.trials())
+    _show(tuning_job, terminal)
 
 
 @tune.command()
@@ -176,15 +222,39 @@ def _enforce_max_cost(job: LoadedJob, ceiling: float | None, terminal: Terminal)
     terminal.say(of_all)
 
 
-def _toml(value: str) -> str:
-    """Return a hyperparameter's text as TOML: numbers and booleans as such."""
-    if value.lower() in ("true", "false"):
-        return value.lower()
-    try:
-        float(value)
-    except ValueError:
-        return json.dumps(value)
-    return value if not value.lower().strip("+-").startswith(("inf", "nan")) else json.dumps(value)
+def objective_chart(values: Sequence[float | None], *, maximize: bool) -> list[str]:
+    """Return a chart's lines: a column for each training job, in the order in which they began.
+
+    `o` is a job's objective, `*` the best one, `-` the best one until then. A value that is None leaves its column
+    empty. Fewer than two values make no chart.
+    """
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return []
+    low, high = min(known), max(known)
+    best = values.index(high if maximize else low)
+    width = max(1, min(4, _CHART_COLUMNS // len(values)))
+
+    def row_of(value: float) -> int:
+        return _CHART_ROWS - 1 - round((value - low) / ((high - low) or 1.0) * (_CHART_ROWS - 1))
+
+    rows = [[" "] * (width * len(values)) for _ in range(_CHART_ROWS)]
+    so_far: float | None = None
+    for number, value in enumerate(values):
+        if so_far is not None:
+            rows[row_of(so_far)][width * number : width * (number + 1)] = "-" * width
+        if value is not None:
+            rows[row_of(value)][width * number + width - 1] = "*" if number == best else "o"
+            so_far = value if so_far is None else max(so_far, value) if maximize else min(so_far, value)
+    labels = {0: f"{high:.6g}", _CHART_ROWS - 1: f"{low:.6g}"}
+    margin = max(map(len, labels.values()))
+    lines = [f"{labels.get(at, ''):>{margin}} |{''.join(row).rstrip()}" for at, row in enumerate(rows)]
+    axis = f"{'':{margin}} +{'-' * (width * len(values))}"
+    return [
+        *lines,
+        axis,
+        f"{'':{margin}}  1 to {len(values)}: training jobs as they began; * is the best, - the best until then",
+    ]
 
 
 COMMANDS = (tune,)

@@ -80,7 +80,7 @@ def load_job(
     """
     path = Path(path)
     variables = os.environ if environ is None else environ
-    text, tree = _read(path)
+    text, tree = read(path)
     overrides: dict[str, str] = {}
     for parts, value, by in [*_from_environment(variables, tree), *_from_settings(settings or {})]:
         overrides[dotted(parts)] = by
@@ -106,7 +106,8 @@ def parse_settings(texts: tuple[str, ...]) -> dict[str, str]:
     return settings
 
 
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
+def read(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return a job file's text and what TOML makes of it; raise JobFileError."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_JOB_FILE_BYTES + 1)

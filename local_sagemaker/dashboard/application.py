@@ -9,6 +9,7 @@
     GET  /_local/page/jobs/<kind>/<key>/results        its files, evaluation and report
     GET  /_local/page/jobs/<kind>/<key>/file?uri=...   one of its files, to be saved; `view=1`: the report, to be seen
     POST /_local/page/jobs/<kind>/<key>/stop
+    GET  /_local/page/jobs/tuning/<key>                 one tuning job, with its training jobs
 
 Anything else is passed on. Nothing of what jobs write is ever run with the page's rights: texts are put in as text,
 files are sent to be saved, and the report lives in a sandbox.
@@ -26,11 +27,14 @@ from urllib.parse import parse_qs
 
 from werkzeug.wsgi import FileWrapper
 
+from local_sagemaker.api.arns import arn
+from local_sagemaker.api.entity_store import EntityStore
 from local_sagemaker.api.serializers.jobs import omit_none
 from local_sagemaker.container_contract.paths import split
 from local_sagemaker.dashboard import results, series, views
 from local_sagemaker.job_service import JobError, JobService, NoSuchJobError
 from local_sagemaker.job_state import Job, Kind
+from local_sagemaker.runner.tuning_job import TUNING
 from local_sagemaker.services import metrics
 from local_sagemaker.services.s3_store import NoSuchObjectError, ObjectStore
 from local_sagemaker.state import name_and_region
@@ -71,9 +75,10 @@ class _Refused(Exception):  # noqa: N818 - an answer, not an error of the progra
 class Dashboard:
     """The page, in front of another application."""
 
-    def __init__(self, jobs: JobService, objects: ObjectStore, behind: WSGIApplication) -> None:
+    def __init__(self, jobs: JobService, objects: ObjectStore, records: EntityStore, behind: WSGIApplication) -> None:
         self._jobs = jobs
         self._objects = objects
+        self._records = records
         self._behind = behind
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -97,6 +102,8 @@ class Dashboard:
         match environ["REQUEST_METHOD"], parts:
             case "GET", ["page.js" | "page.css" as name]:
                 return _asset(start_response, name)
+            case "GET", ["jobs", "tuning", name]:
+                return _json(start_response, self._tuning_job(*name_and_region(name)))
             case "GET", ["jobs", kind, name, "file"]:
                 return self._file(environ, start_response, self._job(kind, name), query)
         return _json(start_response, self._document(environ["REQUEST_METHOD"], parts, query))
@@ -120,8 +127,14 @@ class Dashboard:
 
     def _job(self, kind: str, key: str) -> Job:
         if kind not in ("training", "processing"):
-            raise _Refused("404 Not Found", f"there are training and processing jobs, no {kind} jobs")
+            raise _Refused("404 Not Found", f"there are training, processing and tuning jobs, no {kind} jobs")
         return self._jobs.get(cast("Kind", kind), *name_and_region(key))
+
+    def _tuning_job(self, name: str, region: str) -> views.View:
+        record = self._records.get(TUNING, arn(region, TUNING, name.lower()))
+        if record is None:
+            raise _Refused("404 Not Found", f"there is no tuning job {name}")
+        return views.tuning_detail(record)
 
     def _folder(self, job: Job) -> Path:
         return self._jobs.store.folder(job.kind, job.name, job.region)
@@ -129,9 +142,9 @@ class Dashboard:
     def _list(self, query: dict[str, str]) -> dict[str, Any]:
         after = int(query["after"]) if query.get("after", "").isdecimal() else -1
         last = self._jobs.changes(after, _PATIENCE).last if after >= 0 else self._jobs.changes(0, 0).last
-        jobs = [*self._jobs.list("training"), *self._jobs.list("processing")]
-        jobs.sort(key=lambda job: job.creation_time, reverse=True)
-        return {"last": last, "jobs": [views.row(job) for job in jobs]}
+        rows = [views.row(job) for job in (*self._jobs.list("training"), *self._jobs.list("processing"))]
+        rows += [views.tuning_row(record) for record in self._records.all(TUNING)]
+        return {"last": last, "jobs": sorted(rows, key=lambda row: row["created"], reverse=True)}
 
     def _log(self, job: Job, query: dict[str, str]) -> dict[str, Any]:
         try:

@@ -2,6 +2,8 @@
 
 row(job)        # a line of the list
 detail(job)     # everything but log, metrics and files
+
+tuning_row(record), tuning_detail(record)   # likewise of a tuning job; its training jobs are jobs like any other
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from local_sagemaker.api.serializers.jobs import processing_description, trainin
 from local_sagemaker.container_contract.paths import join
 from local_sagemaker.container_contract.rule_configurations import rules_of
 from local_sagemaker.job_state import Job
+from local_sagemaker.runner.tuning_job import best_trial
+from local_sagemaker.state import job_key
 
 View = dict[str, Any]
 
@@ -59,6 +63,59 @@ def detail(job: Job) -> View:
         "hyperparameters": request.get("HyperParameters", {}),
         "description": describe(_without_values(job)),
     }
+
+
+def tuning_row(record: View) -> View:
+    """Return a tuning job in a line: as a job's, with the best objective as its metric."""
+    best = best_trial(record)
+    return {
+        "kind": "tuning",
+        "name": record["HyperParameterTuningJobName"],
+        "key": _tuning_key(record),
+        "region": record["HyperParameterTuningJobArn"].split(":")[3],
+        "status": record["HyperParameterTuningJobStatus"],
+        "secondary": "Tuning",
+        "created": record["CreationTime"],
+        "ended": record.get("HyperParameterTuningEndTime"),
+        "issues": 0,
+        "metrics": {} if best is None else {_objective(record)["MetricName"]: _value(best)},
+    }
+
+
+def tuning_detail(record: View) -> View:
+    """Return a tuning job with its training jobs in the order in which they began."""
+    best = best_trial(record)
+    return tuning_row(record) | {
+        "failure": record.get("FailureReason"),
+        "objective": {"name": _objective(record)["MetricName"], "type": _objective(record)["Type"]},
+        "strategy": record["HyperParameterTuningJobConfig"]["Strategy"],
+        "of": record["HyperParameterTuningJobConfig"]["ResourceLimits"].get("MaxNumberOfTrainingJobs"),
+        "trials": [
+            {
+                "name": trial["TrainingJobName"],
+                "key": job_key(trial["TrainingJobName"], trial["TrainingJobArn"].split(":")[3]),
+                "status": trial["TrainingJobStatus"],
+                "objective": _value(trial),
+                "best": trial is best,
+                "values": trial["TunedHyperParameters"],
+            }
+            for trial in record["Trials"]
+        ],
+    }
+
+
+def _tuning_key(record: View) -> str:
+    return job_key(record["HyperParameterTuningJobName"], record["HyperParameterTuningJobArn"].split(":")[3])
+
+
+def _objective(record: View) -> View:
+    objective: View = record["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
+    return objective
+
+
+def _value(trial: View) -> float | None:
+    value: float | None = trial.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value")
+    return value
 
 
 def places(job: Job) -> list[tuple[str, str]]:

@@ -121,6 +121,7 @@ class ApiServer:
 
     jobs: JobService
     objects: ObjectStore
+    entities: EntityStore
     port: int
     access: Access
 
@@ -154,12 +155,12 @@ def serving(folder: Path, account: AccountAge = "old") -> Iterator[ApiServer]:
     entities = EntityStore(folder / "api" / "records.json")
     moto = s3_middleware(Router(access), objects)
     api = api_application(moto, jobs, objects, Engine("tests"), access, entities, account=account)
-    application = security_middleware(Dashboard(jobs, objects, api), access)
+    application = security_middleware(Dashboard(jobs, objects, entities, api), access)
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_QuietHandler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
-        yield ApiServer(jobs, objects, server.server_port, access)
+        yield ApiServer(jobs, objects, entities, server.server_port, access)
     finally:
         server.shutdown()
         thread.join()

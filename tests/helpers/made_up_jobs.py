@@ -2,6 +2,7 @@
 
 train(server, "star-rating-1")                  # as far as Training
 complete(server, "star-rating-1")               # with model, evaluation, rule verdicts, report
+tune(server, "tunes", [0.7, None, 0.4])         # a tuning job; a training job without an objective runs
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import io
 import json
 import math
 import tarfile
+from collections.abc import Sequence
 from typing import Any
 
 from local_sagemaker.job_state import Job, MetricSummary, RuleStatus
+from local_sagemaker.state import ACCOUNT, REGION
 from tests.helpers.local_server import BUCKET, TRAINING, ApiServer, call, changed
 
 BEGAN = 1_790_000_000.0
@@ -95,6 +98,35 @@ def fail(server: ApiServer, name: str, reason: str) -> Job:
         )
 
     return server.jobs.change("training", name, failed)
+
+
+def tune(server: ApiServer, name: str, objectives: Sequence[float | None], status: str = "InProgress") -> None:
+    """Keep the record of a tuning job that minimizes the loss, with a training job for each objective."""
+    prefix = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
+    record = {
+        "HyperParameterTuningJobName": name,
+        "HyperParameterTuningJobArn": f"{prefix}:hyper-parameter-tuning-job/{name}",
+        "HyperParameterTuningJobStatus": status,
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Bayesian",
+            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "validation:loss"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 12, "MaxParallelTrainingJobs": 2},
+        },
+        "CreationTime": BEGAN,
+        "Trials": [
+            {
+                "TrainingJobName": f"{name}-{number:03d}",
+                "TrainingJobArn": f"{prefix}:training-job/{name}-{number:03d}",
+                "TrainingJobStatus": "InProgress" if objective is None else "Completed",
+                "ObjectiveStatus": "Pending" if objective is None else "Succeeded",
+                "TunedHyperParameters": {"learning_rate": repr(number * 1.23456e-5), "optimizer": "<b>adam</b>"},
+                "FinalHyperParameterTuningJobObjectiveMetric": {} if objective is None else {"Value": objective},
+            }
+            for number, objective in enumerate(objectives, start=1)
+        ],
+    }
+    arn = str(record["HyperParameterTuningJobArn"])
+    server.entities.put("hyper-parameter-tuning-job", arn, record)
 
 
 def _metrics(server: ApiServer, name: str, steps: int) -> dict[str, MetricSummary]:

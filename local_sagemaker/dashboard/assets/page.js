@@ -123,6 +123,12 @@ class Shown {
     const job = await ask(pathOf(this));
     if (state.shown !== this) return;
     this.ended = ENDED.includes(job.status);
+    if (this.kind === "tuning") {
+      this.put("head", ...tuningHead(job));
+      this.put("charts", ...trialsPlot(job));
+      this.put("results", ...trialsTable(job));
+      return;
+    }
     this.put("head", ...head(job, this));
     this.put("rules", ...rules(job));
     if (!this.parts.facts.childElementCount || this.ended) this.put("facts", ...facts(job));
@@ -235,6 +241,54 @@ function facts(job) {
   ];
 }
 
+// --------------------------------------------------------------------------------------------------- tuning jobs
+function tuningHead(job) {
+  const done = job.trials.filter((trial) => ENDED.includes(trial.status)).length;
+  return [
+    element("div", { class: "top" }, element("a", { class: "back", href: "#" }, "‹ all jobs"), element("h2", {}, job.name), badge(job.status)),
+    ...(job.failure ? [element("p", { class: "failure" }, job.failure)] : []),
+    element("p", { class: "single" }, element("span", {}, `${job.strategy}: ${job.objective.type} ${job.objective.name}`),
+      element("span", {}, `${done} of ${job.of ?? job.trials.length} training jobs have ended`)),
+  ];
+}
+
+// Objective against training job, in the order in which they began; a line joins the best ones until then.
+function trialsPlot(job) {
+  const known = job.trials.map((trial, index) => ({ ...trial, at: index + 1 })).filter((trial) => trial.objective !== null);
+  if (!known.length) return [];
+  const values = known.map((trial) => trial.objective);
+  const count = Math.max(2, job.trials.length);
+  const frame = axes(`${job.objective.name} of each training job`, Math.min(...values), Math.max(...values), "1", String(count));
+  const x = (at) => frame.x((at - 1) / (count - 1));
+  const isBetter = (value, than) => (job.objective.type === "Maximize" ? value > than : value < than);
+  let best = values[0];
+  const line = known.map((trial) => { if (isBetter(trial.objective, best)) best = trial.objective; return `${x(trial.at).toFixed(1)},${frame.y(best).toFixed(1)}`; });
+  frame.svg.append(drawn("polyline", { class: "s5", points: line.join(" ") }));
+  for (const trial of known) {
+    const dot = drawn("circle", { class: trial.best ? "s2 best" : "s0", cx: x(trial.at), cy: frame.y(trial.objective), r: trial.best ? 6 : 3.4 });
+    dot.append(drawn("title", {}, `${trial.name}: ${figure(trial.objective)}`));
+    frame.svg.append(dot);
+  }
+  const legend = [element("b", {}, job.objective.name), element("span", { class: "s2" }, `best ${figure(best)}`), element("span", { class: "s5" }, "best until then")];
+  return [element("figure", { class: "trials" }, element("figcaption", {}, ...legend), frame.svg)];
+}
+
+function trialsTable(job) {
+  if (!job.trials.length) return [];
+  const names = [...new Set(job.trials.flatMap((trial) => Object.keys(trial.values)))];
+  const columns = ["training job", "status", job.objective.name, ...names];
+  const sign = job.objective.type === "Maximize" ? -1 : 1;
+  const rank = (trial) => (trial.objective === null ? Infinity : sign * trial.objective);
+  const rows = [...job.trials].sort((one, other) => (rank(one) === rank(other) ? 0 : rank(one) - rank(other))).map((trial) => element("tr", { class: trial.best ? "best" : null },
+    element("td", {}, element("a", { href: `#training/${trial.key}` }, trial.name)), element("td", {}, badge(trial.status)),
+    element("td", { class: "number" }, trial.objective === null ? "" : figure(trial.objective)),
+    ...names.map((name) => element("td", { class: "number" }, shortened(trial.values[name] ?? "")))));
+  return [element("h3", {}, "Training jobs"), element("div", { class: "wide" }, element("table", { id: "trials" },
+    element("thead", {}, element("tr", {}, ...columns.map((name) => element("th", { scope: "col" }, name)))), element("tbody", {}, ...rows)))];
+}
+
+const shortened = (text) => (/^-?\d+\.\d{4,}|e-/.test(text) && Number.isFinite(Number(text)) ? figure(Number(text)) : text);
+
 // ------------------------------------------------------------------------------------------------------ results
 function results(found, job) {
   const link = (uri, more = "") => `${pathOf(job)}/file?uri=${encodeURIComponent(uri)}${more}`;
@@ -293,19 +347,12 @@ function plots(charts) {
 }
 
 function plot(quantity, series) {
-  const [width, height, left, bottom] = [420, 190, 44, 22];
   const points = series.flatMap(([, values]) => values);
   const start = Math.min(...points.map(([time]) => time));
   const length = Math.max(1, ...points.map(([time]) => time - start));
-  const [low, high, step] = scale(Math.min(...points.map(([, value]) => value)), Math.max(...points.map(([, value]) => value)));
-  const x = (time) => left + ((time - start) / length) * (width - left - 6);
-  const y = (value) => 8 + (1 - (value - low) / (high - low)) * (height - bottom - 8);
-  const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${quantity} over time` });
-  for (let value = low; value <= high + step / 2; value += step) {
-    svg.append(drawn("line", { class: "grid", x1: left, x2: width - 6, y1: y(value), y2: y(value) }));
-    svg.append(drawn("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, figure(Math.abs(value) < step / 1e6 ? 0 : value)));
-  }
-  svg.append(drawn("text", { x: left, y: height - 4 }, "0 s"), drawn("text", { x: width - 6, y: height - 4, "text-anchor": "end" }, span(length)));
+  const values = points.map(([, value]) => value);
+  const { svg, y, x: across } = axes(`${quantity} over time`, Math.min(...values), Math.max(...values), "0 s", span(length));
+  const x = (time) => across((time - start) / length);
   const legend = [element("b", {}, quantity)];
   series.forEach(([name, values], index) => {
     const colour = `s${index % 6}`;
@@ -314,6 +361,21 @@ function plot(quantity, series) {
     legend.push(element("span", { class: colour }, `${series.length > 1 || name !== quantity ? name : "last"} ${figure(values.at(-1)[1])}`));
   });
   return element("figure", {}, element("figcaption", {}, ...legend), svg);
+}
+
+// An empty chart: `x` takes a share of its width, `y` a value.
+function axes(label, least, most, first, last) {
+  const [width, height, left, bottom] = [420, 190, 44, 22];
+  const [low, high, step] = scale(least, most);
+  const x = (share) => left + share * (width - left - 6);
+  const y = (value) => 8 + (1 - (value - low) / (high - low)) * (height - bottom - 8);
+  const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
+  for (let value = low; value <= high + step / 2; value += step) {
+    svg.append(drawn("line", { class: "grid", x1: left, x2: width - 6, y1: y(value), y2: y(value) }));
+    svg.append(drawn("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, figure(Math.abs(value) < step / 1e6 ? 0 : value)));
+  }
+  svg.append(drawn("text", { x: left, y: height - 4 }, first), drawn("text", { x: width - 6, y: height - 4, "text-anchor": "end" }, last));
+  return { svg, x, y };
 }
 
 function scale(least, most) {

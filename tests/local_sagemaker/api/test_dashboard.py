@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.helpers.local_server import BUCKET, SIGNED_FOR_S3, ApiServer, send, serving
-from tests.helpers.made_up_jobs import COUNTS, REPORT, complete, fail, train
+from tests.helpers.made_up_jobs import COUNTS, REPORT, complete, fail, train, tune
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml", "Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}
 JOBS = "/_local/page/jobs"
@@ -61,6 +61,20 @@ def test_the_page_may_run_its_own_script_and_nothing_else(shared: ApiServer) -> 
     assert rules["default-src"] == "'none'"
     assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == "'self'"
     assert rules["frame-ancestors"] == rules["base-uri"] == rules["form-action"] == "'none'"
+
+
+def test_a_tuning_job(server: ApiServer) -> None:
+    tune(server, "tunes", [0.7, 0.4, None])
+    (row,) = get(server, JOBS)[2]["jobs"]
+    assert (row["kind"], row["key"], row["metrics"]) == ("tuning", "tunes", {"validation:loss": 0.4})
+    job = get(server, f"{JOBS}/tuning/tunes")[2]
+    assert [(trial["objective"], trial["best"]) for trial in job["trials"]] == [
+        (0.7, False),
+        (0.4, True),
+        (None, False),
+    ]
+    assert get(server, f"{JOBS}/tuning/other")[0] == 404
+    assert get(server, f"{JOBS}/tuning/tunes.eu-west-1")[0] == 404
 
 
 def test_the_list_and_a_job(server: ApiServer) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.browser import Browser, chromium
 from tests.helpers.local_server import ApiServer, serving
-from tests.helpers.made_up_jobs import COUNTS, complete, fail, train
+from tests.helpers.made_up_jobs import COUNTS, complete, fail, train, tune
 
 pytestmark = pytest.mark.browser
 
@@ -118,6 +118,31 @@ def test_the_report_runs_in_a_sandbox(browser: Browser, server: ApiServer) -> No
     assert browser.run("return document.querySelector('iframe').contentDocument") is None
 
 
+def test_a_tuning_job_shows_its_training_jobs(browser: Browser, server: ApiServer) -> None:
+    train(server, "tunes-002")
+    tune(server, "tunes", [0.7, 0.4, None, 0.5])
+    browser.open("#tuning/tunes")
+    browser.sees("#head", "3 of 12 training jobs have ended")
+    assert [row.text.split()[0] for row in browser.all("#trials tbody tr")] == [
+        "tunes-002",
+        "tunes-004",
+        "tunes-001",
+        "tunes-003",
+    ]
+    assert [row.text.split()[0] for row in browser.all("#trials tr.best")] == ["tunes-002"]
+    browser.sees("#trials", "<b>adam</b>")
+    assert len(browser.all("#charts circle")) == 3
+    (best,) = browser.all("#charts circle.best")
+    others = browser.all("#charts circle:not(.best)")
+    assert all(float(best.get_attribute("cy")) > float(other.get_attribute("cy")) for other in others)  # lower is less
+    assert len(browser.all("#charts polyline")) == 1
+    tune(server, "tunes", [0.7, 0.4, 0.3, 0.5], "Completed")
+    browser.sees("#head", "Completed")
+    browser.sees("#trials tr.best", "tunes-003")
+    browser.click("#trials a", "tunes-002")
+    browser.sees("#log", "step  59")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844), (320, 640)])
 def test_nothing_is_wider_than_the_screen(
@@ -129,6 +154,10 @@ def test_nothing_is_wider_than_the_screen(
     browser.emulate(width, height, scheme)
     browser.open("#training/shown")
     browser.sees("#results", "accuracy 0.7285")
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    tune(server, "shown", [0.7, 0.4, None, 0.5])
+    browser.open("#tuning/shown")
+    browser.sees("#trials", "0.4")
     assert browser.run("return document.documentElement.scrollWidth") <= width
     dark = browser.run("return getComputedStyle(document.body).backgroundColor") == "rgb(16, 20, 24)"
     assert dark == (scheme == "dark")

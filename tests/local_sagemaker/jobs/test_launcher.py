@@ -15,6 +15,7 @@ from launcher.records import Records
 from local_sagemaker.client import stop_server
 from local_sagemaker.state import State, default_folder
 from tests.helpers.emulator import IMAGE
+from tests.helpers.tuning import tune_while_the_server_is_killed
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("_server_of_this_test")]
 
@@ -101,7 +102,7 @@ TUNING = """
 [tuning]
 objective_metric_name = "loss"
 max_number_of_training_jobs = 3
-max_parallel_training_jobs = 3
+max_parallel_training_jobs = 1
 [tuning.parameter_ranges]
 rate = { min_value = 0.1, max_value = 0.9 }
 """
@@ -109,18 +110,27 @@ rate = { min_value = 0.1, max_value = 0.9 }
 RATE = 'echo loss=$(sed -n \'s/.*"rate": "\\([^"]*\\)".*/\\1/p\' /opt/ml/input/config/hyperparameters.json)'
 
 
-def test_a_tuning_job_and_its_best_hyperparameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tuning_job_whose_server_is_killed_and_its_best_hyperparameters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "job.toml").write_text(JOB + TUNING)
-    file = ["--file", str(tmp_path / "job.toml"), "--job-name", "tunes", "--set", f"environment.SCRIPT={RATE}"]
-    assert main(["tune", "--local", *file, "--set", "hyperparameters.note=kept", "--output", "json"]) == 0
-    printed = capsys.readouterr()
-    rows = json.loads(printed.out)
+    settings = ["--set", f"environment.SCRIPT={RATE}; sleep 0.5", "--set", "hyperparameters.note=kept"]
+    rows, said = tune_while_the_server_is_killed("tunes", ["--file", str(tmp_path / "job.toml"), *settings])
     assert [row["status"] for row in rows] == ["Completed"] * 3
     assert [row["objective"] for row in rows] == sorted(row["objective"] for row in rows)
-    assert printed.err.count("Completed, objective") == 3
+    assert said.count("Completed, objective") == 3
+    assert "* is the best" in said
+    capsys.readouterr()
     assert main(["tune", "best", "--local", "tunes"]) == 0
-    settings = tomllib.loads(capsys.readouterr().out)
-    assert settings == {"hyperparameters": {"rate": float(rows[0]["rate"]), "note": "kept"}}
+    wanted = {"hyperparameters": {"rate": float(rows[0]["rate"]), "note": "kept"}}
+    assert tomllib.loads(capsys.readouterr().out) == wanted
+    assert main(["tune", "best", "--local", "tunes", "--file", str(tmp_path / "job.toml")]) == 0
+    (tmp_path / "job.toml").write_text(capsys.readouterr().out)
+    assert tomllib.loads((tmp_path / "job.toml").read_text()) == tomllib.loads(JOB) | wanted
+    assert train(tmp_path, "best", RATE, "--output", "json") == 0
+    assert json.loads(capsys.readouterr().out)["loss"] == pytest.approx(rows[0]["objective"])
+    assert main(["tune", "attach", "--local", "tunes"]) == 0
+    assert "Completed, objective" in capsys.readouterr().err
     assert main(["tune", "status", "--local", "tunes"]) == 0
     assert "tunes Completed: 3 Completed" in capsys.readouterr().err
     assert main(["tune", "stop", "--local", "tunes"]) == 1
