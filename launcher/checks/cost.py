@@ -13,6 +13,7 @@ from launcher.errors import JobFileError
 from launcher.job_file.diagnostics import Source
 from launcher.job_file.schema import Job
 from launcher.request import instance_counts
+from launcher.request.hosting import TRANSFORM_INSTANCE, Instances, Serverless, cost_per_hour
 from launcher.request.training import resource_config
 
 
@@ -38,6 +39,15 @@ def max_cost_scenario(job: Job) -> str:
     named = [f"{hosts} (${known:.2f})" if several and known is not None else hosts for hosts, known in costs]
     joined = (" or " if job.compute.instance_preferences else " + ").join(named)
     return f"at most ${cost:.2f}: {joined} for {hours} (prices of {prices_as_of()})"
+
+
+def serving_costs(job: Job) -> list[tuple[str, str]]:
+    """Return what serving the trained model costs, as names and sentences: what deploy and transform would say."""
+    return [
+        ("endpoint cost", Instances().cost(job.region)),
+        ("serverless cost", Serverless().cost(job.region)),
+        ("transform cost", f"{cost_per_hour(job.region, TRANSFORM_INSTANCE)}, while it runs"),
+    ]
 
 
 def enforce_max_cost(job: Job, ceiling: float | None) -> None:

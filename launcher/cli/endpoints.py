@@ -8,6 +8,7 @@ import click
 
 from launcher.cli import options
 from launcher.errors import UsageError
+from launcher.request.hosting import TRANSFORM_INSTANCE, Instances, Serverless
 from launcher.terminal import Output, Terminal
 
 if TYPE_CHECKING:
@@ -23,10 +24,18 @@ _NAME = 63
 @options.region
 @options.local
 @click.option("--endpoint-name", help="Name of endpoint, configuration and model; by default the job's.")
-@click.option("--instance-type", default="ml.c7i.xlarge", show_default=True, help="Of a real-time endpoint.")
+@click.option("--instance-type", default=Instances.instance_type, show_default=True, help="Of a real-time endpoint.")
 @click.option("--serverless", is_flag=True, help="A serverless endpoint instead: no instance, billed by the request.")
-@click.option("--memory", type=int, default=3072, show_default=True, help="MB of a serverless endpoint.")
-@click.option("--max-concurrency", type=int, default=5, show_default=True, help="Of a serverless endpoint.")
+@click.option(
+    "--memory", type=int, default=Serverless.memory_size_in_mb, show_default=True, help="MB of a serverless endpoint."
+)
+@click.option(
+    "--max-concurrency",
+    type=int,
+    default=Serverless.max_concurrency,
+    show_default=True,
+    help="Of a serverless endpoint.",
+)
 @click.option(
     "--dry-run", "only_show", is_flag=True, help="Describe the job, print the three requests; create nothing."
 )
@@ -53,7 +62,7 @@ def deploy(  # noqa: PLR0913 - one an option
     """Serve a job's model: model, endpoint configuration, endpoint."""
     from launcher.aws.endpoint import Endpoint
     from launcher.aws.training_job import TrainingJob
-    from launcher.request.hosting import Instances, Serverless, hosting_requests
+    from launcher.request.hosting import hosting_requests
 
     terminal = Terminal(output)
     training_job = TrainingJob.attach(job, region, session=session)
@@ -63,7 +72,7 @@ def deploy(  # noqa: PLR0913 - one an option
     if only_show:
         terminal.document(requests)
         return
-    terminal.say(capacity.cost(training_job.region))
+    terminal.say(f"cost {capacity.cost(training_job.region)}")
     endpoint = Endpoint(name, training_job.region, session=session)
     endpoint.create(requests)
     if wait:
@@ -111,7 +120,7 @@ def delete_endpoint(endpoint: str, region: str | None, session: Session) -> None
 @options.region
 @options.local
 @click.option("--job-name", "name", help="Name of the transform job; by default the training job's and the time.")
-@click.option("--instance-type", default="ml.c5.xlarge", show_default=True, help="Of the transform job.")
+@click.option("--instance-type", default=TRANSFORM_INSTANCE, show_default=True, help="Of the transform job.")
 @click.option("--dry-run", "only_show", is_flag=True, help="Describe the job, print the requests; create nothing.")
 @options.timeout
 @options.poll_interval
@@ -131,7 +140,7 @@ def transform(  # noqa: PLR0913 - one an option
     """Predict reviews in S3, one per line, by a batch transform job."""
     from launcher.aws.endpoint import transform as run
     from launcher.aws.training_job import TrainingJob
-    from launcher.request.hosting import transform_requests
+    from launcher.request.hosting import cost_per_hour, transform_requests
     from launcher.request.training import new_job_name
 
     terminal = Terminal()
@@ -142,6 +151,7 @@ def transform(  # noqa: PLR0913 - one an option
     if only_show:
         terminal.document(requests)
         return
+    terminal.say(f"cost {cost_per_hour(training_job.region, instance_type)}, while it runs")
     run(
         requests,
         training_job.region,

@@ -26,7 +26,7 @@ def check(
     choice: options.JobChoice, session: Session, *, offline: bool, max_cost: float | None, output: Output
 ) -> None:
     """Validate a job before it costs anything."""
-    from launcher.checks.cost import enforce_max_cost, max_cost_scenario
+    from launcher.checks.cost import enforce_max_cost, max_cost_scenario, serving_costs
     from launcher.checks.debugger import closed_features
 
     terminal = Terminal(output)
@@ -36,6 +36,7 @@ def check(
         {"check": "offline", "result": "ok", "detail": "job file and request"},
         {"check": "cost", "result": "ok", "detail": max_cost_scenario(job)},
     ]
+    rows += [{"check": name, "result": "ok", "detail": sentence} for name, sentence in serving_costs(job)]
     rows += [
         {"check": feature, "result": result, "detail": detail}
         for feature in closed_features(job)

@@ -46,6 +46,12 @@ def spot_price_share() -> float:
     return share
 
 
+def serverless_price(region: str) -> float | None:
+    """Return dollars per GB of memory and second of a serverless endpoint; None if prices.json has none."""
+    price: float | None = load("prices.json")["serverless"].get(region)
+    return price
+
+
 def prices_as_of() -> str:
     """Return the day on which prices.json was written."""
     day: str = load("prices.json")["as_of"]

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.data import hourly_price, prices_as_of
+from launcher.data import hourly_price, prices_as_of, serverless_price
 from launcher.errors import UsageError
 from launcher.request import Request, omit_none
 from launcher.request.shapes import violations
+
+TRANSFORM_INSTANCE = "ml.c5.xlarge"
 
 VARIANT = "AllTraffic"
 """Name that SageMaker's SDKs give an endpoint's only variant."""
@@ -25,7 +27,7 @@ VARIANT = "AllTraffic"
 class Instances:
     """A real-time endpoint: one instance, billed while it is there."""
 
-    instance_type: str
+    instance_type: str = "ml.c7i.xlarge"
 
     def variant(self) -> Request:
         """Return the fields of ProductionVariant that say so."""
@@ -33,18 +35,16 @@ class Instances:
 
     def cost(self, region: str) -> str:
         """Return what it costs, as a sentence."""
-        price = hourly_price(region, f"{self.instance_type}")
-        if price is None:
-            return f"cost unknown: no price for {self.instance_type} in {region} (launcher/data/prices.json)"
-        return f"about ${price:.2f} per hour until it is deleted (prices of training, {prices_as_of()})"
+        hourly = cost_per_hour(region, self.instance_type)
+        return hourly if hourly.startswith("unknown") else f"{hourly}, until it is deleted"
 
 
 @dataclass(frozen=True)
 class Serverless:
     """A serverless endpoint: billed by the request."""
 
-    memory_size_in_mb: int
-    max_concurrency: int
+    memory_size_in_mb: int = 3072
+    max_concurrency: int = 5
 
     def variant(self) -> Request:
         """Return the fields of ProductionVariant that say so."""
@@ -52,7 +52,24 @@ class Serverless:
 
     def cost(self, region: str) -> str:
         """Return what it costs, as a sentence."""
-        return f"billed by the request in {region}; nothing while there are none"
+        price = serverless_price(region)
+        if price is None:
+            return (
+                f"unknown: no price for a GB-second in {region} (launcher/data/prices.json); nothing without requests"
+            )
+        second = price * self.memory_size_in_mb / 1024
+        return (
+            f"about ${second:.6f} per second of a request with {self.memory_size_in_mb} MB (${price:.6f} per GB-second "
+            f"on {prices_as_of()}), and the bytes in and out; nothing without requests"
+        )
+
+
+def cost_per_hour(region: str, instance_type: str) -> str:
+    """Return what an instance costs, as a sentence; a real-time or a transform one is listed as a training one is."""
+    price = hourly_price(region, instance_type)
+    if price is None:
+        return f"unknown: no price for {instance_type} in {region} (launcher/data/prices.json)"
+    return f"about ${price:.2f} per hour of {instance_type} (prices of training, {prices_as_of()})"
 
 
 def hosting_requests(description: Mapping[str, Any], name: str, capacity: Instances | Serverless) -> dict[str, Request]:

@@ -145,6 +145,14 @@ def checked(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tu
     return code, {row["check"]: (row["result"], row["detail"]) for row in rows}
 
 
+COSTS = ("cost", "endpoint cost", "serverless cost", "transform cost")
+
+
+def test_a_price_that_is_not_known_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, rows = checked(write(tmp_path / "job.toml", {"region": '"eu-south-2"'}), capsys, "--offline")
+    assert [rows[name][1].startswith("unknown: no price for") for name in COSTS] == [True] * 4
+
+
 @pytest.mark.usefixtures("everything_there")
 def test_check_finds_that_everything_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, rows = checked(write(tmp_path / "job.toml", {}), capsys)
@@ -156,6 +164,9 @@ def test_check_finds_that_everything_is_there(tmp_path: Path, capsys: pytest.Cap
     assert rows["channel train"] == ("ok", "1 objects, 6 bytes")
     assert rows["output"] == ("ok", BUCKET)
     assert rows["cost"] == ("ok", "at most $10.28: 1 x ml.c7i.2xlarge for 24 h (prices of 2026-11-22)")
+    assert rows["endpoint cost"][1].startswith("about $0.21 per hour of ml.c7i.xlarge")
+    assert "$0.000060 per second of a request with 3072 MB ($0.000020 per GB-second" in rows["serverless cost"][1]
+    assert rows["transform cost"][1].startswith("about $0.20 per hour of ml.c5.xlarge")
     assert rows["role"] == ("ok", "Exec trusts SageMaker and can be passed")
     assert rows["quota"] == ("ok", "4 of ml.c7i.2xlarge allowed")
     assert rows["training time"][0] == "unknown", "there is no manifest in the channel"
@@ -223,7 +234,7 @@ def test_what_new_accounts_may_not_use_is_said_beforehand(
     assert main(["check", "--offline", "--file", path, "--output", "json"]) == 0  # an old account may have all of it
     printed = capsys.readouterr()
     rows = {row["check"]: row for row in json.loads(printed.out)}
-    assert set(rows) == {"offline", "cost", *features}
+    assert set(rows) == {"offline", *COSTS, *features}
     assert {(rows[name]["result"], "2026-07-30" in rows[name]["detail"]) for name in features} <= {("unknown", True)}
     for name in features:
         assert f"--without {name} leaves it out" in printed.err
@@ -592,5 +603,5 @@ def test_a_sessions_rights_are_its_roles(arn: str, principal: str) -> None:
 def test_an_offline_check_asks_nobody(aws: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, rows = checked(write(tmp_path / "job.toml", {}), capsys, "--offline")
     assert code == 0
-    assert list(rows) == ["offline", "cost"]
+    assert list(rows) == ["offline", *COSTS]
     assert aws.calls == []
