@@ -24,13 +24,13 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from local_sagemaker.admin_api import AdminApi, fault_middleware
 from local_sagemaker.api.application import api_application
-from local_sagemaker.api.entity_store import EntityStore
 from local_sagemaker.api.request_context import Running
 from local_sagemaker.auth import Access
 from local_sagemaker.aws_request import dechunked
 from local_sagemaker.dashboard.application import Dashboard
 from local_sagemaker.docker_client.container_request import HostLimits
 from local_sagemaker.docker_client.engine import Engine
+from local_sagemaker.entity_store import EntityStore
 from local_sagemaker.fault_injection import FaultInjector
 from local_sagemaker.job_repository import JobRepository
 from local_sagemaker.job_service import JobService
@@ -94,7 +94,7 @@ class LocalServer:
             entities = EntityStore(self._state.folder / "api" / "records.json", self.files)
             self.hosting = Hosting(context, entities, self._state.folder / "endpoints")
             self.transforms = Transforms(context, entities, self._state.folder / "transforms")
-            self.tuner = Tuner(context, entities)
+            self.tuner = Tuner(context, entities, self._state.folder / "tuning")
             self._scheduler = Scheduler(context, self._settings.jobs_at_once, keeps=self._keeps)
             self.jobs.scheduler = self._scheduler
             self._serve(stack, entities, None if killed is None else killed.port)

@@ -16,7 +16,6 @@ from botocore import xform_name
 
 from launcher.request.shapes import service_model
 from local_sagemaker.api.dispatcher import with_operations
-from local_sagemaker.api.entity_store import EntityStore
 from local_sagemaker.api.handlers import (
     cloudwatch_logs,
     cloudwatch_metrics,
@@ -39,6 +38,7 @@ from local_sagemaker.api.request_context import Document, RequestContext, Runnin
 from local_sagemaker.api.validators.shapes import only_known_fields, refuse_wrong_fields
 from local_sagemaker.auth import Access
 from local_sagemaker.docker_client.engine import Engine
+from local_sagemaker.entity_store import EntityStore
 from local_sagemaker.errors import ApiError
 from local_sagemaker.job_service import JobService
 from local_sagemaker.services.s3_store import ObjectStore

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_sagemaker.api.arns import arn
-from local_sagemaker.api.entity_store import EntityStore
+from local_sagemaker.entity_store import EntityStore
 from local_sagemaker.errors import ApiError, not_found
 from local_sagemaker.job_service import JobService, NoSuchJobError
 from local_sagemaker.job_state import Job, Kind

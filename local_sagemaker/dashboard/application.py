@@ -28,10 +28,10 @@ from urllib.parse import parse_qs
 from werkzeug.wsgi import FileWrapper
 
 from local_sagemaker.api.arns import arn
-from local_sagemaker.api.entity_store import EntityStore
 from local_sagemaker.api.serializers.jobs import omit_none
 from local_sagemaker.container_contract.paths import split
 from local_sagemaker.dashboard import results, series, views
+from local_sagemaker.entity_store import EntityStore
 from local_sagemaker.job_service import JobError, JobService, NoSuchJobError
 from local_sagemaker.job_state import Job, Kind
 from local_sagemaker.runner.tuning_job import TUNING

@@ -15,7 +15,7 @@ from local_sagemaker.api.serializers.jobs import processing_description, trainin
 from local_sagemaker.container_contract.paths import join
 from local_sagemaker.container_contract.rule_configurations import rules_of
 from local_sagemaker.job_state import Job
-from local_sagemaker.runner.tuning_job import best_trial
+from local_sagemaker.runner.tuning_job import best_trial, objective_of
 from local_sagemaker.state import job_key
 
 View = dict[str, Any]
@@ -78,7 +78,7 @@ def tuning_row(record: View) -> View:
         "created": record["CreationTime"],
         "ended": record.get("HyperParameterTuningEndTime"),
         "issues": 0,
-        "metrics": {} if best is None else {_objective(record)["MetricName"]: _value(best)},
+        "metrics": {} if best is None else {_objective(record)["MetricName"]: objective_of(best)},
     }
 
 
@@ -95,7 +95,7 @@ def tuning_detail(record: View) -> View:
                 "name": trial["TrainingJobName"],
                 "key": job_key(trial["TrainingJobName"], trial["TrainingJobArn"].split(":")[3]),
                 "status": trial["TrainingJobStatus"],
-                "objective": _value(trial),
+                "objective": objective_of(trial),
                 "best": trial is best,
                 "values": trial["TunedHyperParameters"],
             }
@@ -111,11 +111,6 @@ def _tuning_key(record: View) -> str:
 def _objective(record: View) -> View:
     objective: View = record["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
     return objective
-
-
-def _value(trial: View) -> float | None:
-    value: float | None = trial.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value")
-    return value
 
 
 def places(job: Job) -> list[tuple[str, str]]:

@@ -49,7 +49,7 @@ Entry = tuple[str, LogLine | _Mark]
 
 
 @dataclass
-class _Reader:
+class LogReader:
     """Reads one container's log; a thread's work."""
 
     container: Container
@@ -144,7 +144,7 @@ class LogFollower:
     def _read(self, container: Container) -> None:
         host = container.host
         try:
-            for entry in _Reader(container, self._kept[host]).entries():
+            for entry in LogReader(container, self._kept[host]).entries():
                 self._entries.put((host, entry))
         except ContainerGoneError:
             pass  # whoever asks for its exit learns it

@@ -20,10 +20,10 @@ from moto.moto_api._internal.models import moto_api_backend
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from local_sagemaker.api.application import api_application
-from local_sagemaker.api.entity_store import EntityStore
 from local_sagemaker.auth import Access
 from local_sagemaker.dashboard.application import Dashboard
 from local_sagemaker.docker_client.engine import Engine
+from local_sagemaker.entity_store import EntityStore
 from local_sagemaker.job_repository import JobRepository
 from local_sagemaker.job_service import JobService
 from local_sagemaker.security import security_middleware

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from local_sagemaker.api.handlers.resources import MODEL, Resource
+from local_sagemaker.api.handlers.resources import MODEL, HostingResource, JobResource
 from local_sagemaker.api.handlers.tags import forget_tags
 from local_sagemaker.api.request_context import Document, RequestContext
 from local_sagemaker.api.validators.hosting import refuse_endpoint_config, refuse_model, refuse_transform_job
@@ -15,23 +15,10 @@ from local_sagemaker.runner.model_server import NoAnswerError
 from local_sagemaker.runner.transform_job import TRANSFORM
 from local_sagemaker.state import ACCOUNT
 
-
-class _Hosted(Resource):
-    """Resources of hosting: a lost one is a ValidationException."""
-
-    def _not_found(self, arn: str) -> ApiError:
-        return invalid(f'Could not find {self._words} "{arn}".')
-
-    def _exists(self, arn: str) -> str:
-        return f'Cannot create already existing {self._words} "{arn}".'
-
-    @property
-    def _words(self) -> str:
-        return "endpoint configuration" if self.title == "EndpointConfig" else "endpoint"
-
-
-_CONFIG = _Hosted("endpoint-config", "EndpointConfig", "EndpointConfigs", "EndpointConfigName", of_people=False)
-_ENDPOINT = _Hosted(ENDPOINT, "Endpoint", "Endpoints", "EndpointName", of_people=False)
+_CONFIG = HostingResource(
+    "endpoint-config", "EndpointConfig", "EndpointConfigs", "EndpointConfigName", words="endpoint configuration"
+)
+_ENDPOINT = HostingResource(ENDPOINT, "Endpoint", "Endpoints", "EndpointName", words="endpoint")
 
 describe_endpoint_config, list_endpoint_configs = _CONFIG.describe, _CONFIG.list
 delete_endpoint_config = _CONFIG.delete
@@ -67,7 +54,7 @@ def create_endpoint(context: RequestContext, request: Document) -> Document:
         },
     )
     if context.running is not None:
-        context.running.hosting.create(created["EndpointArn"])
+        context.running.hosting.start(created["EndpointArn"])
     return created
 
 
@@ -85,16 +72,22 @@ def delete_endpoint(context: RequestContext, request: Document) -> Document:
     return {}
 
 
-class _TransformJobs(Resource):
-    """Transform jobs, with the words of the service's jobs."""
-
+class _TransformJobs(JobResource):
     def _not_found(self, arn: str) -> ApiError:  # noqa: ARG002 - the service names none
         return not_found()
 
 
-_TRANSFORM = _TransformJobs(TRANSFORM, "TransformJob", "TransformJobSummaries", "TransformJobName", of_people=False)
+_TRANSFORM = _TransformJobs(
+    TRANSFORM,
+    "TransformJob",
+    "TransformJobSummaries",
+    "TransformJobName",
+    words="transform job",
+    runs=lambda running: running.transforms,
+)
 
 describe_transform_job, list_transform_jobs = _TRANSFORM.describe, _TRANSFORM.list
+stop_transform_job = _TRANSFORM.stop
 
 
 def create_transform_job(context: RequestContext, request: Document) -> Document:
@@ -102,25 +95,7 @@ def create_transform_job(context: RequestContext, request: Document) -> Document
     refuse_transform_job(request)
     model = MODEL.describe(context, request)
     refuse_model(model)
-    arn = context.arn(TRANSFORM, request["TransformJobName"].lower())
-    if context.records.get(TRANSFORM, arn) is not None:
-        raise ApiError("ResourceInUse", f"Job name must be unique within an AWS account and region ({arn})")
-    record = request | {"TransformJobStatus": "InProgress", "LastModifiedTime": time.time(), "Model": model}
-    created = _TRANSFORM.create(context, record)
-    if context.running is not None:
-        context.running.transforms.start(arn)
-    return created
-
-
-def stop_transform_job(context: RequestContext, request: Document) -> Document:
-    """StopTransformJob."""
-    record = _TRANSFORM.describe(context, request)
-    status = record["TransformJobStatus"]
-    if status not in ("InProgress", "Stopping"):
-        raise invalid(f"The request was rejected because the transform job is in status {status}.")
-    if context.running is not None:
-        context.running.transforms.stop(record["TransformJobArn"])
-    return {}
+    return _TRANSFORM.begin(context, request, Model=model)
 
 
 def list_inference_components(_context: RequestContext, _request: Document) -> Document:

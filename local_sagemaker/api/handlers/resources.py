@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from local_sagemaker.api.handlers.tags import forget_tags
 from local_sagemaker.api.paging import page_of, within
-from local_sagemaker.api.request_context import Document, RequestContext
+from local_sagemaker.api.request_context import Document, RequestContext, Running
 from local_sagemaker.errors import ApiError, invalid
+from local_sagemaker.runner.running_resources import RunningResources
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Resource:
         if self.of_people:
             record |= {"CreatedBy": {}, "LastModifiedTime": now, "LastModifiedBy": {}}
         if not context.records.add(self.kind, arn, record):
-            raise invalid(self._exists(arn))
+            raise self._exists(arn)
         if request.get("Tags"):
             context.records.put("tags", arn, {"Tags": request["Tags"]})
         return {f"{self.title}Arn": arn}
@@ -131,13 +132,57 @@ class Resource:
     def _not_found(self, arn: str) -> ApiError:
         return ApiError("ResourceNotFound", f"{self.title} '{arn}' does not exist.")
 
-    def _exists(self, arn: str) -> str:
-        return f"{self.title} names must be unique within an AWS account and region. {arn} already exists."
+    def _exists(self, arn: str) -> ApiError:
+        return invalid(f"{self.title} names must be unique within an AWS account and region. {arn} already exists.")
 
 
-class _Models(Resource):
-    """Models, of which the service speaks in other words; a lost one is no ResourceNotFound."""
+@dataclass(frozen=True)
+class HostingResource(Resource):
+    """A resource of hosting, of which the service speaks in other words; a lost one is no ResourceNotFound."""
 
+    words: str = ""
+    of_people: bool = False
+
+    def _not_found(self, arn: str) -> ApiError:
+        return invalid(f'Could not find {self.words} "{arn}".')
+
+    def _exists(self, arn: str) -> ApiError:
+        return invalid(f'Cannot create already existing {self.words} "{arn}".')
+
+
+@dataclass(frozen=True)
+class JobResource(Resource):
+    """A job that is no training or Processing job: its record is all that there is of it, and runs."""
+
+    words: str = ""
+    of_people: bool = False
+    runs: Callable[[Running], RunningResources] = field(kw_only=True)
+
+    def begin(self, context: RequestContext, request: Document, **fields: object) -> Document:
+        """Keep a job and let it run."""
+        now = {f"{self.title}Status": "InProgress", "LastModifiedTime": time.time()}
+        created = self.create(context, request | now | fields)
+        if context.running is not None:
+            self.runs(context.running).start(created[f"{self.title}Arn"])
+        return created
+
+    def stop(self, context: RequestContext, request: Document) -> Document:
+        """Let a job end; one that is stopping already is stopped once."""
+        record = self.describe(context, request)
+        status = record[f"{self.title}Status"]
+        if status not in ("InProgress", "Stopping"):
+            raise invalid(f"The request was rejected because the {self.words} is in status {status}.")
+        if context.running is not None:
+            self.runs(context.running).stop(record[f"{self.title}Arn"])
+        return {}
+
+    def _exists(self, arn: str) -> ApiError:
+        return ApiError(
+            "ResourceInUse", f"{self.words.capitalize()} names must be unique within an AWS account and region ({arn})"
+        )
+
+
+class _Models(HostingResource):
     def create(self, context: RequestContext, request: Document) -> Document:
         """Keep a model with the service's defaults."""
         if ("PrimaryContainer" in request) == ("Containers" in request):
@@ -147,13 +192,7 @@ class _Models(Resource):
             model["PrimaryContainer"] = {"Mode": "SingleModel"} | model["PrimaryContainer"]
         return super().create(context, model)
 
-    def _not_found(self, arn: str) -> ApiError:
-        return invalid(f'Could not find model "{arn}".')
 
-    def _exists(self, arn: str) -> str:
-        return f'Cannot create already existing model "{arn}".'
-
-
-MODEL = _Models("model", "Model", "Models", "ModelName", of_people=False)
+MODEL = _Models("model", "Model", "Models", "ModelName", words="model")
 
 create_model, describe_model, list_models, delete_model = MODEL.create, MODEL.describe, MODEL.list, MODEL.delete

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import Any
 
 from local_sagemaker.api.handlers.jobs import refuse_empty_channels
-from local_sagemaker.api.handlers.resources import Resource
+from local_sagemaker.api.handlers.resources import JobResource
 from local_sagemaker.api.handlers.tags import forget_tags
 from local_sagemaker.api.paging import page_of
 from local_sagemaker.api.request_context import Document, RequestContext
 from local_sagemaker.api.validators import training as training_validator
 from local_sagemaker.api.validators import tuning as tuning_validator
-from local_sagemaker.errors import ApiError, invalid
-from local_sagemaker.runner.tuning_job import OBJECTIVE, TUNING, best_trial, trial_request
-
-_RUNS = ("InProgress", "Stopping")
+from local_sagemaker.errors import ApiError
+from local_sagemaker.runner.tuning_job import OBJECTIVE, TUNING, best_trial, objective_of, trial_request
 
 
-class _TuningJobs(Resource):
-    """Tuning jobs, with the service's words."""
-
+class _TuningJobs(JobResource):
     def every(self, context: RequestContext) -> dict[str, Document]:
         """Return all tuning jobs by ARN, with counters and limits."""
         return {arn: described(record) for arn, record in super().every(context).items()}
-
-    def _not_found(self, arn: str) -> ApiError:
-        return ApiError("ResourceNotFound", f"Hyperparameter tuning job {arn} does not exist.")
-
-    def _exists(self, arn: str) -> str:
-        return f"Hyperparameter tuning job names must be unique within an AWS account and region ({arn})"
 
 
 _JOBS = _TuningJobs(
@@ -38,10 +27,11 @@ _JOBS = _TuningJobs(
     "HyperParameterTuningJob",
     "HyperParameterTuningJobSummaries",
     "HyperParameterTuningJobName",
-    of_people=False,
+    words="hyperparameter tuning job",
+    runs=lambda running: running.tuner,
 )
 
-list_hyper_parameter_tuning_jobs = _JOBS.list
+list_hyper_parameter_tuning_jobs, stop_hyper_parameter_tuning_job = _JOBS.list, _JOBS.stop
 
 
 def create_hyper_parameter_tuning_job(context: RequestContext, request: Document) -> Document:
@@ -51,33 +41,22 @@ def create_hyper_parameter_tuning_job(context: RequestContext, request: Document
     arn = context.arn(TUNING, name.lower())
     for parent in request.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", []):
         _JOBS.describe(context, parent)
-    record: dict[str, Any] = {
-        **request,
-        "HyperParameterTuningJobArn": arn,
-        "HyperParameterTuningJobStatus": "InProgress",
-        "LastModifiedTime": time.time(),
-        "Trials": [],
-    }
-    given = config["ParameterRanges"]
-    record["HyperParameterTuningJobConfig"] = {"TrainingJobEarlyStoppingType": "Off"} | config
     definition = request["TrainingJobDefinition"]
     objective = config["HyperParameterTuningJobObjective"]["MetricName"]
     # The SDKs' `attach` takes it from there.
     static = definition.get("StaticHyperParameters", {}) | {OBJECTIVE: objective}
-    record["TrainingJobDefinition"] = definition | {"StaticHyperParameters": static}
-    for kind in ("Integer", "Continuous", "Categorical"):
-        given.setdefault(f"{kind}ParameterRanges", [])
+    empty: Document = {f"{kind}ParameterRanges": [] for kind in ("Integer", "Continuous", "Categorical")}
+    record = request | {
+        "HyperParameterTuningJobArn": arn,
+        "HyperParameterTuningJobConfig": {"TrainingJobEarlyStoppingType": "Off"}
+        | config
+        | {"ParameterRanges": empty | config["ParameterRanges"]},
+        "TrainingJobDefinition": definition | {"StaticHyperParameters": static},
+    }
     trial = trial_request(record, f"{name}-001-00000000", {})
     training_validator.refuse_contradictions(trial)
     refuse_empty_channels(trial, context.objects, context.region)
-    if context.records.get(TUNING, arn) is not None:
-        raise ApiError("ResourceInUse", _JOBS._exists(arn))  # noqa: SLF001 - the kind's own words
-    tags = {"Tags": record["Tags"]} if record.get("Tags") else {}
-    created = _JOBS.create(context, record)
-    context.records.change(TUNING, arn, lambda kept: kept | tags)  # its training jobs have them too
-    if context.running is not None:
-        context.running.tuner.start(arn)
-    return created
+    return _JOBS.begin(context, record, Trials=[], TrialTags=record.get("Tags", []))
 
 
 def describe_hyper_parameter_tuning_job(context: RequestContext, request: Document) -> Document:
@@ -85,22 +64,11 @@ def describe_hyper_parameter_tuning_job(context: RequestContext, request: Docume
     return described(_JOBS.describe(context, request))
 
 
-def stop_hyper_parameter_tuning_job(context: RequestContext, request: Document) -> Document:
-    """StopHyperParameterTuningJob."""
-    record = _JOBS.describe(context, request)
-    status = record["HyperParameterTuningJobStatus"]
-    if status not in _RUNS:
-        raise invalid(f"The request was rejected because the hyperparameter tuning job is in status {status}.")
-    if context.running is not None:
-        context.running.tuner.stop(record["HyperParameterTuningJobArn"])
-    return {}
-
-
 def delete_hyper_parameter_tuning_job(context: RequestContext, request: Document) -> Document:
     """DeleteHyperParameterTuningJob; its training jobs stay."""
     record = _JOBS.describe(context, request)
     arn, status = record["HyperParameterTuningJobArn"], record["HyperParameterTuningJobStatus"]
-    if status in _RUNS:
+    if status in ("InProgress", "Stopping"):
         raise ApiError("ResourceInUse", f"Hyperparameter tuning job {arn} is in status {status}; stop it first.")
     context.records.delete(TUNING, arn)
     forget_tags(context, arn)
@@ -114,7 +82,7 @@ def list_training_jobs_for_hyper_parameter_tuning_job(context: RequestContext, r
 
     def key(trial: Document) -> Any:  # noqa: ANN401 - JSON
         if sort_by == "FinalObjectiveMetricValue":
-            return trial["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
+            return objective_of(trial)
         return trial[{"Name": "TrainingJobName", "Status": "TrainingJobStatus"}.get(sort_by, "CreationTime")]
 
     page = page_of(

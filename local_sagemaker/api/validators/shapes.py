@@ -9,7 +9,7 @@ that was found: `2 validation errors detected: Value '0' at 'a.b' failed to sati
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from launcher.request.shapes import Path, Shape, Violation, service_model, shape_violations
@@ -63,6 +63,29 @@ def only_known_fields(shape: Shape, value: Any) -> Any:  # noqa: ANN401 - JSON
     if shape.type_name == "map":
         return {name: only_known_fields(shape.value, inner) for name, inner in value.items()}
     return round(value, 3) if shape.type_name == "timestamp" and isinstance(value, float) else value
+
+
+def not_here(request: Any, fields: Mapping[str, Sequence[str]]) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """Yield a refusal for each field that asks for what this emulator has not.
+
+    A field's name is a path, with `*` for every entry of a list. With it stands what is missing, and behind that the
+    values that are no request for it; false, 0 and empty ones never are.
+    """
+    for path, (why, *harmless) in fields.items():
+        for value in _at(request, path.split(".")):
+            if value and str(value) not in harmless:
+                shown = f" {value}" if harmless else ""
+                yield f"{path.replace('.*', '')}{shown} is not available: the local SageMaker {why}"
+
+
+def _at(value: Any, path: Sequence[str]) -> Iterator[Any]:  # noqa: ANN401 - JSON
+    if not path:
+        yield value
+    elif path[0] == "*":
+        for entry in value:
+            yield from _at(entry, path[1:])
+    elif path[0] in value:
+        yield from _at(value[path[0]], path[1:])
 
 
 def one_constraint(place: str, value: object, constraint: str) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from local_sagemaker.api.validators.shapes import not_here
 from local_sagemaker.api.validators.training import repeated
 from local_sagemaker.errors import invalid
 
@@ -14,8 +15,13 @@ Request = dict[str, Any]
 _KINDS = ("Integer", "Continuous", "Categorical")
 
 _NOT_HERE = {
-    "TrainingJobDefinitions": "several training job definitions in a tuning job",
-    "Autotune": "Autotune",
+    "TrainingJobDefinitions": ("has one training job definition in a tuning job",),
+    "Autotune": ("has no Autotune",),
+    "HyperParameterTuningJobConfig.ParameterRanges.AutoParameters": ("has no Autotune",),
+    "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected": ("detects no convergence",),
+    "TrainingJobDefinition.TuningObjective": ("has one training job definition in a tuning job",),
+    "TrainingJobDefinition.HyperParameterRanges": ("has one training job definition in a tuning job",),
+    "TrainingJobDefinition.DefinitionName": ("has one training job definition in a tuning job",),
 }
 
 
@@ -27,18 +33,12 @@ def refuse_contradictions(request: Request) -> None:
 
 
 def _definition(request: Request) -> Iterator[str]:
-    for field, what in _NOT_HERE.items():
-        if field in request:
-            yield f"{field} is not available: the local SageMaker has no {what}"
+    yield from not_here(request, _NOT_HERE)
     definition = request.get("TrainingJobDefinition")
     if definition is None:
         yield "TrainingJobDefinition must be specified"
-        return
-    if "ResourceConfig" in definition and "HyperParameterTuningResourceConfig" in definition:
+    elif "ResourceConfig" in definition and "HyperParameterTuningResourceConfig" in definition:
         yield "ResourceConfig and HyperParameterTuningResourceConfig must not both be specified"
-    for field in ("TuningObjective", "HyperParameterRanges", "DefinitionName"):
-        if field in definition:
-            yield f"{field} of TrainingJobDefinition is not available: a tuning job here has one definition"
 
 
 def _objective(request: Request) -> Iterator[str]:
@@ -64,8 +64,6 @@ def _limits(request: Request) -> Iterator[str]:
         yield f"MaxNumberOfTrainingJobs must be specified for the strategy {strategy}"
     if jobs is not None and parallel > jobs:
         yield f"MaxParallelTrainingJobs {parallel} must not be greater than MaxNumberOfTrainingJobs {jobs}"
-    if "ConvergenceDetected" in config.get("TuningJobCompletionCriteria", {}):
-        yield "ConvergenceDetected is not available: the local SageMaker detects no convergence"
     if strategy == "Grid":
         count = math.prod(
             len(entry["Values"]) for entry in config.get("ParameterRanges", {}).get("CategoricalParameterRanges", [])
@@ -84,8 +82,6 @@ def _strategy(request: Request) -> Iterator[str]:
     lowest, highest = (hyperband or {}).get("MinResource"), (hyperband or {}).get("MaxResource")
     if lowest is not None and highest is not None and lowest >= highest:
         yield f"MinResource {lowest} must be less than MaxResource {highest}"
-    if "RandomSeed" in config and config["RandomSeed"] < 0:
-        yield f"RandomSeed {config['RandomSeed']} must not be negative"
     if "WarmStartConfig" in request and strategy in ("Grid", "Hyperband"):
         yield f"WarmStartConfig is not supported for the strategy {strategy}"
 
@@ -93,8 +89,6 @@ def _strategy(request: Request) -> Iterator[str]:
 def _ranges(request: Request) -> Iterator[str]:
     config = request["HyperParameterTuningJobConfig"]
     given = config.get("ParameterRanges", {})
-    if given.get("AutoParameters"):
-        yield "AutoParameters is not available: the local SageMaker has no Autotune"
     named = [(kind, entry) for kind in _KINDS for entry in given.get(f"{kind}ParameterRanges", [])]
     if not named:
         yield "At least one hyperparameter range must be specified in ParameterRanges"

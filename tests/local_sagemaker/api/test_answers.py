@@ -15,8 +15,8 @@ from launcher.request import shapes
 from launcher.request.shapes import service_model
 from local_sagemaker.api import application
 from local_sagemaker.api.application import answer
-from local_sagemaker.api.entity_store import EntityStore
 from local_sagemaker.api.request_context import RequestContext
+from local_sagemaker.entity_store import EntityStore
 from local_sagemaker.errors import ApiError
 from tests.helpers.local_server import BUCKET, PROCESSING, TRAINING, ApiServer, changed, serving
 from tests.helpers.made_up_jobs import complete, fail, train
