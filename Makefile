@@ -44,7 +44,7 @@ image-diff: ## what differs between two images, A=... B=...: size, labels, packa
 reproducible: ## build twice without a cache and compare byte by byte: a quarter of an hour
 	@scripts/reproducible.sh
 
-conformance: ## AWS's own SDKs, v2 with the notebook and v3, against the local SageMaker, in this image: seven minutes
+conformance: ## AWS's own SDKs, v2 with the notebook and v3, against the local SageMaker, in this image: ten minutes
 	@scripts/host_python.sh
 	@scripts/engine.sh
 	@scripts/sagemaker_sdk.sh

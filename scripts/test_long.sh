@@ -14,9 +14,10 @@ scripts/host_python.sh
 scripts/host_weights.sh
 scripts/engine.sh
 scripts/build_image.sh
+scripts/sagemaker_sdk.sh
 
-"${pytest[@]}" --numprocesses auto --dist worksteal -m 'long and not docker and not image' || failed=1
-"${pytest[@]}" -m 'long and (docker or image)' || failed=1
+"${pytest[@]}" --numprocesses auto --dist worksteal -m 'long and not docker and not image and not conformance' || failed=1
+"${pytest[@]}" -m 'long and (docker or image or conformance)' || failed=1
 PYTHONPATH=.:src TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=2 \
     .venv/bin/python -m tests.helpers.kill_matrix --output out/kill-matrix.json || failed=1
 

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -265,13 +265,13 @@ def tiny_image() -> str:
 
 
 def test_the_launcher_tunes_while_its_server_is_killed(
-    tuned: Tuned, exports: dict[str, str], pytestconfig: pytest.Config
+    tuned: Tuned, exports: dict[str, str], scaled: Callable[..., int]
 ) -> None:
     print(tuned.said)
     sagemaker = client("sagemaker", exports)
     job = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=tuned.name)
     assert job["HyperParameterTuningJobStatus"] == "Completed"
-    assert len(tuned.rows) == (12 if pytestconfig.getoption("--full") else 3)
+    assert len(tuned.rows) == scaled(12, in_ci=3)
     assert {row["status"] for row in tuned.rows} <= {"Completed", "Stopped"}
     assert job["BestTrainingJob"]["TrainingJobName"] == tuned.rows[0]["job"]
     training = sagemaker.list_training_jobs(NameContains=f"{tuned.name}-", MaxResults=100)["TrainingJobSummaries"]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from launcher.cli.main import main
+from launcher.cli.tune import objective_chart
+from launcher.errors import JobFileError
+from launcher.job_file.tables import hyperparameters_table, with_hyperparameters
 from launcher.request.shapes import violations
 from tests.helpers.job_files import write
 
@@ -135,3 +139,36 @@ def test_the_cost_of_all_jobs_is_held_against_max_cost(tmp_path: Path, capsys: p
     assert tune(tmp_path, hour, "--max-cost", "5") == 2
     assert "12 training jobs" in capsys.readouterr().err
     assert tune(tmp_path, hour, "--max-cost", "50") == 0
+
+
+def test_the_chart_has_a_column_for_each_training_job() -> None:
+    lines = objective_chart([0.5, None, 0.75, 0.25], maximize=True)
+    assert lines[0].startswith("0.75 |")
+    assert lines[8].startswith("0.25 |")
+    columns = [line.index(mark) for mark in "o*" for line in lines[:9] if mark in line]
+    assert columns == [len("     |") + 3, len("     |") + 15, len("     |") + 11]
+    assert lines[0].endswith("*----")  # still the best when the last one ran
+    assert objective_chart([0.5, 0.25], maximize=False)[8].count("*") == 1
+    assert objective_chart([0.5, None], maximize=True) == []
+    assert len(objective_chart([1.0] * 500, maximize=True)[0]) < 520
+
+
+def test_the_best_hyperparameters_become_a_job_file(tmp_path: Path) -> None:
+    shipped = (Path(__file__).parents[2] / "job.toml").read_text()
+    tuning = "# looked for\n[tuning]\nobjective_metric_name = 'test:loss'\n[tuning.parameter_ranges]\n"
+    file = tmp_path / "job.toml"
+    file.write_text(f"{shipped}\n{tuning}learning_rate = {{ values = [1e-5] }}\n")
+    table = hyperparameters_table({"epochs": "2", "learning_rate": "3.1e-05", "use_amp": "True", "note": 'a "b"\n007'})
+    written = with_hyperparameters(file, table)
+    before, after = tomllib.loads(shipped), tomllib.loads(written)
+    best = {"epochs": 2, "learning_rate": 3.1e-05, "use_amp": True, "note": 'a "b"\n007'}
+    assert after == before | {"hyperparameters": best}
+    assert "# peak of the schedule" not in written
+    assert "# written by `launcher process`" in written
+    assert "# looked for" not in written
+
+
+def test_a_job_file_with_tables_in_another_form_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text('region = "us-east-1"\nhyperparameters.epochs = 3\n')
+    with pytest.raises(JobFileError, match="in another form than tables of their own"):
+        with_hyperparameters(tmp_path / "job.toml", hyperparameters_table({"epochs": "2"}))
