@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +52,8 @@ Run = dict[str, float]
 def main() -> int:
     """Measure every size, print the tables, write the JSON."""
     options = read_options()
+    # A container outlives whoever started it, unless `finally` removes it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     results: dict[str, Any] = {
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
         **children.run("measuring.environment", [], WORK / "logs" / "environment.log").report,
@@ -68,15 +71,17 @@ def main() -> int:
         for _ in range(options.rounds):
             turn = len(rounds) % len(options.only)
             order = [*options.only[turn:], *options.only[:turn]]
-            rounds.append({name: run_job(name, job, options) for name in order})
-            sizes[size] = {
-                "records": records,
-                "max_seq_length": length_of(size),
-                "medians": medians(rounds),
-                "rounds": rounds,
-            }
-            options.results.parent.mkdir(parents=True, exist_ok=True)
-            options.results.write_text(json.dumps({**results, "sizes": sizes}, indent=2) + "\n", encoding="utf-8")
+            rounds.append({})
+            for name in order:
+                rounds[-1][name] = run_job(name, job, options)
+                sizes[size] = {
+                    "records": records,
+                    "max_seq_length": length_of(size),
+                    "medians": medians(rounds),
+                    "rounds": rounds,
+                }
+                options.results.parent.mkdir(parents=True, exist_ok=True)
+                options.results.write_text(json.dumps({**results, "sizes": sizes}, indent=2) + "\n", encoding="utf-8")
         print("\n" + table(f"{records['train']:,} train reviews ({size}), {options.epochs} epochs", sizes[size]) + "\n")
     print(options.results)
     return 0
