@@ -9,8 +9,8 @@ train.py as a job does. A review and its copies are on one side of a fold (measu
 in out/quality, and another run goes on from there; `--again` starts over. Prints a table; writes every fold's numbers
 as JSON, and a picture.
 
-The recipe of `make train` was chosen on folds CHOSEN_ON of the first seed. The JSON has the differences for the other
-folds as well, which had no part in that.
+Choose a recipe on folds CHOSEN_ON alone: for the other folds, which then had no part in the choice, the JSON has the
+differences apart.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ SHIPPED = PROJECT / "scripts" / "local_job" / "hyperparameters.json"
 OURS = "ours"
 SEEDS = (42,)
 CHOSEN_ON = (1, 2)
+"""Folds."""
 TRAINER = "huggingface-trainer"
 RIVALS = {
     TRAINER: ("huggingface_trainer", ()),
@@ -333,7 +334,8 @@ def table(results: Mapping[str, Any]) -> str:
     for name, found in results["contestants"].items():
         numbers = "".join(f"{found['measures'][measure]['value']:>15.3f}" for measure in MEASURES)
         lines.append(f"{LABELS.get(name, name):{width}}{numbers}{found['processor_seconds']:>10.0f} s")
-    lines += ["", "ours less theirs, and two standard errors"]
+    if results["ours_less_others"]:
+        lines += ["", "ours less theirs, and two standard errors"]
     for name, found in results["ours_less_others"].items():
         numbers = "".join(
             f"{found[measure]['value']:>+7.3f} ({2 * found[measure]['standard_error']:.3f})" for measure in MEASURES
