@@ -76,8 +76,9 @@ class RunningResources(ABC):
         thread.start()
 
     def stop(self, arn: str) -> None:
-        """Let a job end."""
-        self.set(arn, **{f"{self.title}Status": "Stopping"})
+        """Let a job end, unless it has ended meanwhile."""
+        status = f"{self.title}Status"
+        self.change(arn, lambda now: {status: "Stopping"} if now[status] in self.running else {})
         self.cancel(arn)
 
     def cancel(self, arn: str) -> threading.Thread | None:

@@ -203,15 +203,15 @@ def tuned(
     job_file, best = folder / "job.toml", folder / "best.toml"
     job_file.write_text((REPOSITORY / "jobs/local.toml").read_text() + TUNING.format(jobs=jobs))
     settings = [f"--set=hyperparameters.{name}={value}" for name, value in FEW_STEPS.items()]
+    switched_off = ("--without", "debugger", "--without", "profiler")
     rows, said = tune_while_the_server_is_killed(
         "tuned",
-        ["--file", str(job_file), "--image", IMAGE, *settings],
+        ["--file", str(job_file), "--image", IMAGE, *settings, *switched_off],
         jobs=2,
         completed=jobs // 2,
         environment=launcher.environment,
     )
     best.write_text(launcher("tune", "best", "tuned", "--local", "--file", str(job_file)))
-    switched_off = ("--without", "debugger", "--without", "profiler")
     launcher("train", "--local", "--file", str(best), "--image", IMAGE, "--job-name", "trained", *switched_off)
     launcher("download", "--local", "trained", "--to", str(folder))
     (folder / "reviews.txt").write_text("".join(f"{text}\n" for text in TEXTS))
