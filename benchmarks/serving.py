@@ -2,16 +2,19 @@
 
     PYTHONPATH=src python -m benchmarks.serving --model out/job/model          # `make bench-serving`
     PYTHONPATH=src python -m benchmarks.serving --model out/job/model --soak 100000
+    PYTHONPATH=src python -m benchmarks.serving --model out/job/model --image distilbert-trainer:local
 
 All contestants run all the time and take turns with the load, so that the machine's changes of speed meet all alike. A
 client sends a review of mixed length, waits for its prediction, and sends the next one. Prints medians as a table and
-writes every round as JSON.
+writes every round as JSON; with `--add`, behind the rounds of earlier runs: several short runs meet a quieter machine
+than a long one. With `--image`: the time from `docker run serve` to the first 200, and the rate of `predict`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import csv
 import itertools
 import json
 import os
@@ -35,6 +38,7 @@ from benchmarks.measuring.reviews import make_reviews
 
 PROJECT = children.PROJECT
 WORK = PROJECT / "out" / "benchmarks-serving"
+RESULTS = PROJECT / "benchmarks" / "results"
 PYTORCH = PROJECT / ".venv-pytorch" / "bin" / "python"
 FINE_TUNED = Path("transformers") / "fine-tuned"
 REVIEWS = 2000
@@ -48,6 +52,11 @@ STARTING_SECONDS = 600.0
 SOAK_CLIENTS = 64
 SAMPLES = 20
 """Of the memory, in a soak."""
+WARM = SAMPLES // 10
+"""Of these, after how many the memory counts as warmed up."""
+FEW_TOKENS = 16
+PATIENCE = {"SERVE_ANSWER_SECONDS": "3600"}
+"""In a soak: whoever pauses it does not make its requests late."""
 
 HEAD = "POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
 
@@ -67,14 +76,26 @@ def main() -> None:
     tokenizer.no_padding()
     reviews = [review.text for review in make_reviews(PROJECT / "data" / "reviews.tsv", tokenizer, REVIEWS)]
     with ExitStack() as stack:
-        server, port = stack.enter_context(_serve(options.model))
+        if options.image:
+            _write(options, _image(options.image, options.model.resolve(), reviews, options.rounds))
+            return
+        server, port = stack.enter_context(_serve(options.model, PATIENCE if options.soak else {}))
         if options.soak:
-            document = _soak(server.pid, port, reviews, options.soak)
+            document = _soak(server.pid, port, mostly_short(reviews, tokenizer), options.soak)
         else:
             document = _in_turns(stack, options, server, port, reviews)
-    output = options.output or WORK / ("soak.json" if options.soak else "serving.json")
-    output.write_text(json.dumps({"measured": f"{datetime.now(UTC):%Y-%m-%d}", **document}, indent=2) + "\n")
-    print(f"\nwritten to {output}")
+        _write(options, document)
+
+
+def _write(options: argparse.Namespace, document: Mapping[str, Any]) -> None:
+    facts = {
+        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **children.run("measuring.environment", [], WORK / "environment.log").report,
+        "geometry": json.loads((options.model / FINE_TUNED / "config.json").read_text(encoding="utf-8")),
+        "max_seq_length": longest(options.model),
+    }
+    options.output.write_text(json.dumps({**facts, **document}, indent=2) + "\n", encoding="utf-8")
+    print(f"\nwritten to {options.output}")
 
 
 def _in_turns(
@@ -85,7 +106,9 @@ def _in_turns(
     loop = stack.enter_context(_keras(checkpoint))
     rival, rival_port = stack.enter_context(_pipeline(checkpoint, options.pytorch))
     rounds: list[dict[str, dict[str, Measured]]] = []
-    for number in range(options.rounds):
+    if options.add and options.output.exists():
+        rounds += json.loads(options.output.read_text(encoding="utf-8"))["rounds"]
+    for number in range(len(rounds), len(rounds) + options.rounds):
         one: dict[str, dict[str, Measured]] = {}
         for clients in options.clients:
             one[str(clients)] = {
@@ -132,7 +155,7 @@ def table(summary: dict[str, dict[str, Measured]]) -> str:
 
 
 def _soak(process: int, port: int, reviews: Sequence[str], requests: int) -> dict[str, Any]:
-    """Send so many requests; the first twentieth warms up."""
+    """Send so many requests; all answers and the server's resident set count."""
     memory: list[float] = []
     failed = 0
     latencies: list[float] = []
@@ -142,9 +165,66 @@ def _soak(process: int, port: int, reviews: Sequence[str], requests: int) -> dic
         latencies.append(measured["p99"])
         memory.append(resident_megabytes(process))
         print(f"{len(memory) * requests // SAMPLES:>8,} requests, {memory[-1]:.0f} MB, {failed} failed", flush=True)
-    growth = memory[-1] - memory[SAMPLES // 4]
-    print(f"\nmemory grew by {growth:.1f} MB over the last three quarters; {failed} of {requests:,} requests failed")
-    return {"requests": requests, "failed": failed, "megabytes": memory, "p99": latencies}
+    print(
+        f"\n{memory[WARM - 1]:.0f} MB after {requests * WARM // SAMPLES:,} requests, {memory[-1]:.0f} MB after "
+        f"{requests:,}; {failed} failed"
+    )
+    return {
+        "requests": requests,
+        "clients": SOAK_CLIENTS,
+        "failed": failed,
+        "resident_megabytes_when_warm": memory[WARM - 1],
+        "resident_megabytes_at_the_end": memory[-1],
+        "resident_megabytes": memory,
+        "p99": latencies,
+    }
+
+
+def _image(image: str, model: Path, reviews: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Start `serve`, and run `predict` over the reviews, some times."""
+    folder = WORK / "predict"
+    folder.mkdir(exist_ok=True)
+    with (folder / "reviews.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["review_body"], *([review] for review in reviews)])
+    run = ["docker", "run", "--rm", "--label", "distilbert-trainer=run", "--user", f"{os.getuid()}:{os.getgid()}"]
+    run += ["--volume", f"{model}:/opt/ml/model:ro"]
+    starts, rates = [], []
+    for _ in range(rounds):
+        port = _free_port()
+        begun = time.monotonic()
+        command = [*run, "--detach", "--publish", f"127.0.0.1:{port}:8080", image, "serve"]
+        container = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        while not _is_ready(port):
+            time.sleep(0.02)
+        starts.append(time.monotonic() - begun)
+        subprocess.run(["docker", "kill", container], check=True, capture_output=True)
+        command = [*run, "--network", "none", "--volume", f"{folder}:/reviews", image, "predict", "--overwrite"]
+        command += ["--input", "/reviews/reviews.csv", "--output", "/reviews/predictions.parquet"]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        rate = re.search(r"([\d,]+) rows a second", said)
+        assert rate is not None
+        rates.append(float(rate[1].replace(",", "")))
+        print(f"first 200 after {starts[-1]:.1f} s; predict: {rates[-1]:.0f} rows a second", flush=True)
+    return {
+        "start_seconds": median(starts),
+        "predict_rows_per_second": median(rates),
+        "rounds": {"start_seconds": starts, "predict_rows_per_second": rates},
+    }
+
+
+def mostly_short(reviews: Sequence[str], tokenizer: Tokenizer) -> list[str]:
+    """Return the reviews of a few words, and one of the others after each twenty: requests count, not their length."""
+    short = [review for review in reviews if len(tokenizer.encode(review).ids) <= FEW_TOKENS]
+    others = [review for review in reviews if len(tokenizer.encode(review).ids) > FEW_TOKENS]
+    for number in range(len(short) // 20):
+        short.insert(number * 21, others[number])
+    return short
+
+
+def longest(model: Path) -> int:
+    """Return how many tokens of a review a model reads."""
+    settings = json.loads((model / FINE_TUNED / "tokenizer_config.json").read_text(encoding="utf-8"))
+    return int(settings["model_max_length"])
 
 
 def resident_megabytes(process: int) -> float:
@@ -214,9 +294,9 @@ def _running(
 
 
 @contextmanager
-def _serve(model: Path) -> Iterator[tuple[_Process, int]]:
+def _serve(model: Path, settings: Mapping[str, str]) -> Iterator[tuple[_Process, int]]:
     port = _free_port()
-    variables = {"SAGEMAKER_BASE_DIR": str(model.resolve().parent), "SAGEMAKER_BIND_TO_PORT": str(port)}
+    variables = {**settings, "SAGEMAKER_BASE_DIR": str(model.resolve().parent), "SAGEMAKER_BIND_TO_PORT": str(port)}
     with _running([sys.executable, "src/serve.py"], OURS, variables) as process:
         _wait(port, process)
         yield process, port
@@ -279,15 +359,19 @@ def _wait(port: int, process: _Process) -> None:
     """Wait until /ping says 200."""
     deadline = time.monotonic() + STARTING_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-                connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                if connection.recv(100).startswith(b"HTTP/1.1 200"):
-                    return
-        except OSError:
-            pass
+        if _is_ready(port):
+            return
         time.sleep(0.2)
     sys.exit(f"a contestant does not answer; its log is in {WORK}")
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return connection.recv(100).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
 
 
 def _shown(contestants: dict[str, Measured]) -> str:
@@ -301,9 +385,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=20.0, help="of a turn")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--soak", type=int, default=0, metavar="REQUESTS", help="send so many to serve alone instead")
+    parser.add_argument("--image", help="measure this image's start and the rate of predict instead")
     parser.add_argument("--pytorch", type=Path, default=PYTORCH, help="the Python of .venv-pytorch")
-    parser.add_argument("--output", type=Path)
-    return parser.parse_args()
+    parser.add_argument("--add", action="store_true", help="to the rounds that the output has already")
+    parser.add_argument("--output", type=Path, help="default: benchmarks/results/serving.json; -soak, -image")
+    options = parser.parse_args()
+    kind = "-soak" if options.soak else "-image" if options.image else ""
+    options.output = options.output or RESULTS / f"serving{kind}.json"
+    return options
 
 
 if __name__ == "__main__":

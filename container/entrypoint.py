@@ -26,7 +26,7 @@ commands
   report     print what a training run has achieved. `report --help` lists its options.
   serve      answer SageMaker's hosting contract with the model in /opt/ml/model: GET /ping and
              POST /invocations on port 8080. Takes no options; its settings are variables
-             (SERVE_MAX_BATCH, SERVE_MAX_DELAY_MS, SERVE_MAX_QUEUE; docs/serving.md).
+             (SERVE_MAX_BATCH, SERVE_MAX_DELAY_MS, ...; docs/serving.md has all of them).
   predict    predict the stars of files of reviews with the model in /opt/ml/model.
              `predict --help` lists its options.
   rules      evaluate AWS's Debugger rules on saved tensors, at once or while a job writes

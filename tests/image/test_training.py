@@ -82,6 +82,53 @@ def test_transformers_loads_the_export_and_agrees_with_the_saved_model(trained: 
     assert "{0: '1', 1: '2', 2: '3', 3: '4', 4: '5'}" in result.log
 
 
+AS_SERVED = """
+import json, random, subprocess, sys, time, urllib.error, urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import numpy as np, tensorflow as tf
+sys.path.insert(0, "src")
+from star_rating.results.inference import ModelFolder
+server = subprocess.Popen([sys.executable, "src/serve.py"], stdout=subprocess.DEVNULL)
+def ask(path, reviews=None):
+    body = json.dumps({"instances": reviews}).encode() if reviews else None
+    request = urllib.request.Request("http://127.0.0.1:8080" + path, body, {"content-type": "application/json"})
+    return json.load(urllib.request.urlopen(request))["predictions"] if reviews else urllib.request.urlopen(request)
+pick = random.Random(0)
+words = "it broke the best book that I ever read was not good".split()
+reviews = [" ".join(pick.choices(words, k=number)) for number in range(1, 81)]
+folder = ModelFolder(Path("/opt/ml/model"))
+model = tf.saved_model.load(str(folder.saved_model)).signatures["serving_default"]
+def alone(ids):
+    return model(**{name: tf.constant(rows, tf.int32) for name, rows in folder.pad([ids]).items()})["probabilities"][0]
+expected = np.array([alone(encoding.ids) for encoding in folder.encode(reviews)])
+while True:
+    try:
+        ask("/ping")
+        break
+    except (urllib.error.URLError, ConnectionError):
+        assert server.poll() is None
+        time.sleep(0.1)
+together = ask("/invocations", reviews)
+with ThreadPoolExecutor(16) as clients:
+    apart = list(clients.map(lambda review: ask("/invocations", [review])[0], reviews))
+for answers in (together, apart):
+    found = np.array([list(answer["probabilities"].values()) for answer in answers])
+    print("difference", np.abs(found - expected).max())
+    assert np.abs(found - expected).max() < 1e-6
+server.terminate()
+assert server.wait() == 0
+"""
+
+
+def test_served_predictions_are_the_saved_models_whatever_the_batching(
+    trained: RealJob, say: Callable[[str], None]
+) -> None:
+    result = trained.inside("python", "-c", AS_SERVED)
+    assert result.exit_code == 0, result.log
+    say("; ".join(re.findall(r"difference \S+", result.log)))
+
+
 def missing_channel(job: RealJob) -> list[str]:
     (job.root / "input" / "data" / "test").rename(job.root / "input" / "data" / "tset")
     return []

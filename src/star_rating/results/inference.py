@@ -48,11 +48,13 @@ class ModelFolder:
         """Tokenise reviews; runs outside the interpreter lock."""
         settings = self._preprocessing
         texts = reviews if settings["keep_html"] else [decode_html(review) for review in reviews]
-        encodings = self._tokenizer.encode_batch(texts)
+        # One review is not worth the way to the tokenizer's own threads, which wait for a core while a model works.
+        single = len(texts) == 1
+        encodings = [self._tokenizer.encode(texts[0])] if single else self._tokenizer.encode_batch(texts)
         if settings["truncate"] == "head":
-            return [Encoding(one.ids, bool(one.overflowing)) for one in encodings]
+            return [Encoding(cut.ids, bool(cut.overflowing)) for cut in encodings]
         longest = self._read("tokenizer_config.json")["model_max_length"]
-        return [Encoding(head_and_tail(one.ids, longest), len(one.ids) > longest) for one in encodings]
+        return [Encoding(head_and_tail(whole.ids, longest), len(whole.ids) > longest) for whole in encodings]
 
     def pad(self, rows: list[list[int]]) -> dict[str, list[list[int]]]:
         """Return `input_ids` and `input_mask`, padded to the longest row."""

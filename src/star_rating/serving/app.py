@@ -3,7 +3,7 @@
     exit_code = serve(Settings.from_environment(os.environ))
 
 GET /ping, POST /invocations, GET /execution-parameters (batch transform), GET /metrics. One event loop does the HTTP,
-one thread the model, two threads the tokenizing. The port is open while the model loads: /ping says 503 until then.
+two threads the model, two threads the tokenizing. The port is open while the model loads: /ping says 503 until then.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import uvicorn
 
 from star_rating.failures import ConfigurationError
 from star_rating.serving import formats
-from star_rating.serving.batching import Batcher, QueueFullError
+from star_rating.serving.batching import CONCURRENT_BATCHES, Batcher, QueueFullError
 from star_rating.serving.engine import Engine
 from star_rating.serving.formats import RequestError
 from star_rating.serving.metrics import CONTENT_TYPE, Metrics
@@ -36,8 +36,6 @@ from star_rating.serving.settings import MEBIBYTE, Settings
 
 log = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 25.0
-"""For the requests that are being answered at a SIGTERM; SageMaker kills the container 30 s after it."""
 CONCURRENT_TRANSFORMS = 4
 """Requests at a time that a batch transform job is asked for: enough for full batches."""
 SMALL_BODY = 4096
@@ -126,8 +124,11 @@ class Application:
         methods = {"/ping": "GET", "/invocations": "POST", "/execution-parameters": "GET", "/metrics": "GET"}
         if path not in methods:
             raise RequestError(404, f"There is no such path. Known are {', '.join(methods)}.")
-        if method != methods[path]:
-            raise RequestError(405, f"{path} takes {methods[path]}, not this method.")
+        allowed = ("GET", "HEAD") if methods[path] == "GET" else (methods[path],)
+        if method not in allowed:
+            headers = ((b"allow", ", ".join(allowed).encode()),)
+            details.error = f"{path} takes {' and '.join(allowed)}, not this method."
+            return _Answer(405, f"{details.error}\n".encode(), headers=headers)
         if path == "/invocations":
             return await self._invoke(scope, receive, details)
         if path == "/metrics":
@@ -159,24 +160,27 @@ class Application:
         media_type = formats.request_type(headers.get("content-type", ""))
         wanted = formats.answer_type(headers.get("accept", ""), media_type)
         seconds = self.settings.answer_seconds
-        phase = RequestError(408, f"The body did not arrive within {seconds:.0f} s. Send it faster, or less of it.")
+        phase = RequestError(408, f"The body did not arrive within {seconds} s. Send it faster, or less of it.")
         try:
             async with asyncio.timeout(seconds):
-                body = await self._body(receive)
+                body = await self._body(headers, receive)
                 phase = RequestError(
                     503,
-                    f"No answer is ready after {seconds:.0f} s. Send fewer reviews at a time, or use more instances.",
+                    f"No answer is ready after {seconds} s. Send fewer reviews at a time, or use more instances.",
                 )
                 predictions = await self._predict(body, media_type, details)
         except TimeoutError:
             raise phase from None
         return _Answer(200, formats.write_predictions(predictions, wanted), wanted)
 
-    async def _body(self, receive: _Receive) -> bytes:
+    async def _body(self, headers: dict[str, str], receive: _Receive) -> bytes:
         limit = self.settings.max_payload
         too_large = RequestError(
             413, f"The body has more than {limit // MEBIBYTE} MB. Send the reviews in several requests."
         )
+        declared = int(headers.get("content-length", 0))  # the parser has seen to it that it is a number
+        if declared > (limit if "expect" in headers else MOST_DISCARDED * limit):  # a client that waits for a word
+            raise too_large
         body = bytearray()
         arrived = 0
         while True:
@@ -347,17 +351,18 @@ def _load(application: Application, stack: ExitStack) -> None:
         max_batch=settings.max_batch,
         max_delay=settings.max_delay,
         max_queue=settings.max_queue,
+        concurrent_batches=CONCURRENT_BATCHES,
         on_batch=metrics.batches.observe,
     )
     application.engine, application.batcher = engine, stack.enter_context(batcher)
 
 
 async def _drain(application: Application) -> None:
-    """Answer what has been taken, and 503 to everything else, for at most DRAIN_SECONDS."""
+    """Answer what has been taken, and 503 to everything else, for at most `drain_seconds`."""
     application.is_draining = True
     log.info("Stopping: %d request(s) are being answered", application.in_work)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
+        async with asyncio.timeout(application.settings.drain_seconds):
             await application.is_idle.wait()
     if application.in_work:
         log.warning("Stopping: %d request(s) are left without a prediction", application.in_work)

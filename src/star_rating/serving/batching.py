@@ -8,6 +8,9 @@ A batch holds reviews of one length class alone: a review never waits for a batc
 review. Which class is next, and who of it, is fair queueing: a request's first `max_batch` reviews stand in the first
 round after its arrival, its next ones in the round after that, so that a request of thousands does not hold up one of
 a single review.
+
+Several batches may run at a time (`concurrent_batches`): one's sequential parts, such as Python's, leave the cores to
+the other's products.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ Probabilities = npt.NDArray[np.float32]
 Predict = Callable[[Rows], Probabilities]
 """Token ids of reviews, not padded -> float32[reviews, classes]."""
 
+CONCURRENT_BATCHES = 2
+"""What keeps the cores at work; more only makes the batches smaller."""
 SHORTEST_CLASS = 32
 """Tokens: below that, a review's own work is no more than what a batch costs anyway."""
 
@@ -57,7 +62,7 @@ def length_class(tokens: int) -> int:
 
 
 class Batcher:
-    """One thread that runs the model over whatever waits."""
+    """Threads that run the model over whatever waits."""
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class Batcher:
         max_batch: int,
         max_delay: float = 0.0,
         max_queue: int | None = None,
+        concurrent_batches: int = 1,
         on_batch: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._predict = predict
@@ -80,15 +86,19 @@ class Batcher:
         """Reviews in the queue."""
         self._arrivals = 0
         self._round = 0
-        """Of the batch that runs or ran last."""
+        """Of the batch that was formed last."""
         self._expected = 1
         """Requests that the last batch answered: where it was more than one, several clients ask at once."""
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"model-{number}", daemon=True)
+            for number in range(concurrent_batches)
+        ]
 
     def __enter__(self) -> Self:
-        """Start the thread."""
-        self._thread.start()
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
@@ -96,7 +106,8 @@ class Batcher:
     ) -> None:
         """Answer nothing more: what still waits is cancelled."""
         self.cancel_waiting()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def cancel_waiting(self) -> None:
         """Cancel what waits, and take nothing more."""
@@ -132,15 +143,18 @@ class Batcher:
                 for *_, request in batch:
                     _finish(request, error)
                 continue
-            finally:
-                self._on_batch(len(batch))
+            for request in self._answered(batch, probabilities):
+                _finish(request)
+
+    def _answered(self, batch: list[_Entry], probabilities: Probabilities) -> list[_Request]:
+        """Note a batch's results; return the requests that have all of theirs."""
+        with self._changed:  # another thread may have reviews of the same request
             for (_, _, position, request), row in zip(batch, probabilities, strict=True):
                 request.results[position] = row
                 request.left -= 1
             answered = {id(request): request for *_, request in batch if not request.left}
             self._expected = len(answered)
-            for request in answered.values():
-                _finish(request)
+            return list(answered.values())
 
     def _next_batch(self) -> list[_Entry]:
         """Wait for work; return the reviews of the next batch, none where the batcher is closed."""
@@ -151,7 +165,8 @@ class Batcher:
                     self._wait_for_others()
                 if self._closed:
                     return []
-                if batch := self._take():
+                if self.waiting and (batch := self._take()):  # another thread may have taken all
+                    self._on_batch(len(batch))
                     return batch
 
     def _wait_for_others(self) -> None:

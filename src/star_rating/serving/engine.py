@@ -54,8 +54,19 @@ class Engine:
         instruction_set.choose(os.environ)
         threads.choose(os.environ)
         quiet_tensorflow.import_tensorflow()
-        engine = cls(folder, _load(folder.saved_model))
-        engine.probabilities([encoding.ids for encoding in engine.encode([PROBE, PROBE[:8]])])
+        loaded = _load(folder.saved_model)
+        try:
+            engine = cls(folder, loaded)
+            encodings = engine.encode([PROBE, PROBE[:8]])
+            probabilities = engine.probabilities([encoding.ids for encoding in encodings])
+            engine.describe(encodings, probabilities)
+            if not np.isfinite(probabilities).all():
+                raise ValueError("its probabilities are not finite")
+        except Exception as error:  # of TensorFlow, of the tokenizer's library, of what a file does not say
+            raise WeightsError(
+                f"{model} predicts nothing: {_shown(error)}. Unpack model.tar.gz again; if it is of another image, "
+                "serve it with that one."
+            ) from error
         return engine
 
     def encode(self, reviews: list[str]) -> list[Encoding]:
@@ -120,7 +131,8 @@ def _load(saved_model: Path) -> Any:  # noqa: ANN401
     try:
         return tf.saved_model.load(str(saved_model))
     except (OSError, ValueError, tf.errors.OpError) as error:
-        raise WeightsError(
-            f"{saved_model} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())[:300]}. Unpack "
-            "model.tar.gz again."
-        ) from error
+        raise WeightsError(f"{saved_model} cannot be loaded: {_shown(error)}. Unpack model.tar.gz again.") from error
+
+
+def _shown(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -18,6 +18,7 @@ import os
 import shutil
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from star_rating.data.files import printable
 from star_rating.failures import DataError, UsageError
 from star_rating.preparation.reviews import Columns, ReviewFile, Row, open_reviews
 from star_rating.preparation.sources import InputFile, find_sources, no_sources
-from star_rating.serving.batching import Batcher, Probabilities
+from star_rating.serving.batching import CONCURRENT_BATCHES, Batcher, Probabilities
 
 if TYPE_CHECKING:
     from star_rating.results.inference import Encoding
@@ -111,7 +112,9 @@ def predict_files(
     if done:
         log.info("Going on after %d part(s) that an earlier run has left in %s", done, printable(parts))
     started = time.monotonic()
-    with Batcher(engine.probabilities, max_batch=max_batch, on_batch=on_batch) as batcher:
+    with Batcher(
+        engine.probabilities, max_batch=max_batch, concurrent_batches=CONCURRENT_BATCHES, on_batch=on_batch
+    ) as batcher:
         waiting: list[tuple[int, _Part]] = []
         for number, rows in enumerate(_parts(files, job.part_rows)):
             if number < done:
@@ -228,19 +231,31 @@ def _publish(writer: Writer, parts: Path, output: Path) -> None:
     shutil.rmtree(parts)
 
 
-class Writer:
+class Writer(ABC):
     """A format of the output: parts that can be put together."""
 
     def __init__(self, stars: Sequence[str]) -> None:
         self.stars = stars
 
+    @abstractmethod
+    def write_part(self, records: list[Record], path: Path) -> None:
+        """Write a part."""
+
+    @abstractmethod
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        """Put the parts together, one in memory at a time."""
+
+
+class Text(Writer):
+    """A format whose parts follow one another."""
+
     def head(self) -> bytes:
         """Return what stands before the first part."""
         return b""
 
+    @abstractmethod
     def encode(self, records: Iterable[Record]) -> bytes:
         """Return a part's bytes."""
-        raise NotImplementedError
 
     def write_part(self, records: list[Record], path: Path) -> None:
         """Write a part."""
@@ -255,7 +270,7 @@ class Writer:
                     shutil.copyfileobj(content, file)
 
 
-class JsonLines(Writer):
+class JsonLines(Text):
     """An object a row; what a row does not have is left out."""
 
     def encode(self, records: Iterable[Record]) -> bytes:
@@ -264,7 +279,7 @@ class JsonLines(Writer):
         return "".join(f"{json.dumps(record)}\n" for record in kept).encode()
 
 
-class Csv(Writer):
+class Csv(Text):
     """RFC 4180 with a header; the probabilities are columns p1, p2, ..."""
 
     def head(self) -> bytes:

@@ -27,7 +27,7 @@ class Histogram:
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
-        """Count one; called by one thread alone."""
+        """Count one; not by two threads at a time."""
         self.counts[bisect.bisect_left(self.bounds, value)] += 1
         self.sum += value
 

@@ -16,10 +16,10 @@ from star_rating.failures import ConfigurationError, quote
 MEBIBYTE = 1 << 20
 LARGEST_PAYLOAD_MB = 25
 """What InvokeEndpoint lets through; a batch transform job says its own limit."""
-SECONDS_AN_ANSWER = 60.0
-"""What SageMaker waits for an endpoint's answer."""
-SECONDS_AN_ANSWER_IN_BATCH = 600.0
-"""InvocationsTimeoutInSeconds of a batch transform job, where it says none."""
+ANSWER_SECONDS = 58
+"""Two less than SageMaker waits for an endpoint's answer."""
+ANSWER_SECONDS_IN_BATCH = 598
+"""Two less than InvocationsTimeoutInSeconds of a batch transform job, where it says none."""
 ROUND = 32
 """The default of SERVE_MAX_BATCH."""
 
@@ -38,12 +38,10 @@ class Settings:
     """Reviews that wait; a request that does not fit gets 429."""
     max_payload: int = LARGEST_PAYLOAD_MB * MEBIBYTE
     """Bytes."""
-    is_batch_transform: bool = False
-
-    @property
-    def answer_seconds(self) -> float:
-        """Return how long a request may take; two seconds less than its client waits."""
-        return (SECONDS_AN_ANSWER_IN_BATCH if self.is_batch_transform else SECONDS_AN_ANSWER) - 2.0
+    answer_seconds: int = ANSWER_SECONDS
+    """How long a request may take, from its first line to its answer."""
+    drain_seconds: int = 25
+    """For the requests that are being answered at a SIGTERM; SageMaker kills the container 30 s after it."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -60,7 +58,10 @@ class Settings:
             max_queue=_whole(environ, "SERVE_MAX_QUEUE", 1_000_000 if is_batch else cls.max_queue, 1, 10_000_000),
             # 0: without a limit, as SageMaker has it; a body is held in memory.
             max_payload=(payload or 100) * MEBIBYTE,
-            is_batch_transform=is_batch,
+            answer_seconds=_whole(
+                environ, "SERVE_ANSWER_SECONDS", ANSWER_SECONDS_IN_BATCH if is_batch else ANSWER_SECONDS, 1, 3600
+            ),
+            drain_seconds=_whole(environ, "SERVE_DRAIN_SECONDS", cls.drain_seconds, 0, 3600),
         )
 
 

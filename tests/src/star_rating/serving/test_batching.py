@@ -155,3 +155,15 @@ def test_the_end_cancels_what_waits_and_answers_what_runs() -> None:
     assert answered(running) == [[8, 99]]
     with pytest.raises(CancelledError):
         answered(waiting)
+
+
+def test_concurrent_batches_share_a_request() -> None:
+    both = threading.Barrier(2)
+
+    def work(rows: Rows) -> Probabilities:
+        both.wait(LONGEST_WAIT)  # no batch ends before another one has begun
+        return np.array([[len(row), row[0]] for row in rows], np.float32)
+
+    with Batcher(work, max_batch=4, concurrent_batches=2) as batcher:
+        rows = [review(number) for number in range(32)]
+        assert answered(batcher.submit(rows)) == [[8, number] for number in range(32)]

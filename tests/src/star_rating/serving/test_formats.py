@@ -105,10 +105,17 @@ def test_sagemakers_variables_and_ours_are_read() -> None:
             "SERVE_MAX_BATCH": "8",
             "SERVE_MAX_DELAY_MS": "20",
             "SERVE_MAX_QUEUE": "100",
+            "SERVE_ANSWER_SECONDS": "5",
+            "SERVE_DRAIN_SECONDS": "0",
         }
     )
-    assert settings == Settings(Path("/base/model"), 9000, 8, 0.02, 100, 3 << 20)
+    assert settings == Settings(Path("/base/model"), 9000, 8, 0.02, 100, 3 << 20, 5, 0)
+
+
+def test_by_default_sagemakers_own_limits_are_kept() -> None:
+    settings = Settings.from_environment({})
     assert settings.answer_seconds < 60
+    assert settings.drain_seconds < 30
 
 
 def test_a_batch_transform_job_waits_longer_and_may_queue_what_it_likes() -> None:
@@ -130,6 +137,8 @@ def test_a_batch_transform_job_waits_longer_and_may_queue_what_it_likes() -> Non
         ("SERVE_MAX_BATCH", "0"),
         ("SERVE_MAX_DELAY_MS", "1.5"),
         ("SERVE_MAX_QUEUE", "١٢"),
+        ("SERVE_ANSWER_SECONDS", "0"),
+        ("SERVE_DRAIN_SECONDS", "25 s"),
     ],
 )
 def test_a_setting_that_is_none_is_refused_by_name(name: str, value: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from star_rating.failures import WeightsError
 from star_rating.results.inference import ModelFolder
+from star_rating.serving.engine import Engine
 from star_rating.serving.formats import CSV, JSON, JSON_LINES, TEXT
 from tests.helpers.fuzzing import INTERESTING_BYTES
 from tests.helpers.serving import LENGTH, Answer, Server, running
@@ -123,7 +126,8 @@ BAD = [
     ("POST /invocation", OK, {"content-type": JSON}, 404, "/invocations"),
     ("GET /invocations", None, {}, 405, "POST"),
     ("POST /ping", b"", {}, 405, "GET"),
-    ("DELETE /metrics", None, {}, 405, "GET"),
+    ("DELETE /metrics", None, {}, 405, "GET and HEAD"),
+    ("HEAD /invocations", None, {}, 405, ""),
     ("POST /invocations", OK, {}, 415, "no Content-Type"),
     ("POST /invocations", OK, {"content-type": "application/xml"}, 415, "'application/xml' is not read"),
     ("POST /invocations", OK, {"content-type": "application/json; charset=latin-1"}, 415, "'latin-1'"),
@@ -172,8 +176,9 @@ def test_a_bad_request_is_told_what_to_change(
     text = answer.body.decode()
     assert answer.status == status
     assert sentence in text
-    assert text.endswith(".\n")
+    assert text.endswith(".\n") or method == "HEAD"
     assert "Traceback" not in text
+    assert ("allow" in answer.headers) == (status == 405)
 
 
 def test_damaged_bodies_are_answered_or_refused(server: Server, scaled: Callable[..., int]) -> None:
@@ -220,6 +225,92 @@ def test_a_broken_connection_is_none_of_the_others_business(server: Server, sent
     assert server.metric('serve_requests_total{path="invocations",code="500"}') == 0
 
 
+def exchange(server: Server, *sent: bytes) -> bytes:
+    """Send one piece after the other on a connection of its own; return all that comes until the server closes it."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+        for piece in sent:
+            client.sendall(piece)
+        received = bytearray()
+        while piece := client.recv(65536):
+            received += piece
+    return bytes(received)
+
+
+def post(body: bytes = OK, *headers: str, version: str = "1.1", target: str = "/invocations") -> bytes:
+    lines = [f"POST {target} HTTP/{version}", "Host: x", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+TYPE, CLOSE = f"Content-Type: {JSON}", "Connection: close"
+CHUNKED = f"POST /invocations HTTP/1.1\r\nHost: x\r\n{TYPE}\r\n{CLOSE}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("sent", "answers"),
+    [
+        pytest.param([post(OK, TYPE, version="1.0")], 1, id="HTTP/1.0, as nginx asks by default"),
+        pytest.param([post(OK, TYPE), post(OK, TYPE, CLOSE)], 2, id="keep-alive"),
+        pytest.param([post(OK, TYPE) * 4 + post(OK, TYPE, CLOSE)], 5, id="pipelining"),
+        pytest.param([CHUNKED, b'2\r\n["\r\n', b'4;x=y\r\nok"]\r\n0\r\n\r\n'], 1, id="chunks"),
+        pytest.param([post(OK, TYPE, CLOSE, target="/invocations?x=1&y=%20")], 1, id="query string"),
+        pytest.param([post(OK, TYPE, CLOSE, target="http://x:8080/invocations")], 1, id="whole URL"),
+        pytest.param([post(OK, 'CONTENT-TYPE: Application/JSON; Charset="UTF-8"', CLOSE)], 1, id="charset"),
+        pytest.param([post(b"\xef\xbb\xbf" + OK, TYPE, CLOSE)], 1, id="byte order mark"),
+        pytest.param([post(b'"ok"\r\n"ok"\r\n', f"Content-Type: {JSON_LINES}", CLOSE)], 1, id="CRLF"),
+        pytest.param([post(b"ok", f"Content-Type: {TEXT}", CLOSE)], 1, id="SingleRecord, no line end"),
+        pytest.param(
+            [post(OK, TYPE, CLOSE, "X-Amzn-SageMaker-Custom-Attributes: a=b", "X-Forwarded-For: 10.0.0.1, 10.0.0.2")],
+            1,
+            id="headers of SageMaker and of proxies",
+        ),
+    ],
+)
+def test_clients_have_different_habits(server: Server, sent: list[bytes], answers: int) -> None:
+    received = exchange(server, *sent)
+    assert received.count(b"HTTP/1.1 200 OK") == answers
+    assert received.count(b'"stars": ') == answers + (b'"ok"\r\n"ok"' in sent[0])
+
+
+def test_a_client_that_waits_for_a_word_gets_it(server: Server) -> None:
+    """Expect: 100-continue (curl from a megabyte on): 100 before the body, or a refusal instead of it."""
+    head, _, body = post(OK, TYPE, CLOSE, "Expect: 100-continue").partition(b"\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+        client.sendall(head + b"\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 100 Continue")
+        client.sendall(body)
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 OK")
+    too_large = head.replace(f"Content-Length: {len(OK)}".encode(), b"Content-Length: 30000000") + b"\r\n\r\n"
+    assert exchange(server, too_large).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize("path", ["/ping", "/metrics", "/execution-parameters"])
+def test_head_is_get_without_the_body(server: Server, path: str) -> None:
+    answer = server.request("HEAD", path)
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_time_runs_out(served_model: Path) -> None:
+    """A body that does not come is 408, an answer that is not ready 503; at the end what is left gets 503."""
+    limits = {"SERVE_MAX_BATCH": "1", "SERVE_MAX_QUEUE": "1000000"}
+    forever = b"ok\n" * 500_000
+    with running(served_model, **limits, SERVE_ANSWER_SECONDS="1") as server:
+        server.wait_until_ready()
+        slow = post(OK, TYPE)[:-1]
+        assert exchange(server, slow).startswith(b"HTTP/1.1 408 ")
+        answer = server.post(forever, TEXT)
+        assert (answer.status, b"No answer is ready after 1 s" in answer.body) == (503, True)
+        assert server.post(OK).status == 200
+    with running(served_model, **limits, SERVE_DRAIN_SECONDS="0") as server:
+        server.wait_until_ready()
+        answers: list[Answer] = []
+        left = threading.Thread(target=lambda: answers.append(server.post(forever, TEXT)))
+        left.start()
+        server.wait_for_metric("serve_queue_reviews")
+        assert server.stop() == 0
+        left.join()
+    assert (answers[0].status, answers[0].headers["connection"]) == (503, "close")
+
+
 def test_a_small_server_says_so_and_ends_in_order(served_model: Path) -> None:
     """Too much at once is 413, too much together 429, after SIGTERM 503; what was taken is answered."""
     many = json.dumps(made_up(5, 400)).encode()
@@ -249,6 +340,19 @@ def test_a_small_server_says_so_and_ends_in_order(served_model: Path) -> None:
     assert 503 in statuses
 
 
+def test_a_server_that_was_killed_leaves_nothing_in_the_way(served_model: Path) -> None:
+    before = sorted(served_model.rglob("*"))
+    with running(served_model) as server:
+        server.wait_until_ready()
+        port = server.port
+        server.process.kill()
+        assert server.process.wait(60) == -9
+    with running(served_model, SAGEMAKER_BIND_TO_PORT=str(port)) as server:
+        server.wait_until_ready()
+        assert server.post(OK).status == 200
+    assert sorted(served_model.rglob("*")) == before
+
+
 def test_a_folder_without_a_model_ends_the_server_with_a_sentence(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         code = server.process.wait(60)
@@ -256,3 +360,28 @@ def test_a_folder_without_a_model_ends_the_server_with_a_sentence(tmp_path: Path
     assert code == 12
     assert "saved_model.pb is missing" in server.lines[-1]
     assert not any("Traceback" in line for line in server.lines)
+
+
+SAVED_MODEL, FINE_TUNED = Path("tensorflow/saved_model/0"), Path("transformers/fine-tuned")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (SAVED_MODEL / "saved_model.pb", b"damaged"),
+        (SAVED_MODEL / "variables" / "variables.data-00000-of-00001", b"cut short"),
+        (SAVED_MODEL / "variables" / "variables.index", b""),
+        (FINE_TUNED / "tokenizer.json", b"{"),
+        (FINE_TUNED / "config.json", b"{}"),
+        (FINE_TUNED / "config.json", b'{"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}'),
+        (FINE_TUNED / "tokenizer_config.json", b"{}"),
+    ],
+)
+def test_a_damaged_model_is_refused_at_the_start(
+    served_model: Path, tmp_path: Path, file: Path, content: bytes
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(served_model / "model", model)
+    (model / file).write_bytes(content)
+    with pytest.raises(WeightsError, match="Unpack model"):
+        Engine.load(model)
