@@ -54,18 +54,18 @@ class Engine:
         instruction_set.choose(os.environ)
         threads.choose(os.environ)
         quiet_tensorflow.import_tensorflow()
-        loaded = _load(folder.saved_model)
         try:
-            engine = cls(folder, loaded)
+            engine = cls(folder, _load(folder.saved_model))
             encodings = engine.encode([PROBE, PROBE[:8]])
             probabilities = engine.probabilities([encoding.ids for encoding in encodings])
             engine.describe(encodings, probabilities)
             if not np.isfinite(probabilities).all():
                 raise ValueError("its probabilities are not finite")
-        except Exception as error:  # of TensorFlow, of the tokenizer's library, of what a file does not say
+        except Exception as error:  # of any type: TensorFlow's, the tokenizer's, a KeyError of what a file does not say
+            shown = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             raise WeightsError(
-                f"{model} predicts nothing: {_shown(error)}. Unpack model.tar.gz again; if it is of another image, "
-                "serve it with that one."
+                f"{model} cannot be loaded: {shown}. Unpack model.tar.gz again; if another image has made it, serve it "
+                "with that one."
             ) from error
         return engine
 
@@ -128,11 +128,4 @@ def _keep_memory_together() -> None:
 def _load(saved_model: Path) -> Any:  # noqa: ANN401
     import tensorflow as tf  # seconds
 
-    try:
-        return tf.saved_model.load(str(saved_model))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise WeightsError(f"{saved_model} cannot be loaded: {_shown(error)}. Unpack model.tar.gz again.") from error
-
-
-def _shown(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return tf.saved_model.load(str(saved_model))
