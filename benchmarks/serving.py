@@ -75,32 +75,31 @@ def main() -> None:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     reviews = [review.text for review in make_reviews(PROJECT / "data" / "reviews.tsv", tokenizer, REVIEWS)]
-    with ExitStack() as stack:
-        if options.image:
-            _write(options, _image(options.image, options.model.resolve(), reviews, options.rounds))
-            return
-        server, port = stack.enter_context(_serve(options.model, PATIENCE if options.soak else {}))
-        if options.soak:
-            document = _soak(server.pid, port, mostly_short(reviews, tokenizer), options.soak)
-        else:
-            document = _in_turns(stack, options, server, port, reviews)
-        _write(options, document)
-
-
-def _write(options: argparse.Namespace, document: Mapping[str, Any]) -> None:
     facts = {
-        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
         **children.run("measuring.environment", [], WORK / "environment.log").report,
         "geometry": json.loads((options.model / FINE_TUNED / "config.json").read_text(encoding="utf-8")),
         "max_seq_length": longest(options.model),
     }
-    options.output.write_text(json.dumps({**facts, **document}, indent=2) + "\n", encoding="utf-8")
+    with ExitStack() as stack:
+        if options.image:
+            documents = iter([_image(options.image, options.model.resolve(), reviews, options.rounds)])
+        else:
+            server, port = stack.enter_context(_serve(options.model, PATIENCE if options.soak else {}))
+            if options.soak:
+                documents = iter([_soak(server.pid, port, mostly_short(reviews, tokenizer), options.soak)])
+            else:
+                documents = _in_turns(stack, options, server, port, reviews)
+        for document in documents:
+            written_at = datetime.now(UTC).isoformat(timespec="seconds")
+            text = json.dumps({"written_at": written_at, **facts, **document}, indent=2)
+            options.output.write_text(text + "\n", encoding="utf-8")
     print(f"\nwritten to {options.output}")
 
 
 def _in_turns(
     stack: ExitStack, options: argparse.Namespace, server: _Process, port: int, reviews: Sequence[str]
-) -> dict[str, Any]:
+) -> Iterator[dict[str, Any]]:
+    """Yield, after each round, what has been measured so far."""
     checkpoint = options.model / FINE_TUNED
     (WORK / "reviews.json").write_text(json.dumps(reviews), encoding="utf-8")
     loop = stack.enter_context(_keras(checkpoint))
@@ -118,9 +117,8 @@ def _in_turns(
             }
             print(f"round {number + 1}, {clients} client(s): {_shown(one[str(clients)])}", flush=True)
         rounds.append(one)
-    summary = summarise(rounds)
-    print("\n" + table(summary))
-    return {"seconds": options.seconds, "summary": summary, "rounds": rounds}
+        yield {"seconds": options.seconds, "summary": summarise(rounds), "rounds": rounds}
+    print("\n" + table(summarise(rounds)))
 
 
 def summarise(rounds: Sequence[dict[str, dict[str, Measured]]]) -> dict[str, dict[str, Measured]]:
