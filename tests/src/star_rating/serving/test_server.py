@@ -18,6 +18,7 @@ import pytest
 
 from star_rating.failures import WeightsError
 from star_rating.results.inference import ModelFolder
+from star_rating.serving import app
 from star_rating.serving.engine import Engine
 from star_rating.serving.formats import CSV, JSON, JSON_LINES, TEXT
 from tests.helpers.fuzzing import INTERESTING_BYTES
@@ -288,6 +289,13 @@ def test_a_client_that_waits_for_a_word_gets_it(server: Server) -> None:
 def test_head_is_get_without_the_body(server: Server, path: str) -> None:
     answer = server.request("HEAD", path)
     assert (answer.status, answer.body) == (200, b"")
+
+
+def test_no_answer_waits_for_the_client_to_acknowledge_its_first_packet() -> None:
+    with app._listen(0) as listener, socket.create_connection(("127.0.0.1", listener.getsockname()[1])):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_time_runs_out_and_a_killed_server_leaves_nothing_in_the_way(served_model: Path) -> None:
