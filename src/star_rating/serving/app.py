@@ -322,15 +322,15 @@ async def _serve(settings: Settings) -> int:
 def _listen(port: int) -> socket.socket:
     try:
         listener = socket.create_server(("0.0.0.0", port), backlog=2048)  # noqa: S104 - SageMaker connects from outside
-        # For the connections too. asyncio does not see that this is TCP, and an answer is two writes: the second one
-        # would wait for the client to acknowledge the first, 40 ms later.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listener
     except OSError as error:
         raise ConfigurationError(
             f"Port {port} cannot be opened: {error.strerror}. Set SAGEMAKER_BIND_TO_PORT to another one, or end what "
             "uses it."
         ) from error
+    # For the connections too. asyncio does not see that this is TCP, and an answer is two writes: the second one
+    # would wait for the client to acknowledge the first, 40 ms later.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _configuration(application: Application) -> uvicorn.Config:
