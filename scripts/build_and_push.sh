@@ -11,10 +11,12 @@ root=$(realpath "$(dirname "$0")/..")
 source "$root/scripts/image/commands.sh"
 region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}} profile=() registry_id=${ECR_REGISTRY_ID:-}
 repository=${ECR_REPOSITORY:-distilbert-trainer} kms_key=${ECR_KMS_KEY:-}
-sign_by=${COSIGN_SIGN:-} image='' weights=${WEIGHTS:-} dirty=refuse fail_on='' output=$root/out/image dry_run=0
+sign_by=${COSIGN_SIGN:-} image='' weights=${WEIGHTS:-} dirty=refuse fail_on='' output=$root/out/image
+dry_run=0 soci=${SOCI:+soci}
 while (($#)); do
     case $1 in
         --dry-run) dry_run=1 && shift && continue ;;
+        --soci) soci=soci && shift && continue ;;
         --help) cat "$root/scripts/image/build_and_push_usage.txt" && exit ;;
     esac
     [[ -n ${2:-} ]] || fail 2 "$1 is no option, or lacks its value; --help lists the options"
@@ -44,7 +46,7 @@ PATH=$PATH:$root/.venv/bin # the AWS CLI of the tests, where PATH has none
 python=.venv/bin/python
 
 # What the steps find out.
-repository_uri='' image_id='' tag='' digest='' work='' error_log=/dev/null smoke_container='' pushed_name=''
+repository_uri='' image_id='' tag='' digest='' soci_digest='' work='' error_log=/dev/null smoke_container='' pushed_name=''
 clean_up() {
     if ((dry_run)); then return; fi
     rm -rf "$work"
@@ -56,7 +58,7 @@ trap clean_up EXIT
 
 prepare() {
     local tool contexts=${DOCKER_CONFIG:-${HOME:-}/.docker}/contexts
-    for tool in aws docker ${sign_by:+cosign}; do command -v "$tool" > /dev/null || fail 1 "$tool is not in PATH: install it"; done
+    for tool in aws docker $soci ${sign_by:+cosign}; do command -v "$tool" > /dev/null || fail 1 "$tool is not in PATH: install it"; done
     [[ -x $python ]] || run scripts/host_python.sh || fail 1 "the reports need .venv; scripts/host_python.sh makes it"
     [[ -n $region ]] || region=$(aws "${profile[@]}" configure get region) \
         || fail 2 "no region: name one by --region or AWS_REGION"
@@ -151,11 +153,23 @@ attach() {
         "application/vnd.in-toto+json=$output/provenance.intoto.json"
 }
 
+index() { # the image again, in an index with its SOCI index: hosts that can load its layers lazily then start sooner
+    local transfer=("$python" -m scripts.image.transfer --docker-config "$work" "$repository_uri")
+    if [[ -z $soci ]]; then return; fi
+    try same "compare $tag-soci with the registry's" capture soci_digest "${transfer[@]}" soci "$tag-soci" "$digest"
+    supposing "the image has no SOCI index yet" test -z "$soci_digest" || return 0
+    try same "fetch the image's layers" run "${transfer[@]}" fetch "$digest" "$work/image"
+    try 5 "make the SOCI index" run soci convert --standalone --format oci-dir "$work/image" "$work/soci"
+    try same "push the SOCI index" capture soci_digest "${transfer[@]}" push "$tag-soci" "$work/soci"
+}
+
 sign() {
-    local key=()
+    local key=() signed
     if [[ -z $sign_by ]]; then return; fi
     if [[ $sign_by != keyless ]]; then key=(--key "$sign_by"); fi
-    try 9 "sign the image" run env DOCKER_CONFIG="$work" cosign sign --yes "${key[@]}" "$repository_uri@$digest"
+    for signed in "$digest" ${soci_digest:+"$soci_digest"}; do
+        try 9 "sign the image" run env DOCKER_CONFIG="$work" cosign sign --yes "${key[@]}" "$repository_uri@$signed"
+    done
 }
 
 prepare
@@ -179,7 +193,9 @@ else
     echo "build_and_push: $repository_uri:$tag is there already, with this content"
 fi
 attach
+index
 sign
 if ((dry_run)); then exit; fi
+if [[ -n $soci ]]; then echo "$soci_digest" > "$output/soci-digest"; fi
 echo "$digest" > "$output/digest"
 echo "$repository_uri@$digest" >&3

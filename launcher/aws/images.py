@@ -79,7 +79,12 @@ def find_image(name: str, session: Session, *, seconds: float | None = None) -> 
         (entry.get("annotations") or {}).get("vnd.docker.reference.type") == "attestation-manifest" for entry in entries
     )
     is_soci = bool(soci) and len(entries) == len(soci) + 1 and not attested
-    platforms, weights = _configuration(manifest, where, session)
+    if is_soci:
+        inside = next(entry for entry in entries if entry.get("artifactType") not in _SOCI)
+        _, weights = _configuration(_image_manifest(inside.get("digest"), where, session), where, session)
+        platforms, _ = _configuration(manifest, where, session)
+    else:
+        platforms, weights = _configuration(manifest, where, session)
     return Image(image["imageId"]["imageDigest"], media_type, platforms, weights, is_soci, attested)
 
 
@@ -102,6 +107,18 @@ def _manifest(text: str, name: str) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise AwsError(f"the manifest that ECR has of {name} is no JSON object; push the image again")
     return manifest
+
+
+def _image_manifest(digest: object, where: dict[str, str], session: Session) -> dict[str, Any]:
+    """Return the manifest of the image in an index, nothing if it cannot be read with these rights."""
+    try:
+        with translating_aws_errors("read the image in the index"):
+            found = session.client("ecr").batch_get_image(
+                **where, imageIds=[{"imageDigest": str(digest)}], acceptedMediaTypes=[*_MANIFESTS]
+            )
+        return _manifest(found["images"][0]["imageManifest"], str(digest))
+    except (AwsError, LookupError):
+        return {}  # its platform is the index's to say; what it starts from stays unknown
 
 
 def _entries(manifest: dict[str, Any]) -> list[dict[str, Any]]:

@@ -74,7 +74,8 @@ def setup(
     _write(path, changed)
     terminal.record(outputs)
     terminal.say(f"wrote region, account, role, bucket and training_image into {path}")
-    terminal.say('next: launcher check --image "$(scripts/build_and_push.sh)"')
+    terminal.say(f"next: git commit {path} (an image is of a commit)")
+    terminal.say('then: export LAUNCHER_TRAINING_IMAGE="$(scripts/build_and_push.sh)" and launcher check')
 
 
 def with_values(text: str, values: Mapping[str, str], name: str) -> str:

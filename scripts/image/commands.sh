@@ -1,9 +1,10 @@
-# How build_and_push.sh runs its commands: shown instead of run under --dry-run, explained where they fail. Sourced.
+# How build_and_push.sh and promote.sh run their commands: shown instead of run under --dry-run, explained where they
+# fail. Sourced.
 # shellcheck shell=bash
 # shellcheck disable=SC2154  # dry_run and error_log are the script's
 
 fail() { # fail EXIT_CODE SENTENCE...
-    echo "build_and_push: ${*:2}" >&2
+    echo "$(basename "$0" .sh): ${*:2}" >&2
     exit "$1"
 }
 

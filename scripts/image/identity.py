@@ -8,16 +8,25 @@ An image that SageMaker would not run, or that nobody could trace to a commit, i
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from scripts.image.engine import inspect, platform_of
 from scripts.image.errors import ExitCode, ImageError, command
-from scripts.image.registry import MANIFEST
+from scripts.image.registry import INDEXES, MANIFEST, Repository, digest_of
 from scripts.image.weights_table import DEFAULT, SHA256_LABEL, read_table
 
 LABELS = "org.opencontainers.image."
+
+SOCI = "application/vnd.amazon.soci.index.v2+json"
+"""Artifact type of what `soci convert` puts beside an image, in an index of the two."""
+
+_WITHOUT_ATTESTATIONS = (
+    "build it without attestations: docker build --provenance=false --sbom=false, as scripts/build_image.sh does it."
+)
 
 _REVISION = re.compile(r"(?P<commit>[0-9a-f]{40})(?P<dirty>-dirty)?")
 _SHORT = 12
@@ -53,6 +62,48 @@ def _other_weights(labels: Mapping[str, str]) -> str:
     return f"-weights-{sha256[:8]}" if sha256 not in ("", read_table()[DEFAULT].sha256) else ""
 
 
+@dataclass(frozen=True)
+class Published:
+    """An image as a registry has it."""
+
+    digest: str
+    """Of what was asked for: the manifest, or the index around it."""
+    record: Mapping[str, Any]
+    """What the engine's record would have of it: Id, Os, Architecture, Config."""
+    is_soci: bool
+    """Whether the digest is an index's that has the image and its SOCI index."""
+
+
+def published_image(repository: Repository, reference: str) -> Published:
+    """Return the image under a tag or digest, be it in an index with its SOCI index; raise ImageError for others."""
+    found = repository.manifest(reference)
+    if found is None:
+        raise ImageError(ExitCode.REGISTRY, f"{reference} is not in the registry.")
+    digest, manifest = digest_of(found.content), json.loads(found.content)
+    is_index = found.headers.get_content_type() in INDEXES
+    if is_index:
+        entries = manifest["manifests"]
+        if any((entry.get("annotations") or {}).get("vnd.docker.reference.type") for entry in entries):
+            raise ImageError(ExitCode.BUILD, f"{digest} is an index with attestations; {_WITHOUT_ATTESTATIONS}")
+        images = [entry for entry in entries if entry.get("artifactType") != SOCI]
+        inside = repository.manifest(images[0]["digest"]) if len(images) == 1 and len(entries) == 2 else None
+        if inside is None:
+            raise ImageError(ExitCode.BUILD, f"{digest} is an index, and not of one image and its SOCI index.")
+        manifest = json.loads(inside.content)
+    try:
+        identifier = manifest["config"]["digest"]
+        config = json.loads(repository.blob(identifier))
+        platform = {"Os": config["os"], "Architecture": config["architecture"]}
+    except (ValueError, LookupError, TypeError):
+        raise ImageError(ExitCode.BUILD, f"{digest} is no image that a container can be made of.") from None
+    return Published(digest, {"Id": identifier, **platform, "Config": config.get("config") or {}}, is_index)
+
+
+def tag_of_published(image: Published) -> str:
+    """Return the tag that build_and_push.sh has given a published image; raise ImageError for one with no commit."""
+    return tag_of(image.record, "refuse") + ("-soci" if image.is_soci else "")
+
+
 def _check_kind(image: Mapping[str, Any]) -> None:
     platform = platform_of(image)
     if platform != "linux/amd64":
@@ -67,7 +118,7 @@ def _check_kind(image: Mapping[str, Any]) -> None:
         raise ImageError(
             ExitCode.BUILD,
             f"the image's manifest is {media_type}, which SageMaker does not take everywhere; it has to be {MANIFEST}: "
-            "build it by scripts/build_image.sh.",
+            f"{_WITHOUT_ATTESTATIONS}",
         )
 
 

@@ -1,6 +1,6 @@
 """What is under a tag in a registry, and files attached to an image there, by the registry's HTTP API.
 
-    python -m scripts.image.registry login  --docker-config FOLDER REGISTRY < PASSWORD
+    python -m scripts.image.registry login  --docker-config FOLDER REGISTRY... < PASSWORD
     python -m scripts.image.registry find   --docker-config FOLDER REPOSITORY TAG IMAGE
     python -m scripts.image.registry attach --docker-config FOLDER REPOSITORY DIGEST MEDIA_TYPE=FILE...
 
@@ -17,8 +17,10 @@ import base64
 import email.message
 import hashlib
 import http.client
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -27,15 +29,15 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from scripts.image.content import difference
 from scripts.image.engine import inspect
 from scripts.image.errors import ExitCode, ImageError, command
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-_ARTIFACT = "application/vnd.oci.image.manifest.v1+json"
-_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 _EMPTY = b"{}"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 
@@ -65,15 +67,16 @@ class Repository:
 
     def manifest(self, reference: str) -> Answer | None:
         """Return the manifest under a tag or digest, None if there is none; its digest is checked."""
-        accept = {"Accept": ", ".join((MANIFEST, _ARTIFACT, *_INDEXES))}
+        accept = {"Accept": ", ".join((MANIFEST, OCI_MANIFEST, *INDEXES))}
         answer = self._request("GET", f"manifests/{reference}", headers=accept, accepted=(200, 404))
         if answer.status == 404:
             return None
-        if answer.headers["Docker-Content-Digest"] != _digest(answer.content):
+        named = reference if reference.startswith("sha256:") else answer.headers["Docker-Content-Digest"]
+        if named != digest_of(answer.content):
             raise ImageError(
                 ExitCode.REGISTRY,
-                f"{self._host} calls the manifest {answer.headers['Docker-Content-Digest']}; its bytes are "
-                f"{_digest(answer.content)}: something between here and there changes them.",
+                f"{self._host} calls the manifest {named}; its bytes are {digest_of(answer.content)}: something "
+                "between here and there changes them.",
             )
         return answer
 
@@ -84,31 +87,66 @@ class Repository:
         entries: list[dict[str, Any]] = json.loads(found.content)["manifests"] if found else []
         return entries
 
+    def list_referrers(self, subject: str, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Write the index of what refers to a manifest, for a registry that keeps no list of its own."""
+        index = {"schemaVersion": 2, "mediaType": INDEXES[0], "manifests": entries}
+        self.put_manifest(json.dumps(index, indent=1).encode(), INDEXES[0], _referrers_tag(subject))
+
     def blob(self, digest: str) -> bytes:
         """Return a blob's bytes."""
         return self._request("GET", f"blobs/{digest}").content
 
+    def save_blob(self, digest: str, path: Path) -> None:
+        """Write a blob, which may be gigabytes, into a file; raise ImageError if its bytes are others."""
+        with path.open("wb") as file:
+            self._request("GET", f"blobs/{digest}", into=file)
+        with path.open("rb") as file:
+            found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        if found != digest:
+            raise ImageError(ExitCode.REGISTRY, f"{self._host} answers for {digest} with the bytes of {found}.")
+
+    def has_blob(self, digest: str) -> bool:
+        """Tell whether the repository has a blob."""
+        return self._request("HEAD", f"blobs/{digest}", accepted=(200, 404)).status == 200
+
+    def mount_blob(self, digest: str, source: Repository) -> bool:
+        """Take a blob over from another repository of the registry, if it lets us; nothing is moved."""
+        if source._host != self._host:
+            return False
+        query = urllib.parse.urlencode({"mount": digest, "from": source._name})
+        return self._request("POST", f"blobs/uploads/?{query}", b"", accepted=(201, 202)).status == 201
+
     def put_blob(self, content: bytes) -> str:
         """Upload a blob if the registry has it not yet; return its digest."""
-        digest = _digest(content)
-        if self._request("HEAD", f"blobs/{digest}", accepted=(200, 404)).status == 404:
-            location = self._request("POST", "blobs/uploads/", b"", accepted=(202,)).headers["Location"]
-            place = urllib.parse.urljoin(self._base, location)
-            place += ("&" if "?" in place else "?") + urllib.parse.urlencode({"digest": digest})
-            self._request("PUT", place, content, {"Content-Type": "application/octet-stream"}, accepted=(201,))
+        digest = digest_of(content)
+        if not self.has_blob(digest):
+            self.upload_blob(digest, io.BytesIO(content), len(content))
         return digest
+
+    def upload_blob(self, digest: str, content: IO[bytes], size: int) -> None:
+        """Upload a blob of `size` bytes in one piece, as Docker does it."""
+        began = self._request("POST", "blobs/uploads/", b"", accepted=(202,))
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        sent = self._request("PATCH", self._place(began), content, headers, accepted=(202,))
+        place = self._place(sent)
+        place += ("&" if "?" in place else "?") + urllib.parse.urlencode({"digest": digest})
+        self._request("PUT", place, b"", accepted=(201,))
 
     def put_manifest(self, content: bytes, media_type: str, reference: str) -> Answer:
         """Upload a manifest under its digest or a tag."""
         return self._request("PUT", f"manifests/{reference}", content, {"Content-Type": media_type}, accepted=(201,))
 
+    def _place(self, answer: Answer) -> str:
+        return urllib.parse.urljoin(self._base, str(answer.headers["Location"]))
+
     def _request(
         self,
         method: str,
         path: str,
-        content: bytes | None = None,
+        content: bytes | IO[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         accepted: tuple[int, ...] = (200,),
+        into: IO[bytes] | None = None,
     ) -> Answer:
         url = urllib.parse.urljoin(self._base, path)
         request = urllib.request.Request(url, content, dict(headers or {}), method=method)  # noqa: S310 - http or https
@@ -116,6 +154,8 @@ class Repository:
         request.add_unredirected_header("Authorization", self._authorization)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                if into:
+                    shutil.copyfileobj(answer, into, 1 << 20)
                 found = Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as error:
             found = Answer(error.code, error.headers, error.read())
@@ -132,7 +172,7 @@ def find(repository: Repository, tag: str, image: Mapping[str, Any]) -> str:
     published = repository.manifest(tag)
     if published is None:
         return ""
-    digest, manifest = _digest(published.content), json.loads(published.content)
+    digest, manifest = digest_of(published.content), json.loads(published.content)
     if published.headers.get_content_type() != MANIFEST:
         found = f"its manifest is {published.headers.get_content_type()}"
     elif image["Id"] in (digest, manifest["config"]["digest"]):  # of containerd's image store, of Docker's own
@@ -163,34 +203,38 @@ def attach(repository: Repository, subject: str, files: Sequence[tuple[Path, str
         if media_type in there:
             continue
         content = file.read_bytes()
-        layer = _descriptor(media_type, content) | {"annotations": {"org.opencontainers.image.title": file.name}}
+        layer = descriptor(media_type, content) | {"annotations": {"org.opencontainers.image.title": file.name}}
         artifact = {
             "schemaVersion": 2,
-            "mediaType": _ARTIFACT,
+            "mediaType": OCI_MANIFEST,
             "artifactType": media_type,
-            "config": _descriptor(_EMPTY_TYPE, _EMPTY),
+            "config": descriptor(_EMPTY_TYPE, _EMPTY),
             "layers": [layer],
-            "subject": _descriptor(image.headers.get_content_type(), image.content),
+            "subject": descriptor(image.headers.get_content_type(), image.content),
         }
         repository.put_blob(_EMPTY)
         repository.put_blob(content)
         manifest = json.dumps(artifact, indent=1).encode()
-        answer = repository.put_manifest(manifest, _ARTIFACT, _digest(manifest))
+        answer = repository.put_manifest(manifest, OCI_MANIFEST, digest_of(manifest))
         is_listed = is_listed and bool(answer.headers["OCI-Subject"])
-        pushed.append(_descriptor(_ARTIFACT, manifest) | {"artifactType": media_type})
+        pushed.append(descriptor(OCI_MANIFEST, manifest) | {"artifactType": media_type})
     if not is_listed:
-        index = {"schemaVersion": 2, "mediaType": _INDEXES[0], "manifests": [*referrers, *pushed]}
-        repository.put_manifest(json.dumps(index, indent=1).encode(), _INDEXES[0], _referrers_tag(subject))
+        repository.list_referrers(subject, [*referrers, *pushed])
 
 
-def log_in(registry: str, docker_config: Path, password: str) -> None:
-    """Keep ECR's password in a file that only its owner reads; raise ImageError if the registry does not take it."""
-    content = {"auths": {registry: {"auth": base64.b64encode(f"AWS:{password}".encode()).decode()}}}
+def log_in(registries: Sequence[str], docker_config: Path, password: str) -> None:
+    """Keep ECR's password, one for all of a region's, in a file that only its owner reads.
+
+    Raise ImageError if a registry does not take it.
+    """
+    login = {"auth": base64.b64encode(f"AWS:{password}".encode()).decode()}
+    content = {"auths": dict.fromkeys(registries, login)}
     path = docker_config / "config.json"
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         json.dump(content, file)
-    Repository(f"{registry}/", docker_config).check_login()
+    for registry in registries:
+        Repository(f"{registry}/", docker_config).check_login()
 
 
 def _login_of(config: Path, host: str) -> str:
@@ -225,11 +269,13 @@ def _referrers_tag(subject: str) -> str:
     return subject.replace(":", "-")
 
 
-def _descriptor(media_type: str, content: bytes) -> dict[str, Any]:
-    return {"mediaType": media_type, "digest": _digest(content), "size": len(content)}
+def descriptor(media_type: str, content: bytes) -> dict[str, Any]:
+    """Return what names a blob or manifest in another: media type, digest, size."""
+    return {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
+    """Return the digest that registries know bytes by."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
@@ -245,17 +291,19 @@ def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    words_of = {"login": (), "find": ("tag", "image"), "attach": ("digest",)}
+    words_of = {"login": (), "find": ("repository", "tag", "image"), "attach": ("repository", "digest")}
     for verb, words in words_of.items():
         subparser = verbs.add_parser(verb)
         subparser.add_argument("--docker-config", type=Path, required=True)
-        for word in ("repository", *words):
+        for word in words:
             subparser.add_argument(word)
-        if verb == "attach":
+        if verb == "login":
+            subparser.add_argument("registries", nargs="+", metavar="REGISTRY")
+        elif verb == "attach":
             subparser.add_argument("files", nargs="+", metavar="MEDIA_TYPE=FILE")
     options = parser.parse_args()
     if options.verb == "login":
-        log_in(options.repository, options.docker_config, sys.stdin.readline().strip())
+        log_in(options.registries, options.docker_config, sys.stdin.readline().strip())
         return
     repository = Repository(options.repository, options.docker_config)
     if options.verb == "find":

@@ -58,6 +58,7 @@ def stack(_stand_in: StandIn) -> dict[str, str]:
     cloudformation = aws.client("cloudformation")
     # Other tests' jobs have made the log groups.
     parameters = {"KmsKeyArn": key, "GitHubRepository": "owner/name", "MakeLogGroups": "false"}
+    parameters |= {"ProductionRepositoryName": "production/trainer"}
     with pytest.warns(UserWarning, match="AWS::S3::BucketPolicy"):  # the one type that moto does not know
         cloudformation.create_stack(
             StackName="trainer",
@@ -299,6 +300,34 @@ def test_a_jobs_role_allows_what_sagemaker_does_and_each_statement_is_needed(
     each_is_needed(documents, calls, say)
 
 
+def of_a_publication(stack: dict[str, str]) -> list[Call]:
+    """Return what build_and_push.sh asks of its repository, and promote.sh of the other one and of SageMaker.
+
+    The actions on a repository are those that tests/registry/test_push.py records; here they meet the resources.
+    """
+    find = ("BatchGetImage", "DescribeRepositories", "GetDownloadUrlForLayer")
+    push = ("BatchCheckLayerAvailability", "CompleteLayerUpload", "InitiateLayerUpload", "PutImage", "UploadLayerPart")
+    repositories = [f"arn:aws:ecr:{ARN}:repository/{name}" for name in ("distilbert-trainer", "production/trainer")]
+    job = f"arn:aws:sagemaker:{ARN}:processing-job/smoke-0-2-0-0123456789ab-040506"
+    return [
+        Call("ecr:GetAuthorizationToken"),
+        *(Call(f"ecr:{action}", repository) for repository in repositories for action in (*find, *push)),
+        *(Call(f"sagemaker:{action}ProcessingJob", job) for action in ("Create", "Describe")),
+        Call("iam:PassRole", stack["Role"], {"iam:PassedToService": "sagemaker.amazonaws.com"}),
+    ]
+
+
+def test_the_publishers_role_allows_push_and_promotion_and_each_statement_is_needed(
+    aws: StandIn, stack: dict[str, str], say: Callable[[str], None]
+) -> None:
+    documents, calls = policies(aws, stack["PublisherRole"]), of_a_publication(stack)
+    assert [str(call) for call in calls if not allows(documents, call)] == []
+    granted = {action for document in documents for one in statements(document) for action in listed(one["Action"])}
+    assert granted == {call.action for call in calls}
+    each_is_needed(documents, calls, say)
+    assert not allows(documents, Call("sagemaker:CreateProcessingJob", f"arn:aws:sagemaker:{ARN}:processing-job/other"))
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -367,7 +396,7 @@ def test_the_bucket_is_private_encrypted_and_versioned_and_checkpoints_expire(re
 def test_every_statement_is_explained(resources: dict[str, Any]) -> None:
     rows = (REPOSITORY / "docs" / "account.md").read_text()
     documents = [one["PolicyDocument"] for name, one in resources.items() if name.endswith("Policy") and "Roles" in one]
-    assert len(documents) == 5
+    assert len(documents) == 6
     everywhere = [one for document in documents for one in statements(document)]
     assert [one["Sid"] for one in everywhere if f"`{one['Sid']}`" not in rows] == []
     assert sum(one["Resource"] == "*" for one in everywhere) == 6

@@ -314,6 +314,12 @@ SOCI = {"artifactType": "application/vnd.amazon.soci.index.v2+json"}
     ("tag", "entries", "result", "said"),
     [
         ("soci", [{"platform": AMD64}, SOCI], "ok", ", linux/amd64, with a SOCI index"),
+        (
+            "soci-readable",
+            [{"platform": AMD64, "digest": "the one that is there"}, SOCI],
+            "ok",
+            ", linux/amd64, starts from distilbert-base-uncased@12040acc, with a SOCI index",
+        ),
         ("soci-platform", [{"platform": AMD64}, SOCI | {"platform": UNKNOWN}], "ok", "with a SOCI index"),
         ("soci-arm", [{"platform": {"os": "linux", "architecture": "arm64"}}, SOCI], "failed", "it is for linux/arm64"),
         ("attested", [{"platform": AMD64}, ATTESTATION], "failed", "docker build --provenance=false --sbom=false"),
@@ -325,6 +331,10 @@ SOCI = {"artifactType": "application/vnd.amazon.soci.index.v2+json"}
 def test_an_index_of_one_image_and_its_soci_index_is_that_image(
     everything_there: StandIn, tag: str, entries: list[dict[str, Any]], result: str, said: str
 ) -> None:
+    (there,) = everything_there.client("ecr").batch_get_image(
+        repositoryName="star-rating", imageIds=[{"imageTag": "v1"}]
+    )["images"]
+    entries = [entry | ({"digest": there["imageId"]["imageDigest"]} if "digest" in entry else {}) for entry in entries]
     index = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",

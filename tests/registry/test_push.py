@@ -15,9 +15,13 @@ from typing import Any
 import pytest
 from cfnlint.decode import decode
 
+from scripts.image.errors import ImageError
+from scripts.image.identity import published_image, tag_of_published
+from scripts.image.registry import Repository, log_in
+from scripts.image.transfer import soci_index
 from tests.helpers.ecr_stand_in import LOGIN, EcrStandIn
 from tests.helpers.iam import listed, statements
-from tests.helpers.pushing import COMMIT, REPOSITORY, CutOff, Images, Push, Result, inspect
+from tests.helpers.pushing import COMMIT, PASSWORD, REPOSITORY, CutOff, Images, Push, Result, inspect
 
 pytestmark = [pytest.mark.image, pytest.mark.usefixtures("cut_off")]
 
@@ -160,15 +164,113 @@ def test_the_workflow_gets_the_digest_and_the_image_is_signed_as_it_says(pushed:
     ]
 
 
+SOCI = """\
+#!{python}
+import gzip, hashlib, json, pathlib, shutil, sys
+
+convert, standalone, form, kind, source, target = sys.argv[1:]
+assert (convert, standalone, form, kind) == ("convert", "--standalone", "--format", "oci-dir")
+shutil.copytree(source, target)
+blobs = pathlib.Path(target, "blobs", "sha256")
+
+
+def put(content, **more):
+    content = content if isinstance(content, bytes) else json.dumps(content).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    (blobs / digest).write_bytes(content)
+    return dict(digest="sha256:" + digest, size=len(content), **more)
+
+
+index = json.loads(pathlib.Path(target, "index.json").read_bytes())
+(top,) = index["manifests"]
+image = json.loads((blobs / top["digest"][7:]).read_bytes())
+config = json.loads((blobs / image["config"]["digest"][7:]).read_bytes())
+oci, soci = "application/vnd.oci.image", "application/vnd.amazon.soci.index.v2+json"
+tables = []
+for layer in image["layers"]:
+    with gzip.open(blobs / layer["digest"][7:]) as unpacked:  # its table of contents needs all of it
+        size = len(unpacked.read())
+    about = {{"com.amazon.soci.image-layer-digest": layer["digest"]}}
+    tables.append(put(b"zTOC of %d bytes" % size, mediaType="application/octet-stream", annotations=about))
+empty = put({{}}, mediaType=soci)
+document = dict(schemaVersion=2, mediaType=oci + ".manifest.v1+json", artifactType=soci, config=empty, layers=tables)
+platform = {{"os": config["os"], "architecture": config["architecture"]}}
+beside = put(document, mediaType=oci + ".manifest.v1+json", artifactType=soci, platform=platform)
+image |= {{"mediaType": oci + ".manifest.v1+json", "annotations": {{"com.amazon.soci.index-digest": beside["digest"]}}}}
+image["config"]["mediaType"] = oci + ".config.v1+json"
+about = put(image, mediaType=image["mediaType"], platform=platform, annotations=image["annotations"])
+beside["annotations"] = {{"com.amazon.soci.image-manifest-digest": about["digest"]}}
+both = dict(schemaVersion=2, mediaType=oci + ".index.v1+json", manifests=[about, beside])
+index["manifests"] = [put(both, mediaType=both["mediaType"])]
+pathlib.Path(target, "index.json").write_text(json.dumps(index))
+"""
+"""What `soci convert --standalone` 0.13 makes of a layout (soci-snapshotter's soci/soci_convert.go), but for the tables
+of contents themselves: the program can be had from no package registry here."""
+
+
+def test_a_soci_index_is_pushed_under_a_second_tag_and_the_image_in_it_is_the_one_that_was_pushed(
+    ecr: EcrStandIn, pushed: Pushed, push: Push, tmp_path: Path
+) -> None:
+    assert_refused(push("--image", pushed.image, "--repository", SHARED, "--soci"), 1, "soci is not in PATH")
+    tool = tmp_path / "bin" / "soci"
+    tool.parent.mkdir()
+    tool.write_text(SOCI.format(python=REPOSITORY / ".venv" / "bin" / "python"), encoding="utf-8")
+    tool.chmod(0o755)
+    path = f"{tool.parent}:{push.environment['PATH']}"
+    results = [push("--image", pushed.image, "--repository", SHARED, "--soci", PATH=path)]
+    tool.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")  # the second time it is not needed
+    results.append(push("--image", pushed.image, "--repository", SHARED, PATH=path, SOCI="1"))
+    assert [(one.exit_code, one.stdout) for one in results] == [(0, pushed.result.stdout)] * 2, results
+
+    index = manifest(ecr, SHARED, f"{TAG}-soci")
+    digest = (push.output / "soci-digest").read_text(encoding="utf-8").strip()
+    assert manifest(ecr, SHARED, digest) == index
+    image, beside = (manifest(ecr, SHARED, entry["digest"]) for entry in index["manifests"])
+    assert beside["artifactType"] == "application/vnd.amazon.soci.index.v2+json"
+    assert [one["annotations"]["com.amazon.soci.image-layer-digest"] for one in beside["layers"]] == [
+        layer["digest"] for layer in image["layers"]
+    ]
+    original = manifest(ecr, SHARED, TAG)
+    assert image["layers"] == original["layers"]
+
+    login = tmp_path / "login"
+    login.mkdir()
+    log_in([f"127.0.0.1:{ecr.port}"], login, PASSWORD)
+    repository = Repository(f"127.0.0.1:{ecr.port}/{SHARED}", login)
+    found = published_image(repository, f"{TAG}-soci")
+    assert (found.digest, found.is_soci) == (digest, True)
+    assert found.record["Id"] == original["config"]["digest"]
+    assert tag_of_published(found) == f"{TAG}-soci"
+    # It is no tag of another image's index.
+    with pytest.raises(ImageError, match="another content"):
+        soci_index(repository, TAG, digest)
+
+    attestation = index["manifests"][1] | {"annotations": {"vnd.docker.reference.type": "attestation-manifest"}}
+    for entries, sentence in (
+        ([index["manifests"][0], attestation], r"docker build --provenance=false --sbom=false"),
+        ([*index["manifests"], index["manifests"][0]], "not of one image and its SOCI index"),
+    ):
+        other = json.dumps(index | {"manifests": entries}).encode()
+        reference = f"sha256:{hashlib.sha256(other).hexdigest()}"
+        repository.put_manifest(other, index["mediaType"], reference)
+        with pytest.raises(ImageError, match=sentence):
+            published_image(repository, reference)
+    with pytest.raises(ImageError, match="no image"):
+        published_image(repository, index["manifests"][1]["digest"])
+
+
 def test_signing_without_cosign_is_refused_before_anything_is_done(images: Images, push: Push) -> None:
     result = push("--image", images.build("first"), "--sign", "keyless")
     assert (result.exit_code, "cosign is not in PATH" in result.stderr) == (1, True)
 
 
-def test_every_step_of_the_workflow_is_one_script_of_this_repository() -> None:
-    workflow = (REPOSITORY / ".github" / "workflows" / "publish.yml").read_text(encoding="utf-8")
-    steps = re.findall(r"^ +(?:- )?run: (.*)$", workflow, re.MULTILINE)
-    assert steps == ["scripts/publish.sh"]
+@pytest.mark.parametrize(
+    ("name", "scripts"),
+    [("publish", ["scripts/publish.sh", 'scripts/promote.sh "$IMAGE"']), ("rebuild", ["scripts/rebuild.sh"])],
+)
+def test_every_step_of_a_workflow_is_one_script_of_this_repository(name: str, scripts: list[str]) -> None:
+    workflow = (REPOSITORY / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8")
+    assert re.findall(r"^ +(?:- )?run: (.*)$", workflow, re.MULTILINE) == scripts
 
 
 @pytest.mark.parametrize("rebuilt", [False, True], ids=["the image", "the same layers, built at another time"])

@@ -38,6 +38,7 @@ class EcrLike(BaseHTTPRequestHandler):
     referrers: list[dict[str, Any]]
     answered_digest: str | None
     received: list[tuple[str, str, bool]]
+    uploaded: list[bytes]
     port: int
 
     def _answer(self, status: int, content: bytes = b"", **headers: str) -> None:
@@ -72,8 +73,12 @@ class EcrLike(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer(202, Location="/upload?state=1")
 
+    def do_PATCH(self) -> None:
+        self.uploaded[:] = [self.rfile.read(int(self.headers["Content-Length"]))]
+        self._answer(202, Location="/upload?state=2")
+
     def do_PUT(self) -> None:
-        content = self.rfile.read(int(self.headers["Content-Length"]))
+        content = self.rfile.read(int(self.headers["Content-Length"])) or self.uploaded.pop()
         self.stored[digest_of(content)] = content
         if "/manifests/" in self.path:
             manifest = json.loads(content)
@@ -92,6 +97,7 @@ def server() -> Iterator[type[EcrLike]]:
         stored: dict[str, bytes] = {}  # noqa: RUF012 - one class a test
         referrers: list[dict[str, Any]] = []  # noqa: RUF012
         received: list[tuple[str, str, bool]] = []  # noqa: RUF012
+        uploaded: list[bytes] = []  # noqa: RUF012
         answered_digest = None
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
@@ -161,13 +167,13 @@ def test_the_password_is_in_a_file_of_its_own_and_in_no_credential_store(
         helper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     host = f"127.0.0.1:{server.port}"
-    log_in(host, tmp_path, "password")
+    log_in([host], tmp_path, "password")
     assert stat.S_IMODE((tmp_path / "config.json").stat().st_mode) == 0o600
     assert json.loads((tmp_path / "config.json").read_text()) == {"auths": {host: {"auth": LOGIN}}}
     assert Repository(f"{host}/team/trainer", tmp_path).manifest("v1") is None
     assert not (tmp_path / "asked").exists()
     with pytest.raises(ImageError, match="401") as refused:
-        log_in(host, tmp_path, "another")
+        log_in([host], tmp_path, "another")
     assert refused.value.exit_code is ExitCode.REGISTRY
 
 
