@@ -47,14 +47,14 @@ reproducible: ## build twice without a cache and compare byte by byte: a quarter
 conformance: ## AWS's own SDKs, v2 with the notebook and v3, against the local SageMaker, in this image: ten minutes
 	@scripts/host_python.sh
 	@scripts/engine.sh
-	@scripts/sagemaker_sdk.sh
+	@scripts/extra_venv.sh sagemaker-sdk sagemaker-sdk-v3
 	@scripts/build_image.sh $(IMAGE)
 	IMAGE=$(IMAGE) .venv/bin/python -m pytest --quiet --capture no --override-ini faulthandler_timeout=1800 -m conformance tests/conformance
 
 bench: ## this trainer, Keras and PyTorch in turns, into benchmarks/results and docs/: two hours and a half
 	@scripts/host_python.sh
 	@scripts/host_weights.sh
-	@scripts/pytorch_python.sh
+	@scripts/extra_venv.sh pytorch
 	PYTHONPATH=src .venv/bin/python -m benchmarks.training --weights .cache/weights
 
 bench-end-to-end: ## from docker run to the model on disk, ours and Hugging Face's Trainer: shipped reviews and 100,000, a day; REVIEWS=shipped for the short part
@@ -83,7 +83,7 @@ bench-prepare: ## the rate of prepare beside its tokenizer's, and its memory, on
 
 bench-serving: ## serve beside Keras's loop and FastAPI with PyTorch's pipeline, on the model of `make train`: ten minutes
 	@scripts/host_python.sh
-	@scripts/pytorch_python.sh
+	@scripts/extra_venv.sh pytorch
 	PYTHONPATH=src .venv/bin/python -m benchmarks.serving --model out/job/model
 
 bench-quality: ## our recipe, Hugging Face's Trainer and TF-IDF, cross-validated: ninety minutes at most; ARGS=--quick: ten
@@ -111,7 +111,7 @@ coverage: ## which share of each package the tests without the image run: half a
 	@scripts/engine.sh
 	@scripts/coverage.sh
 
-lint: ## ruff, mypy, import contracts, shellcheck, hadolint, workflows
+lint: ## ruff, mypy, import contracts, shellcheck, hadolint, IAM policies, workflows
 	@scripts/host_python.sh
 	@scripts/lint.sh
 

@@ -176,7 +176,7 @@ def read_options() -> argparse.Namespace:
         parser.error("--weights is missing: a folder that holds a tokenizer.json")
     options.weights = options.weights.resolve()
     if set(options.only) & PYTORCH and not options.pytorch.is_file():
-        parser.error(f"{options.pytorch} does not exist: run scripts/pytorch_python.sh, or choose others with --only")
+        parser.error(f"there is no {options.pytorch}: run scripts/extra_venv.sh pytorch, or choose others with --only")
     if options.quick:
         options.rounds, options.steps = 1, 2
     results, docs = (WORK, WORK) if options.quick else (PROJECT / "benchmarks" / "results", PROJECT / "docs")

@@ -164,12 +164,11 @@ index() { # the image again, in an index with its SOCI index: hosts that can loa
 }
 
 sign() {
-    local key=() signed
+    local key=()
     if [[ -z $sign_by ]]; then return; fi
     if [[ $sign_by != keyless ]]; then key=(--key "$sign_by"); fi
-    for signed in "$digest" ${soci_digest:+"$soci_digest"}; do
-        try 9 "sign the image" run env DOCKER_CONFIG="$work" cosign sign --yes "${key[@]}" "$repository_uri@$signed"
-    done
+    try 9 "sign the image" run env DOCKER_CONFIG="$work" cosign sign --yes "${key[@]}" "$repository_uri@$digest" \
+        ${soci_digest:+"$repository_uri@$soci_digest"}
 }
 
 prepare

@@ -88,7 +88,7 @@ host_lane() {
     run_tier lint scripts/lint.sh || true
     run_tier unit unit_tests || true
     run_tier weights scripts/host_weights.sh || true # once, before several processes ask for them
-    run_tier mlflow scripts/mlflow_server.sh || true
+    run_tier mlflow scripts/extra_venv.sh mlflow linters || true
     run_tier slow "${pytest[@]}" "${in_parallel[@]}" -m 'slow and not image and not docker' || true
     local why
     if ! wants browser; then

@@ -1,4 +1,4 @@
-"""A real MLflow server on loopback, from .venv-mlflow (scripts/mlflow_server.sh), with a database of its own.
+"""A real MLflow server on loopback, from .venv-mlflow (scripts/extra_venv.sh), with a database of its own.
 
 with MlflowServer(tmp_path) as server:
     server.run("experiment")["data"]["metrics"]

@@ -24,7 +24,7 @@ from tests.helpers.mlflow_server import PROGRAM, ROOT, MlflowServer, pairs
 from tests.helpers.training_job import TrainingJob
 
 SRC = ROOT / "src"
-needs_server = pytest.mark.skipif(not PROGRAM.exists(), reason="scripts/mlflow_server.sh makes the server")
+needs_server = pytest.mark.skipif(not PROGRAM.exists(), reason="scripts/extra_venv.sh makes the server")
 UNREACHABLE = MlflowSettings("http://user:secret@127.0.0.1:9", "reviews", "job")  # port 9: nobody listens
 
 
