@@ -60,7 +60,7 @@ bench: ## this trainer, Keras and PyTorch in turns, into benchmarks/results and 
 bench-end-to-end: ## from docker run to the model on disk, ours and Hugging Face's Trainer: shipped reviews and 100,000, a day; REVIEWS=shipped for the short part
 	@scripts/host_python.sh
 	@scripts/host_weights.sh
-	@scripts/pytorch_python.sh
+	@scripts/extra_venv.sh pytorch
 	@scripts/engine.sh
 	@scripts/build_image.sh $(IMAGE)
 	PYTHONPATH=src .venv/bin/python -m benchmarks.end_to_end --image $(IMAGE) $(if $(REVIEWS),--reviews $(REVIEWS))
@@ -89,7 +89,7 @@ bench-serving: ## serve beside Keras's loop and FastAPI with PyTorch's pipeline,
 bench-quality: ## our recipe, Hugging Face's Trainer and TF-IDF, cross-validated: ninety minutes at most; ARGS=--quick: ten
 	@scripts/host_python.sh
 	@scripts/host_weights.sh
-	@scripts/pytorch_python.sh
+	@scripts/extra_venv.sh pytorch
 	PYTHONPATH=src .venv/bin/python -m benchmarks.quality --weights .cache/weights $(ARGS)
 
 bench-debugger: ## what the debugger's hook costs a job: off, default, everything on; half an hour

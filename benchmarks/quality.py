@@ -218,7 +218,7 @@ def read_options() -> argparse.Namespace:
     options.results = options.results or results / "quality.json"
     options.picture = options.picture or docs / "quality_benchmark.png"
     if not options.pytorch.is_file():
-        parser.error(f"{options.pytorch} does not exist: run scripts/pytorch_python.sh")
+        parser.error(f"{options.pytorch} does not exist: run scripts/extra_venv.sh pytorch")
     return options
 
 

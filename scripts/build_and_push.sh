@@ -10,9 +10,8 @@ root=$(realpath "$(dirname "$0")/..")
 # shellcheck source=scripts/image/commands.sh
 source "$root/scripts/image/commands.sh"
 region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}} profile=() registry_id=${ECR_REGISTRY_ID:-}
-repository=${ECR_REPOSITORY:-distilbert-trainer} kms_key=${ECR_KMS_KEY:-}
+repository=${ECR_REPOSITORY:-distilbert-trainer} kms_key=${ECR_KMS_KEY:-} dry_run=0 soci=${SOCI:+soci}
 sign_by=${COSIGN_SIGN:-} image='' weights=${WEIGHTS:-} dirty=refuse fail_on='' output=$root/out/image
-dry_run=0 soci=${SOCI:+soci}
 while (($#)); do
     case $1 in
         --dry-run) dry_run=1 && shift && continue ;;

@@ -14,7 +14,7 @@ scripts/host_python.sh
 scripts/host_weights.sh
 scripts/engine.sh
 scripts/build_image.sh
-scripts/sagemaker_sdk.sh
+scripts/extra_venv.sh sagemaker-sdk sagemaker-sdk-v3
 
 "${pytest[@]}" --numprocesses auto --dist worksteal -m 'long and not docker and not image and not conformance' || failed=1
 "${pytest[@]}" -m 'long and (docker or image or conformance)' || failed=1

@@ -243,7 +243,7 @@ class TestCases:
 class TestUnpadded:
     """The strongest opponent has to compute what transformers computes."""
 
-    @pytest.mark.skipif(not PYTORCH_PYTHON.is_file(), reason="no .venv-pytorch (scripts/pytorch_python.sh)")
+    @pytest.mark.skipif(not PYTORCH_PYTHON.is_file(), reason="no .venv-pytorch (scripts/extra_venv.sh)")
     def test_loss_and_gradients_are_those_of_transformers(self, tmp_path: Path) -> None:
         config = DistilBertConfig(
             vocab_size=99, max_position_embeddings=32, n_layers=3, n_heads=4, dim=32, hidden_dim=64
