@@ -46,8 +46,8 @@ fi
 fence='```'
 {
     echo "The lock resolved anew, and a build with today's packages. CI tests it as any other change."
-    printf '\n%s\n' "## What changed in the image" "$fence" "$(< out/rebuild/diff.txt)" "$fence"
-    printf '\n%s\n' "## Known vulnerabilities" "$fence" "$(< out/rebuild/audit.txt)" "$fence"
+    printf '\n%s\n%s\n%s\n%s\n' "## What changed in the image" "$fence" "$(< out/rebuild/diff.txt)" "$fence"
+    printf '\n%s\n%s\n%s\n%s\n' "## Known vulnerabilities" "$fence" "$(< out/rebuild/audit.txt)" "$fence"
     if git diff --quiet; then
         printf '\n%s\n' "Only Debian's packages changed, and no file here. A tag is of a commit: merge this, then run the workflow
 Publish by hand."

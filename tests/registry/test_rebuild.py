@@ -9,6 +9,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +60,8 @@ class Rebuild:
 
 
 @pytest.fixture
-def rebuild(tmp_path: Path, images: Images) -> Rebuild:
-    """Return the script where `make lock` raises a pin, and a build gives an image with another file."""
+def rebuild(tmp_path: Path, images: Images) -> Iterator[Rebuild]:
+    """Yield the script where `make lock` raises a pin, and a build gives an image with another file."""
     rebuild = Rebuild(tmp_path)
     subprocess.run(["git", "clone", "--quiet", "--bare", "--shared", REPOSITORY, tmp_path / "origin"], check=True)
     subprocess.run(["git", "clone", "--quiet", tmp_path / "origin", tmp_path / "clone"], check=True)
@@ -83,7 +84,8 @@ def rebuild(tmp_path: Path, images: Images) -> Rebuild:
     (tmp_path / "bin" / "gh").write_text(GH.format(folder=tmp_path), encoding="utf-8")
     (tmp_path / "bin" / "gh").chmod(0o755)
     (tmp_path / "open").write_text("0\n", encoding="utf-8")
-    return rebuild
+    yield rebuild
+    subprocess.run(["docker", "image", "rm", *names], check=False, capture_output=True)
 
 
 def test_a_pull_request_says_what_changed_and_what_is_vulnerable(rebuild: Rebuild) -> None:
@@ -105,7 +107,7 @@ def test_a_pull_request_says_what_changed_and_what_is_vulnerable(rebuild: Rebuil
     )
 
     # A week later the pull request is still open; nothing was given to audit by.
-    rebuild.git("checkout", "--quiet", "main" if "main" in rebuild.git("branch") else "@{-1}")
+    rebuild.git("checkout", "--quiet", "@{-1}")
     (rebuild.folder / "open").write_text("1\n", encoding="utf-8")
     done = rebuild(**identity)
     assert done.returncode == 0, done.stderr
