@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 POLICY_MISTAKES = {
-    "s3:DeleteObject\n": "s3:DeleteObjects\n",
+    "ecr:PutImage\n": "ecr:PutImages\n",
     "iam:PassedToService": "iam:PassedTo",
     '"${Bucket.Arn}/${Prefix}/channels/*"\n          - Sid: ReadImage': '"${Bucket.Arn}"\n          - Sid: ReadImage',
 }
@@ -45,7 +45,7 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     found = done.stdout
     for said in (
-        "LauncherPolicy: UNKNOWN_ACTION",
+        "PublisherPolicy: UNKNOWN_ACTION",
         "LauncherPolicy: UNKNOWN_CONDITION",
         "LauncherPolicy: RESOURCE_MISMATCH",
         "Prefix is not given the variable prefix",
