@@ -70,7 +70,7 @@ echo "$*" >> {self.asked}
 case "$*" in
     version*) echo {architecture} ;;
     info*) echo 'Docker Desktop' ;; # it brings its emulation along
-    'image inspect'*Architecture*slim) echo linux/{base} ;;
+    'image inspect'*Architecture*slim) echo linux/{base or "none"} ;;
     'image inspect'*Size*) echo 1000000 ;;
     'buildx version' | 'image inspect'*) exit 1 ;;
 esac
@@ -108,6 +108,23 @@ def test_an_engine_builds_for_its_own_platform_unless_it_is_told_otherwise(
     assert f"--tag {image} " in build
     assert "BASE_IMAGE=debian:bookworm-slim" in build
     assert re.findall(r"--platform \S+", build) == ([option] if option else [])
+
+
+@pytest.mark.parametrize(
+    ("platform", "base"),
+    [("linux/amd64", "debian:bookworm-slim"), ("linux/arm64", "distilbert-trainer-base:bookworm-arm64")],
+)
+def test_a_pulled_base_of_another_platform_does_not_take_the_official_name(
+    tmp_path: Path, platform: str, base: str
+) -> None:
+    docker = Engine(tmp_path, "amd64", base="")
+    result = docker.build(platform=platform)
+    assert result.returncode == 0, result.stderr
+    assert f"BASE_IMAGE={base} " in docker.builds[0]
+    asked = docker.asked.read_text().splitlines()
+    assert f"pull --quiet --platform {platform} debian:bookworm-slim" in asked
+    renamed = [f"tag debian:bookworm-slim {base}", "image rm debian:bookworm-slim"]
+    assert [line for line in asked if line in renamed] == (renamed if platform == "linux/arm64" else [])
 
 
 def test_an_image_may_have_another_name_on_any_platform(tmp_path: Path) -> None:
