@@ -342,7 +342,7 @@ def table(results: Mapping[str, Any]) -> str:
         )
         saved = found["error_reduction"]
         lines.append(
-            f"{LABELS.get(name, name):{width}}{numbers}   MAE {saved['value']:.1%} lower "
+            f"{LABELS.get(name, name):{width}}{numbers}   MAE lower by {saved['value']:.1%} "
             f"({2 * saved['standard_error']:.1%})"
         )
     return "\n".join(lines)
