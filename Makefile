@@ -1,7 +1,7 @@
 # `make` or `make help` lists what there is. What an entry does is in scripts/, one file each.
 .DEFAULT_GOAL := help
 .PHONY: help train local test test-long image smoke push audit image-diff reproducible lint lock coverage conformance bench \
-	bench-end-to-end bench-prepare bench-scaling bench-debugger bench-hosts bench-quality bench-serving kill-matrix kill-hosts clean
+	bench-end-to-end bench-prepare bench-scaling bench-scaling-ops bench-debugger bench-hosts bench-quality bench-serving kill-matrix kill-hosts clean
 
 # An image for another platform than the engine's own has the name that scripts/build_image.sh gives it.
 other = $(if $(PLATFORM),$(filter-out $(shell docker version --format '{{.Server.Arch}}'),$(notdir $(PLATFORM))))
@@ -69,6 +69,11 @@ bench-scaling: ## rate and memory for 1, 4 and 16 times the data and for batches
 	@scripts/host_python.sh
 	@scripts/host_weights.sh
 	PYTHONPATH=src .venv/bin/python -m benchmarks.scaling --weights .cache/weights
+
+bench-scaling-ops: ## what of a step does not get faster from one core to two, operation by operation: half an hour
+	@scripts/host_python.sh
+	@scripts/host_weights.sh
+	PYTHONPATH=src .venv/bin/python -m benchmarks.scaling_ops --weights .cache/weights
 
 bench-hosts: ## a step on 1, 2 and 4 hosts and on slower networks, beside a model, in containers of the image: as root, a quarter of an hour
 	@scripts/host_python.sh

@@ -49,6 +49,7 @@ def arguments() -> argparse.Namespace:
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--float32", action="store_true", help="use_xla=False and use_amp=False (ours)")
     precision.add_argument("--bfloat16", action="store_true", help="use_xla=False and use_amp=True; autocast (PyTorch)")
+    parser.add_argument("--trace", type=Path, help="a folder for a trace of a few more steps (ours)")
     return parser.parse_args()
 
 

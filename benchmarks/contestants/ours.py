@@ -1,7 +1,8 @@
 """Our trainer as shipped: src/train.py itself, on a channel of TFRecords, ended after the steps to measure.
 
 The job is the notebook's in length (three epochs of 100 steps), so that `auto` decides as in a real job; the process
-ends when the measured steps are done, and the exports at the end of a job are not part of what is compared.
+ends when the measured steps are done, and the exports at the end of a job are not part of what is compared. With
+--trace, some more steps follow, of which TensorFlow's profiler writes a trace.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import train
@@ -17,6 +19,8 @@ from benchmarks.contestants import clock as clocks
 from star_rating import quiet_tensorflow
 
 EPOCHS, STEPS_AN_EPOCH = 3, 100
+TRACED_STEPS = 2
+"""The last of them only ends the one before it (scaling_ops.py)."""
 
 
 def main() -> None:
@@ -29,7 +33,7 @@ def main() -> None:
 
     def load_and_time() -> None:
         load()
-        time_steps(options.steps)
+        time_steps(options.steps, options.trace)
 
     # Not earlier: the trainer has to prepare TensorFlow's environment before anything imports it.
     quiet_tensorflow.import_tensorflow = load_and_time
@@ -47,22 +51,33 @@ def hyperparameters(options: argparse.Namespace) -> dict[str, object]:
         "run_validation": False,
         "run_test": False,
     }
+    if options.trace:  # of the step alone; and TensorFlow has one profiler at a time
+        settings |= {"enable_profiler": False, "enable_sagemaker_debugger": False}
     if options.float32 or options.bfloat16:
         settings |= {"use_xla": False, "use_amp": options.bfloat16}
     return settings
 
 
-def time_steps(steps: int) -> None:
+def time_steps(steps: int, trace: Path | None) -> None:
     """Make the trainer's own callback tell a clock when a step ends, and end the process after the last."""
+    import tensorflow as tf  # noqa: PLC0415 - after the trainer has prepared its environment
+
     from star_rating.training.progress import ProgressLogger  # noqa: PLC0415 - it imports TensorFlow
 
     clock = clocks.StepClock()
     log_step = ProgressLogger.on_train_batch_end
+    last = steps + (TRACED_STEPS if trace else 0)
 
     def log_and_time_step(self: ProgressLogger, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         log_step(self, batch, logs)
         clock.step_ended(float((logs or {})["loss"]))
-        if len(clock.step_ends) == steps:
+        done = len(clock.step_ends)
+        if trace and done == steps:
+            tf.profiler.experimental.start(str(trace))
+        if done == last:
+            if trace:
+                tf.profiler.experimental.stop()
+            clock.step_ends, clock.losses = clock.step_ends[:steps], clock.losses[:steps]
             clock.report(compute=self.model.distilbert.compute_dtype)
             os._exit(0)
 

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,16 @@ def run(
     log: Path,
     python: Path = Path(sys.executable),
     preload: Path | None = None,
+    *,
+    cpus: Collection[int] = (),
 ) -> Child:
     """Run a module of benchmarks/ in the project's folder, and return its report; end this program if it fails.
 
-    `preload` is a library that the dynamic linker loads first, an allocator.
+    `preload` is a library that the dynamic linker loads first, an allocator. `cpus` are the logical CPUs that it may
+    use; without them, those of this program.
     """
-    return run_command([python, "-m", f"benchmarks.{module}", *options], log, preload=preload)
+    pinned = ["taskset", "--cpu-list", ",".join(map(str, cpus))] if cpus else []
+    return run_command([*pinned, python, "-m", f"benchmarks.{module}", *options], log, preload=preload)
 
 
 def run_command(command: Sequence[object], log: Path, *, reports: bool = True, preload: Path | None = None) -> Child:

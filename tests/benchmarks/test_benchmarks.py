@@ -25,6 +25,15 @@ from benchmarks.measuring.reviews import draw_length, join_sentences, make_revie
 from benchmarks.measuring.summary import LABELS, counterpart, measure_child, summarise, table
 from benchmarks.measuring.useful_work import useful_flops
 from benchmarks.measuring.weights import write_weights
+from benchmarks.scaling_ops import (
+    BETWEEN_STEPS,
+    NO_OPERATION,
+    lost,
+    own_segments,
+    parts_of_step,
+    scaling,
+    two_cores,
+)
 from benchmarks.training import CONTESTANTS, choose_cases, earlier_rounds, unavailable
 from star_rating.model import pretrained_weights
 from star_rating.model.config import DistilBertConfig
@@ -332,3 +341,43 @@ def test_resident_memory_is_that_of_a_process_and_its_descendants() -> None:
 
 def test_resident_megabytes_are_what_the_kernel_says() -> None:
     assert 10 < serving.resident_megabytes(os.getpid()) < 100_000
+
+
+class TestScalingOfOperations:
+    def test_an_operation_within_another_has_its_own_time(self) -> None:
+        segments = own_segments([("outer", 0.0, 10.0), ("inner", 2.0, 3.0), ("inner", 5.0, 7.0), ("next", 12.0, 13.0)])
+        assert segments == [
+            ("outer", 0.0, 2.0),
+            ("inner", 2.0, 3.0),
+            ("outer", 3.0, 5.0),
+            ("inner", 5.0, 7.0),
+            ("outer", 7.0, 10.0),
+            ("next", 12.0, 13.0),
+        ]
+
+    def test_operations_that_run_at_once_share_the_moment_and_the_parts_add_up_to_the_step(self) -> None:
+        calls = [("train_function", begin, begin + 8.0) for begin in (100.0, 110.0, 120.0)]
+        step = [("MatMul", 1.0, 5.0), ("Mul", 5.0, 6.0)]
+        other = [("MatMul", 2.0, 4.0), ("Adam", 4.0, 5.0), ("IsFinite", 8.5, 9.0)]
+        threads = [
+            [(name, call + begin, call + end) for _, call, _ in calls for name, begin, end in thread]
+            for thread in (step, other)
+        ]
+        parts = parts_of_step(threads, calls)
+        assert parts == pytest.approx({"MatMul": 3.5, "Adam": 0.5, "Mul": 1.0, NO_OPERATION: 3.0, BETWEEN_STEPS: 2.0})
+        assert sum(parts.values()) == pytest.approx(10.0)
+
+    def test_what_takes_half_as_long_on_two_cores_loses_nothing(self) -> None:
+        rows = lost({"MatMul": 4.0, "Random": 1.0}, {"MatMul": 2.0, "Random": 1.0, "Copy": 0.1})
+        assert [(row["name"], row["lost_seconds"]) for row in rows] == [("Random", 0.5), ("Copy", 0.1), ("MatMul", 0.0)]
+
+    def test_the_serial_share_is_amdahl_s(self) -> None:
+        # A tenth is serial: two cores take 0.1 + 0.9 / 2, eighteen 0.1 + 0.9 / 18 = 0.15.
+        found = scaling([1.0, 1.0], [0.55, 0.55])
+        assert found["serial_share"] == pytest.approx(0.1)
+        assert found["efficiency"] == pytest.approx(1 / 1.1)
+        assert found["predicted_speed_up_of_18_cores"] == pytest.approx(1 / 0.15)
+
+    def test_two_cores_are_two_of_this_process(self) -> None:
+        pair = two_cores()
+        assert pair is None or (len(set(pair)) == 2 and set(pair) <= os.sched_getaffinity(0))

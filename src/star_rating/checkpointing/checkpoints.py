@@ -30,10 +30,10 @@ import tf_keras
 from star_rating.checkpointing import model_state
 from star_rating.checkpointing.policy import Schedule, checkpoint_path
 from star_rating.checkpointing.run_state import Fingerprint, RunState
-from star_rating.checkpointing.store import CheckpointStore, LoadedCheckpoint
+from star_rating.checkpointing.store import CheckpointStore, LoadedCheckpoint, saved_threads
 from star_rating.contract import Contract
 from star_rating.failures import ConfigurationError, DiskFullError
-from star_rating.hyperparameters import Hyperparameters
+from star_rating.hyperparameters import Hyperparameters, Switch
 from star_rating.logs import History
 
 log = logging.getLogger(__name__)
@@ -122,6 +122,15 @@ def load_latest(hyperparameters: Hyperparameters, contract: Contract, fingerprin
     log.info("resumed from %s: step %d, %d epoch(s) ended", saved.folder, state.step, state.epochs_ended)
     state.log_changes(hyperparameters)
     return CheckpointManager(fingerprint, store, saved, state)
+
+
+def threads_of_last_checkpoint(contract: Contract, enabled: Switch) -> Mapping[str, Any] | None:
+    """Return the threads that the run computed in which this one may go on with; None where nothing says so.
+
+    Read before all else, as TensorFlow's threads are: whether the checkpoint is intact, `load_latest` finds out.
+    """
+    folder = checkpoint_path(contract, enabled)
+    return saved_threads(folder) if folder else None
 
 
 class CheckpointCallback(tf_keras.callbacks.Callback):

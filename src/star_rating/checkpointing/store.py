@@ -22,6 +22,7 @@ import math
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,17 @@ def read(folder: Path) -> Mapping[str, Any]:
         if file_sha256(folder / name) != expected:
             raise DamagedError(f"{name} is not what was written (its hash differs)")
     return _read_json(folder / STATE)
+
+
+def saved_threads(folder: Path) -> Mapping[str, Any] | None:
+    """Return what the newest checkpoint in a store's folder says of threads; its hashes are not checked."""
+    for checkpoint in sorted(folder.glob("step-*"), reverse=True):
+        if checkpoint.is_symlink() or not (checkpoint / STATE).is_file():
+            continue
+        with suppress(DamagedError, OSError, KeyError, TypeError):
+            threads = _read_json(checkpoint / STATE)["acceleration"]["threads"]
+            return threads if isinstance(threads, dict) else None
+    return None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import math
 import os
 import re
 from collections.abc import Collection, MutableMapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from star_rating.failures import ConfigurationError
@@ -61,8 +61,16 @@ class Threads:
     """Operations that run at a time."""
     hardware_threads: int
     numa_nodes: int = 1
+    most: int = 0
+    """Of intra_op, where it is not settled: one per logical CPU (calibration.py); intra_op where it is."""
+    reason: str = field(default="", compare=False)
+    """In words, for the log."""
 
-    def record(self) -> dict[str, int]:
+    def __post_init__(self) -> None:
+        """Without another choice, what there is."""
+        object.__setattr__(self, "most", self.most or self.intra_op)
+
+    def record(self) -> dict[str, int | str]:
         """Return what run.json keeps."""
         return asdict(self)
 
@@ -80,9 +88,7 @@ def read_topology(schedulable: Collection[int] | None = None, system: Path = SYS
 
 def available_cores(kernel: cgroup.Kernel = cgroup.KERNEL, topology: Topology | None = None) -> int:
     """Return how many cores this process may use at a time: physical ones, and a part of a CPU quota's as one."""
-    cores = (topology or read_topology()).cores
-    quota = cgroup.quota_cores(kernel)
-    return cores if quota is None else min(cores, math.ceil(quota))
+    return _within_quota((topology or read_topology()).cores, kernel)
 
 
 def choose(
@@ -90,21 +96,36 @@ def choose(
 ) -> Threads:
     """Set in `environ` what the user has not set; raise ConfigurationError for what is not a number of threads.
 
-    One thread per physical core, in both pools: TensorFlow's and Intel's guides for oneDNN advise it.
+    One thread per physical core, in both pools: TensorFlow's and Intel's guides for oneDNN advise it. Where cores have
+    hardware threads and the user has set nothing, `most` says that there is another choice (calibration.py).
     """
     topology = topology or read_topology()
     cores = available_cores(kernel, topology)
+    logical = _within_quota(topology.hardware_threads, kernel)
     intra_op, inter_op = _wanted(environ, INTRA_OP), _wanted(environ, INTER_OP)
-    threads = Threads(cores, intra_op or cores, inter_op or cores, topology.hardware_threads, topology.numa_nodes)
-    environ[INTRA_OP], environ[INTER_OP] = str(threads.intra_op), str(threads.inter_op)
     if intra_op:
         reason = f"as {INTRA_OP} asks, on"
     elif cores < topology.cores:
         reason = f"as the container's CPU quota leaves {cores} of"
     else:
         reason = "one for each of"
-    log.info("TensorFlow computes in %d threads, %s %s", threads.intra_op, reason, topology)
+    threads = Threads(
+        cores,
+        intra_op or cores,
+        inter_op or cores,
+        topology.hardware_threads,
+        topology.numa_nodes,
+        most=intra_op or (cores if inter_op else logical),
+        reason=f"{reason} {topology}",
+    )
+    environ[INTRA_OP], environ[INTER_OP] = str(threads.intra_op), str(threads.inter_op)
+    log.info("TensorFlow computes in %d threads, %s", threads.intra_op, threads.reason)
     return threads
+
+
+def _within_quota(cpus: int, kernel: cgroup.Kernel) -> int:
+    quota = cgroup.quota_cores(kernel)
+    return cpus if quota is None else min(cpus, math.ceil(quota))
 
 
 def _siblings(cpu: int, system: Path) -> frozenset[int]:

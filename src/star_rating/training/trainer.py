@@ -22,7 +22,12 @@ import tf_keras
 from star_rating.autotune.autotuner import Trial
 from star_rating.autotune.compute_plan import ComputePlan, decide, has_gpu, plan_from_record
 from star_rating.checkpointing.broadcast import broadcast_checkpoint
-from star_rating.checkpointing.checkpoints import CheckpointCallback, CheckpointManager, load_latest
+from star_rating.checkpointing.checkpoints import (
+    CheckpointCallback,
+    CheckpointManager,
+    load_latest,
+    threads_of_last_checkpoint,
+)
 from star_rating.checkpointing.run_state import run_fingerprint
 from star_rating.contract import Contract
 from star_rating.data.channel import Channel, open_channel, require_several_classes
@@ -34,6 +39,8 @@ from star_rating.distributed.channels import DistributedChannel, distribute_chan
 from star_rating.distributed.cluster import Cluster
 from star_rating.distributed.strategy import Strategy, make_strategy
 from star_rating.hardware import HardwareInfo
+from star_rating.hardware.calibration import Work, calibrate, matrix_products
+from star_rating.hardware.threads import Threads
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.interruption import Stopped, StopRequest
 from star_rating.logs import History
@@ -53,6 +60,9 @@ from star_rating.training.progress import ProgressLogger
 from star_rating.training.watchdog import FIRST_STEP_PATIENCE, Watchdog
 
 log = logging.getLogger(__name__)
+
+CALIBRATION_TOKENS = 2048
+"""At most, of the products that choose the threads: some tenths of a second each on a few cores."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +146,10 @@ class Trainer:
         Afterwards every random number follows from the seed.
         """
         settings, contract = self.hyperparameters, self.contract
-        collectives.start(self.cluster)  # before TensorFlow's first operation
-        self.hardware = dataclasses.replace(self.hardware, gpu=has_gpu())
         self.weights = weights.resolve(settings.model, contract.channels, os.environ)
         self.pretrained = pretrained_weights.load(self.weights.folder)
+        self.hardware = dataclasses.replace(self.hardware, threads=self._choose_threads(), gpu=has_gpu())
+        collectives.start(self.cluster)  # before TensorFlow's first operation, and after what chooses its threads
         self.cluster.require_same({**settings.as_dict(), "weights": self.weights.sha256, **run_record.versions()})
         self.data = self._open_channels()
         train = self.data["train"]
@@ -365,6 +375,23 @@ class Trainer:
             }
         check_leakage(data, Limits(settings.max_seq_length, vocabulary_size), on_progress)
         return data
+
+    def _choose_threads(self) -> Threads:
+        """Decide on the chief, by a measurement where cores have hardware threads; the others do the same."""
+        settings, config, threads = self.hyperparameters, self.pretrained.config, self.hardware.threads
+        tokens = min(settings.train_batch_size * settings.max_seq_length // 2, CALIBRATION_TOKENS)
+
+        def make_work() -> Work:
+            return matrix_products(tokens, config.dim, config.hidden_dim)
+
+        chosen = None
+        if self.cluster.is_chief:
+            enabled = settings.enable_checkpointing
+            chosen = calibrate(
+                threads, make_work, lambda: threads_of_last_checkpoint(self.contract, enabled), os.environ
+            )
+        record = self.cluster.broadcast(chosen.record() if chosen else None)
+        return chosen or calibrate(threads, make_work, lambda: record, os.environ)
 
     def _plan_computation(self) -> ComputePlan:
         """Decide on the chief, from what it has of each batch; the others do the same."""

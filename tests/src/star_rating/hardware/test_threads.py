@@ -101,19 +101,26 @@ def test_affinity_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quota", "cores"),
-    [("100000", 1), ("20000", 1), ("100001", 2), ("350000", 4), ("1200000", 8), ("max", 8)],
+    ("quota", "cores", "most"),
+    [
+        ("100000", 1, 1),
+        ("20000", 1, 1),
+        ("100001", 2, 2),
+        ("350000", 4, 4),
+        ("1200000", 8, 12),
+        ("max", 8, 16),
+    ],
 )
-def test_a_quota_is_rounded_up_to_whole_cores(tmp_path: Path, quota: str, cores: int) -> None:
+def test_a_quota_is_rounded_up_to_whole_cores(tmp_path: Path, quota: str, cores: int, most: int) -> None:
     environ: dict[str, str] = {}
-    assert threads.choose(environ, with_quota(tmp_path, quota), EIGHT) == Threads(cores, cores, cores, 16)
+    assert threads.choose(environ, with_quota(tmp_path, quota), EIGHT) == Threads(cores, cores, cores, 16, most=most)
     assert environ == {"TF_NUM_INTRAOP_THREADS": str(cores), "TF_NUM_INTEROP_THREADS": str(cores)}
 
 
 def test_what_the_user_has_set_stays(tmp_path: Path) -> None:
     environ = {"TF_NUM_INTRAOP_THREADS": "7", "TF_NUM_INTEROP_THREADS": ""}
     chosen = threads.choose(environ, with_quota(tmp_path, "100000"), EIGHT)
-    assert chosen == Threads(cores=1, intra_op=7, inter_op=1, hardware_threads=16)
+    assert chosen == Threads(cores=1, intra_op=7, inter_op=1, hardware_threads=16, most=7)
     assert environ == {"TF_NUM_INTRAOP_THREADS": "7", "TF_NUM_INTEROP_THREADS": "1"}
 
 
