@@ -55,7 +55,7 @@ def test_the_faster_number_of_threads_is_taken(
     assert (chosen.intra_op, chosen.inter_op, chosen.cores) == (expected, expected, 18)
     assert environ == {"TF_NUM_INTRAOP_THREADS": str(expected), "TF_NUM_INTEROP_THREADS": str(expected)}
     assert f"computes in {expected} threads" in caplog.text
-    assert chosen.record()["reason"] in caplog.text
+    assert chosen.reason in caplog.text
 
 
 def test_a_difference_within_the_noise_leaves_one_per_core() -> None:
