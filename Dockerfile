@@ -75,7 +75,7 @@ RUN mkdir -p /packages/opt \
  && pip install --quiet --no-deps --no-compile --no-build-isolation --requirement /build/requirements.txt \
  && find /packages -exec touch --no-dereference --date=1980-01-02 {} +
 
-# What no job ever opens. Whole files and folders only: no file of a package is changed.
+# What no job opens: scripts/image/opens.py traces it, docs/image.md names what a program can miss.
 WORKDIR /opt/venv/lib/python3.11/site-packages
 RUN rm -r \
         # C++ headers, for building against these packages: 293 MB
@@ -84,20 +84,35 @@ RUN rm -r \
         # Arrow's RPC and S3 client (52 MB): channels are files
         pyarrow/*arrow*_flight* pyarrow/_flight* \
         pyarrow/_s3fs* pyarrow/libarrow_s3* \
-        # a compiler plug-in for JAX's programs: 26 MB
+        # a compiler plug-in for JAX's programs (26 MB), and XLA's operations for Python (19 MB): use_xla is C++
         tensorflow/compiler/mlir/stablehlo \
-        # the packages' own tests: 45 MB, some with private keys (NumPy's stay: numpy.testing imports from them)
-        gevent/tests \
-        matplotlib/tests \
-        pandas/tests \
-        pyarrow/tests \
- && find scipy -type d -name tests -prune -exec rm -r {} + \
+        tensorflow/compiler/tf2xla/ops/_xla_ops.so \
+        # gRPC for Python, which TensorBoard's server needs: 17 MB
+        grpc/_cython \
+        # Keras 3 (12 MB): tf-keras stands in for it (TF_USE_LEGACY_KERAS)
+        keras/src \
+        # the hub's other transfer client (11 MB), which HF_HUB_DISABLE_XET turns off
+        hf_xet/hf_xet.abi3.so \
+ # the packages' own tests (60 MB), some with private keys; numpy.testing imports from those that stay
+ && find . -type d -name tests -not -path ./numpy/_core/tests -prune -exec rm -r {} + \
+ && find /packages -newermt 1980-01-03 -exec touch --no-dereference --date=1980-01-02 {} +
+
+# transformers' 4.x line gets no more security fixes: of its modules the image has those that it loads, and no others.
+COPY container/transformers.txt /build/
+RUN sed 's,^,./,' /build/transformers.txt | sort > /build/kept.txt \
+ && (cd transformers && find . -type f | sort | comm -23 - /build/kept.txt | xargs rm \
+     && find . -type d -empty -delete && xargs ls < /build/kept.txt > /dev/null) \
+ && find /packages -newermt 1980-01-03 -exec touch --no-dereference --date=1980-01-02 {} +
+
+# Symbol tables, which only debuggers read: 300 MB. What is loaded stays the same to the byte. Left as they are: wheels with
+# libraries of their own (NAME.libs), because auditwheel has rewritten these files, and strip would damage them.
+RUN find . -type f -name '*.so*' -not -path './*.libs/*' -not -path './PIL/*' -not -path './google_crc32c/*' \
+        -not -path './h5py/*' -not -path './numpy/*' \
+        -not -path './scipy/*' -exec strip --strip-unneeded {} + \
  && find /packages -newermt 1980-01-03 -exec touch --no-dereference --date=1980-01-02 {} +
 
 # Compiled once here, because a job may not be able to write here; unchecked, because nothing changes any more.
-# Left out: Keras 3 and the model families that the image does not load, 60 MB.
-RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
-        -x '^\./keras/|/transformers/models/(?!(auto|bert|distilbert)/)[^/]+/' . \
+RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash . \
  && find /packages -newermt 1980-01-03 -exec touch --no-dereference --date=1980-01-02 {} +
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 
 def _write() -> None:
-    modules = sorted({name.partition(".")[0] for name in sys.modules})
-    Path(f"/imports/{os.getpid()}.txt").write_text("\n".join(modules), encoding="utf-8")
+    Path(f"/imports/{os.getpid()}.txt").write_text("\n".join(sorted(sys.modules)), encoding="utf-8")
 
 
 atexit.register(_write)

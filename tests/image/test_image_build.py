@@ -29,7 +29,7 @@ def python(containers: Containers, program: str, *options: str) -> str:
 
 
 def test_is_small_enough_to_be_pulled_often(containers: Containers) -> None:
-    assert config(containers.image)["Size"] <= 2.2e9
+    assert config(containers.image)["Size"] <= 1.6e9
 
 
 def test_its_record_names_no_index_and_no_proxy(containers: Containers) -> None:
@@ -88,8 +88,10 @@ def test_what_was_trimmed_away_is_missed_by_nothing(containers: Containers) -> N
     python(
         containers,
         "import io, pandas, pyarrow.csv, pyarrow.dataset, pyarrow.json, pyarrow.parquet, numpy.testing, scipy.stats;"
-        "import matplotlib.pyplot, sagemaker_training.entry_point, tf_keras, transformers;"
+        "import fontTools.subset, huggingface_hub, matplotlib.backends.backend_pdf, mlflow, rich.syntax;"
+        "import boto3, scipy.optimize, matplotlib.pyplot, sagemaker_training.entry_point, tensorflow.lite, tf_keras;"
         "from transformers import TFDistilBertForSequenceClassification;"
+        "boto3.client('dynamodb', 'us-east-1');"
         "pandas.read_parquet(io.BytesIO(pandas.DataFrame({'a': ['b']}).to_parquet()))",
     )
 

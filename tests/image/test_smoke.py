@@ -15,12 +15,13 @@ from tests.helpers.containers import Containers, Result
 pytestmark = pytest.mark.image
 
 RECORDER = Path(__file__).parents[1] / "helpers" / "import_recorder.py"
+TRANSFORMERS = Path(__file__).parents[2] / "container" / "transformers.txt"
 LOCKED_DOWN = ["--read-only", "--tmpfs", "/tmp", "--user", "12345:0", "--cap-drop", "ALL"]
 
 
 @dataclass(frozen=True)
 class SmokeRun:
-    """A whole smoke test, and the top-level modules that its processes had imported at their ends."""
+    """A whole smoke test, and the modules that its processes had imported at their ends."""
 
     result: Result
     imported: set[str]
@@ -64,6 +65,23 @@ def test_every_package_is_imported_or_has_a_reason(containers: Containers, smoke
     assert "mlflow" not in smoke_run.imported  # only a job with a tracking server pays for it
     left = hygiene.unexcused(hygiene.unused(packages, smoke_run.imported), hygiene.read_excuses(["unused"]))
     assert [str(finding) for finding in left] == []
+
+
+def test_of_transformers_the_image_has_the_modules_that_it_loads_and_no_others(
+    containers: Containers, smoke_run: SmokeRun
+) -> None:
+    recorded = TRANSFORMERS.read_text(encoding="utf-8").split()
+    program = """
+from importlib.metadata import distribution
+folder = distribution("transformers").locate_file("transformers")
+print(*sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.suffix != ".pyc" and file.is_file()))
+"""
+    installed = containers.run(["-c", program], ["--entrypoint", "python"]).log.split()
+    modules = {f"transformers/{file}".removesuffix("/__init__.py").removesuffix(".py") for file in recorded}
+    assert installed == sorted(recorded)
+    assert {name for name in smoke_run.imported if name.partition(".")[0] == "transformers"} == {
+        module.replace("/", ".") for module in modules
+    }
 
 
 def test_smoke_names_what_fails(containers: Containers) -> None:

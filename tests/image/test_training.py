@@ -62,10 +62,16 @@ def test_saved_model_cli_shows_and_runs_the_model(trained: RealJob) -> None:
 
 AGREE = """
 import numpy as np, tensorflow as tf
-from transformers import AutoTokenizer, TFDistilBertForSequenceClassification
+from tokenizers import Tokenizer
+from transformers import TFDistilBertForSequenceClassification
 model = "/opt/ml/model/"
-tokenizer = AutoTokenizer.from_pretrained(model + "transformers/fine-tuned")
-words = dict(tokenizer(["It broke.", "The best that I ever had, really"], padding=True, return_tensors="np"))
+tokenizer = Tokenizer.from_file(model + "transformers/fine-tuned/tokenizer.json")
+tokenizer.enable_padding()
+encoded = tokenizer.encode_batch(["It broke.", "The best that I ever had, really"])
+words = {
+    "input_ids": np.array([text.ids for text in encoded]),
+    "attention_mask": np.array([text.attention_mask for text in encoded]),
+}
 classifier = TFDistilBertForSequenceClassification.from_pretrained(model + "transformers/fine-tuned")
 theirs = classifier(**words).logits.numpy()
 serve = tf.saved_model.load(model + "tensorflow/saved_model/0").signatures["serving_default"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from scripts.image import hygiene
+from scripts.image import hygiene, opens
 from scripts.image.content import difference
 from scripts.image.diff import Image, differences
 from scripts.image.diff import _content as read_for_diff
@@ -376,3 +376,24 @@ def test_the_provenance_names_commit_inputs_and_builder() -> None:
     assert run["metadata"]["invocationId"] == "https://example.org/owner/name/actions/runs/7/attempts/2"
     unknown = {**image, "labels": {}}
     assert "Dockerfile" not in str(statement(("registry/name", "sha256:4"), unknown, b"bill", {}))
+
+
+# Which files were opened
+
+
+def test_what_a_child_process_has_read_is_told_from_what_nothing_has_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packages = tmp_path / "packages" / "lib" / "python3.11" / "site-packages"
+    for name in ("one/read.py", "one/other/not_read.py", "two/not_read.py"):
+        file = packages / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"#" * 1_000_000)
+        os.utime(file, (opens.NEVER, 1))
+    subprocess.run(["cat", str(packages / "one" / "read.py")], stdout=subprocess.DEVNULL, check=True)
+    opens.report(tmp_path)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["1.0", "MB", "of", "3.0", "MB", "were", "opened"]
+    assert ["1.0", "2.0", "one"] in lines
+    assert ["0.0", "1.0", "two"] in lines
+    assert lines[-2:] == [["1.0", "two"], ["1.0", "one/other"]]
