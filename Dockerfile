@@ -99,9 +99,12 @@ RUN rm -r \
 
 # transformers' 4.x line gets no more security fixes: of its modules the image has those that it loads, and no others.
 COPY container/transformers.txt /build/
-RUN sed 's,^,./,' /build/transformers.txt | sort > /build/kept.txt \
- && (cd transformers && find . -type f | sort | comm -23 - /build/kept.txt | xargs rm \
-     && find . -type d -empty -delete && xargs ls < /build/kept.txt > /dev/null) \
+RUN sed 's,^,transformers/,' /build/transformers.txt > /build/kept.txt \
+ && xargs --arg-file=/build/kept.txt ls > /dev/null \
+ && find transformers -type f > /build/files.txt \
+ && grep --invert-match --line-regexp --fixed-strings --file=/build/kept.txt /build/files.txt > /build/dropped.txt \
+ && xargs --arg-file=/build/dropped.txt rm \
+ && find transformers -type d -empty -delete \
  && find /packages -newermt 1980-01-03 -exec touch --no-dereference --date=1980-01-02 {} +
 
 # Symbol tables, which only debuggers read: 300 MB. What is loaded stays the same to the byte. Left as they are: wheels with
