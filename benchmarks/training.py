@@ -251,9 +251,14 @@ def measure(
 
 def settings(options: argparse.Namespace) -> dict[str, str]:
     """Return what a round ran with and another may not have: the state of the project, and the allocator."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=PROJECT, capture_output=True, text=True, check=False
-    ).stdout.strip()
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, check=False).stdout.strip()
+
+    commit = git("rev-parse", "--short", "HEAD")
+    # What is measured; the results themselves change in every run.
+    if git("status", "--porcelain", "--", "src", "benchmarks/contestants", "benchmarks/measuring"):
+        commit += " and changes"
     return {"commit": commit or "unknown", "allocator": options.preload.name if options.preload else "the C library's"}
 
 
