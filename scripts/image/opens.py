@@ -1,8 +1,11 @@
 """Find out which files of the image's packages jobs open, and which none does.
 
-    python -m scripts.image.opens start IMAGE FOLDER      copy the image's packages to FOLDER (2 GB)
-    python -m scripts.image.opens run FOLDER COMMAND...   run a command; its `docker run IMAGE` uses FOLDER's packages
-    python -m scripts.image.opens report FOLDER           list what was opened, and what was not, in MB
+    python -m scripts.image.opens start IMAGE FOLDER
+    python -m scripts.image.opens run FOLDER COMMAND...
+    python -m scripts.image.opens report FOLDER
+
+`start` copies the image's packages to FOLDER (2 GB). `run` runs a command, whose `docker run IMAGE` uses FOLDER's
+packages. `report` lists what was opened, and what was not, in MB.
 
 The file system says what was read: a file's time of last access is set before its time of change, and Linux renews it
 with the first read or mapping (`relatime`, the default), whichever process reads. So nothing is slower, and child

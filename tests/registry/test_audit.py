@@ -26,6 +26,8 @@ from tests.helpers.pushing import REPOSITORY
 RECORD: dict[str, Any] = {
     "Id": "sha256:0",
     "Created": "2026-11-24T22:03:33Z",
+    "Os": "linux",
+    "Architecture": "amd64",
     "Config": {"Labels": {"org.opencontainers.image.title": "distilbert-trainer"}},
 }
 PYTHON = {"summary": "", "license_expression": "MIT", "license": "", "classifiers": [], "license_files": []}
