@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,14 @@ REVIEWS = ["the best book", "it broke, twice", "", "bad " * 200, 'a "great" pric
 @pytest.fixture(scope="module")
 def engine(served_model: Path) -> Engine:
     return Engine.load(served_model / "model")
+
+
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts, even where a shell has started the tests in the background, with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -115,6 +123,7 @@ def test_an_output_that_is_there_is_not_replaced_unasked(engine: Engine, tmp_pat
         run(engine, source, tmp_path / "p.xlsx")
 
 
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupted_run_goes_on_and_gives_the_same_output(engine: Engine, tmp_path: Path) -> None:
     source = write(tmp_path, "reviews.csv", [f"book {number}" for number in range(40)])
     run(engine, source, whole := tmp_path / "whole.csv")
@@ -146,6 +155,7 @@ def test_parts_of_another_input_are_of_no_use(engine: Engine, tmp_path: Path) ->
     assert "wrong" not in (tmp_path / "p.csv").read_text()
 
 
+@pytest.mark.usefixtures("_interruptible")
 def test_the_command_goes_on_where_a_run_was_killed_and_says_so(
     engine: Engine, served_model: Path, tmp_path: Path
 ) -> None:
