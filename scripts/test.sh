@@ -3,8 +3,8 @@
 # code says whether one did. CONTRIBUTING.md says what each tier holds.
 #
 # Two lanes run side by side, because containers wait a lot and most tiers keep one core busy:
-#   machine:    python, lint, unit, weights, mlflow, slow, browser, registry
-#   containers: engine and image build (while .venv is being made), docker, image
+#   machine:    python, lint, unit, weights, mlflow, slow, browser
+#   containers: engine and image build (while .venv is being made), docker, image, registry
 # What a tier prints appears when the tier has ended; until then it is in .cache/test-logs/.
 #
 #   make test
@@ -98,13 +98,6 @@ host_lane() {
     else
         leave_out browser "$why"
     fi
-    if ! wants registry; then
-        :
-    elif await 'image build'; then
-        run_tier registry "${pytest[@]}" -m image tests/registry || true
-    else
-        leave_out registry 'there is no image'
-    fi
 }
 
 docker_lane() {
@@ -115,6 +108,7 @@ docker_lane() {
         leave_out 'image build' "$why"
         leave_out docker "$why"
         leave_out image "$why"
+        leave_out registry "$why"
         return
     fi
     run_tier 'image build' scripts/build_image.sh || true
@@ -122,8 +116,10 @@ docker_lane() {
     run_tier docker "${pytest[@]}" "${in_parallel[@]}" "${without_tensorflow[@]}" -m docker || true
     if await 'image build'; then
         run_tier image "${pytest[@]}" "${in_parallel[@]}" "${without_tensorflow[@]}" --ignore tests/registry -m image || true
+        run_tier registry "${pytest[@]}" -m image tests/registry || true
     else
         leave_out image 'there is no image'
+        leave_out registry 'there is no image'
     fi
 }
 
