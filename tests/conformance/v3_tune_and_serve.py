@@ -58,7 +58,7 @@ frame = tuner.analytics().dataframe()
 best = frame.sort_values("FinalObjectiveValue").iloc[0]
 shown["analytics"] = [len(frame), sorted(frame.columns)]
 is_best = tuner.best_training_job() == best["TrainingJobName"]
-shown["best"] = [bool(is_best), abs(best["FinalObjectiveValue"] - float(best["rate"])) < 1e-6]
+shown["best"] = [bool(is_best), bool(abs(best["FinalObjectiveValue"] - float(best["rate"])) < 1e-6)]
 found = HyperParameterTuningJob.get(f"v3-{suffix}")
 shown["tuning"] = [found.hyper_parameter_tuning_job_status, len(list(found.get_all_training_jobs()))]
 shown["listed"] = [row.hyper_parameter_tuning_job_name for row in HyperParameterTuningJob.get_all(name_contains="v3-")]
