@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from star_rating import logs
 from star_rating.data.files import printable
 from star_rating.failures import ExitCode, UsageError, as_failure, nearest_name
+from star_rating.interruption import unwind_on_stop
 
 if TYPE_CHECKING:
     from star_rating.serving.files import Job
@@ -33,7 +33,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str]) -> int:
     """Run the command line and return the exit code; a user's error is a sentence, never a traceback."""
     logs.configure()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    unwind_on_stop("Rows that are done are kept: the same command goes on from there.")
     try:
         from star_rating.serving.settings import Settings
 

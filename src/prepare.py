@@ -13,7 +13,6 @@ import logging
 import math
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from star_rating import logs
 from star_rating.data.files import printable
 from star_rating.data.text_processing import TRUNCATE, TextProcessing
 from star_rating.failures import ExitCode, UsageError, as_failure, nearest_name
+from star_rating.interruption import unwind_on_stop
 from star_rating.preparation.prepare import PrepareSettings, prepare
 from star_rating.preparation.processing_job import ProcessingJob, base_dir, leave_message
 from star_rating.preparation.reporting import summary
@@ -44,7 +44,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str]) -> int:
     """Run the command line and return the exit code; a user's error is a sentence, never a traceback."""
     logs.configure()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwind, so that half-made files go
+    unwind_on_stop("Nothing is written: start the same command again.")
     base = base_dir(os.environ)
     try:
         settings = read_settings(arguments, ProcessingJob.from_environment(os.environ))

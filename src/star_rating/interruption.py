@@ -12,13 +12,28 @@ without the image's entry point, as SIGINT. A second signal ends the process at 
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any, NoReturn, Self
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def unwind_on_stop(what_remains: str) -> None:
+    """Let a signal end the process with 128 + its number and one sentence, after its files are tidied up."""
+
+    def unwind(number: int, frame: FrameType | None) -> NoReturn:
+        del frame
+        # Past Python's buffer, in which the signal may have caught somebody writing.
+        os.write(sys.stderr.fileno(), f"Stopped by {signal.Signals(number).name}. {what_remains}\n".encode())
+        sys.exit(128 + number)
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, unwind)
 
 
 class Stopped(Exception):  # noqa: N818 - a stop that was asked for is no error

@@ -87,7 +87,9 @@ def test_a_long_message_is_cut_to_what_sagemaker_keeps(tmp_path: Path) -> None:
     assert (tmp_path / "output" / "message").read_text(encoding="utf-8") == "x" * 1024
 
 
-def test_a_job_that_is_stopped_leaves_no_half_made_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("interruptible")
+def test_a_job_that_is_stopped_leaves_no_half_made_file(tmp_path: Path, stop: signal.Signals) -> None:
     base = make_job(tmp_path / "ml")
     rows = random_reviews(1000)
     write_tsv(
@@ -99,9 +101,12 @@ def test_a_job_that_is_stopped_leaves_no_half_made_file(tmp_path: Path) -> None:
         output = base / "processing" / "output"
         while process.poll() is None and not list(output.glob("*/.prepare-*/*.tfrecord")):
             time.sleep(0.01)
-        process.terminate()
+        process.send_signal(stop)
+        _, errors = process.communicate()
 
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + stop
+    assert errors.decode().splitlines()[-1].startswith(f"Stopped by {stop.name}. ")
+    assert "Traceback" not in errors.decode()
     assert [path for path in output.rglob("*") if path.is_file()] == []
 
 

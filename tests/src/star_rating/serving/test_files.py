@@ -6,11 +6,11 @@ import csv
 import gzip
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import pytest
 from star_rating.failures import DataError, UsageError
 from star_rating.preparation.reviews import Columns
 from star_rating.serving.engine import Engine
-from star_rating.serving.files import PART_ROWS, Job, Outcome, predict_files
+from star_rating.serving.files import PART_ROWS, Job, Outcome, Progress, predict_files
 from tests.helpers.serving import SOURCES
 
 pytestmark = pytest.mark.slow
@@ -32,14 +32,6 @@ REVIEWS = ["the best book", "it broke, twice", "", "bad " * 200, 'a "great" pric
 @pytest.fixture(scope="module")
 def engine(served_model: Path) -> Engine:
     return Engine.load(served_model / "model")
-
-
-@pytest.fixture
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C interrupts, even where a shell has started the tests in the background, with SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -123,24 +115,25 @@ def test_an_output_that_is_there_is_not_replaced_unasked(engine: Engine, tmp_pat
         run(engine, source, tmp_path / "p.xlsx")
 
 
-@pytest.mark.usefixtures("_interruptible")
-def test_an_interrupted_run_goes_on_and_gives_the_same_output(engine: Engine, tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_and_gives_the_same_output(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = write(tmp_path, "reviews.csv", [f"book {number}" for number in range(40)])
     run(engine, source, whole := tmp_path / "whole.csv")
     output = tmp_path / "p.csv"
-    batches: list[int] = []
 
-    def interrupt(reviews: int) -> None:
-        batches.append(reviews)
-        if len(batches) == 5:
-            os.kill(os.getpid(), signal.SIGINT)
+    def interrupt(progress: Progress, rows: int, resumed: int) -> None:
+        del progress, resumed
+        if rows == 16:
+            raise SystemExit
 
-    with pytest.raises(KeyboardInterrupt):
-        predict_files(Job((source,), output, part_rows=4), engine, max_batch=4, on_batch=interrupt)
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "show", interrupt)
+        with pytest.raises(SystemExit):
+            run(engine, source, output)
     assert not output.exists()
     outcome = run(engine, source, output)
-    assert outcome.rows == 40
-    assert 12 <= outcome.resumed < 40
+    assert (outcome.rows, outcome.resumed) == (40, 16)
     assert output.read_bytes() == whole.read_bytes()
 
 
@@ -155,32 +148,30 @@ def test_parts_of_another_input_are_of_no_use(engine: Engine, tmp_path: Path) ->
     assert "wrong" not in (tmp_path / "p.csv").read_text()
 
 
-@pytest.mark.usefixtures("_interruptible")
-def test_the_command_goes_on_where_a_run_was_killed_and_says_so(
-    engine: Engine, served_model: Path, tmp_path: Path
-) -> None:
-    source, output = write(tmp_path, "reviews.csv", ["it works"] * (PART_ROWS * 3)), tmp_path / "p.parquet"
+@pytest.mark.usefixtures("interruptible")
+def test_the_command_goes_on_where_it_was_interrupted_and_says_so(served_model: Path, tmp_path: Path) -> None:
+    rows = PART_ROWS * 20
+    source, output = write(tmp_path, "reviews.csv", ["it works"] * rows), tmp_path / "p.parquet"
     parts = tmp_path / ".p.parquet.parts"
-
-    interrupted: list[int] = []
-
-    def interrupt_behind_the_first_part(reviews: int) -> None:
-        if (parts / "0000000").exists() and not interrupted:
-            interrupted.append(reviews)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        predict_files(Job((source,), output), engine, max_batch=32, on_batch=interrupt_behind_the_first_part)
-    (parts / "0000002.unfinished").write_text("what SIGKILL leaves of a part")
     command = [sys.executable, str(SOURCES / "predict.py"), "--input", str(source), "--output", str(output)]
     environment = {
         **os.environ,
         "SAGEMAKER_BASE_DIR": str(served_model),
         "PYTHONPATH": os.pathsep.join([str(SOURCES), os.environ.get("PYTHONPATH", "")]),
     }
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (parts / "0000000").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 128 + signal.SIGINT
+    assert errors.splitlines()[-1].startswith("Stopped by SIGINT. ")
+    assert "Traceback" not in errors
+    done = len(list(parts.glob("[0-9]" * 7)))
+    (parts / f"{done:07d}.unfinished").write_text("what SIGKILL leaves of a part")
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert re.search(r"1,536 rows, (512|1,024) of them by an earlier run", result.stdout)
-    assert [row["row"] for row in rows_of(output)] == list(range(2, 1538))
+    assert f"{rows:,} rows, {done * PART_ROWS:,} of them by an earlier run" in result.stdout
+    assert [row["row"] for row in rows_of(output)] == list(range(2, rows + 2))
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (again.returncode, "--overwrite" in again.stderr) == (2, True)
