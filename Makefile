@@ -44,7 +44,7 @@ image-diff: ## what differs between two images, A=... B=...: size, labels, packa
 reproducible: ## build twice without a cache and compare byte by byte: a quarter of an hour
 	@scripts/reproducible.sh
 
-conformance: ## AWS's own SDKs, v2 with the notebook and v3, against the local SageMaker, in this image: ten minutes
+conformance: ## AWS's own SDKs, v2 with the notebook and v3, against the local SageMaker, in this image: seven minutes
 	@scripts/host_python.sh
 	@scripts/engine.sh
 	@scripts/extra_venv.sh sagemaker-sdk sagemaker-sdk-v3
