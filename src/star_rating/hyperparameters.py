@@ -132,6 +132,9 @@ class Hyperparameters:
     )
     label_smoothing: float = _number(0.0, 0.0, 0.9, "share of each training label that goes to all stars alike")
     class_weights: str = _choice("none", ("none", "balanced"), "weights of the training losses; balanced: by rarity")
+    pooling: str = _choice(
+        "cls", ("cls", "mean"), "what the head reads; mean: one more layer, which begins as the mean of all tokens"
+    )
     layer_learning_rate_decay: float = _number(
         1.0, 0.1, 1.0, "factor of the learning rate per layer below the head; 1: the same for all"
     )

@@ -63,7 +63,8 @@ def main() -> None:
     modes = [Mode(**mode) for mode in request["modes"]]
     files = tuple(Path(path) for path in request["channel"].pop("files"))
     hyperparameters = Hyperparameters(**request["hyperparameters"])
-    pretrained = pretrained_weights.load(Path(request["weights"]))
+    loaded = pretrained_weights.load(Path(request["weights"]))
+    pretrained = loaded.with_pooling(hyperparameters.pooling, hyperparameters.seed)
     channel = Channel(files=files, **request["channel"])
 
     def start(mode: Mode) -> Step:

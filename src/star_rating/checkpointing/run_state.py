@@ -34,6 +34,8 @@ LARGEST_COUNT = 2**53
 """Below it a float holds every whole number."""
 
 STEPS_PER_EPOCH = "steps per epoch"
+OF_EARLIER_IMAGES: Fingerprint = {"pooling": "cls"}
+"""What a fingerprint without these meant."""
 
 DECIDE_THE_WEIGHTS = (
     "epochs",
@@ -114,10 +116,11 @@ class RunState:
 
     def refuse_another_run(self, fingerprint: Fingerprint, hyperparameters: Hyperparameters, folder: Path) -> None:
         """Raise ConfigurationError that names each difference that rules out going on from here."""
+        theirs = {**OF_EARLIER_IMAGES, **self.fingerprint}
         differences = [
-            f"{name} is {_short(self.fingerprint.get(name))} there and {_short(value)} in this job"
+            f"{name} is {_short(theirs.get(name))} there and {_short(value)} in this job"
             for name, value in fingerprint.items()
-            if self.fingerprint.get(name) != value
+            if theirs.get(name) != value
         ]
         if differences:
             raise ConfigurationError(
@@ -165,6 +168,7 @@ def run_fingerprint(hyperparameters: Hyperparameters, weights: Weights, train: C
             train, hyperparameters.train_batch_size, hyperparameters.train_steps_per_epoch
         ),
         "freeze_bert_layer": hyperparameters.freeze_bert_layer,
+        "pooling": hyperparameters.pooling,
         "seed": hyperparameters.seed,
     }
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +45,8 @@ STAR_LABELS: Mapping[int, str] = dict(enumerate(STARS))
 
 ENCODER_PREFIX = "distilbert."
 HEAD_LAYERS = ("pre_classifier", "classifier")
+MEAN_WEIGHT = 10.0
+"""Of the mean of a review's tokens beside its [CLS], which a residual connection adds."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,37 @@ class PretrainedWeights:
     config: DistilBertConfig
     tensors: Mapping[str, npt.NDArray[np.float32]]
     """float32 by name, the encoder's with the `distilbert.` prefix, PyTorch's layouts."""
+
+    def with_pooling(self, pooling: str, seed: int) -> PretrainedWeights:
+        """Return the weights to start from: for pooling "mean" with one layer more, which makes [CLS] the mean.
+
+        All heads of that layer attend to all tokens alike, and values and outputs pass through: [CLS] becomes the
+        layer norm of itself plus MEAN_WEIGHT times the mean of the review's tokens. It is a layer of DistilBERT like
+        the others, so that whatever loads a DistilBERT loads the result; it learns whom to attend to. Weights that
+        have a head for the stars were trained as they are, and stay so.
+        """
+        if pooling == "cls":
+            return self
+        if "classifier.weight" in self.tensors and len(self.tensors["classifier.weight"]) == len(STAR_LABELS):
+            log.info("pooling=%s: the weights have a classification head, and keep the pooling that it knows", pooling)
+            return self
+        config = replace(self.config, n_layers=self.config.n_layers + 1)
+        random = np.random.default_rng(seed)
+        prefix = f"{ENCODER_PREFIX}transformer.layer.{self.config.n_layers}."
+        added = {}
+        for name, shape in _encoder_shapes(config):
+            if not name.startswith(prefix):
+                continue
+            part = name.removeprefix(prefix)
+            if part in ("attention.k_lin.weight", "ffn.lin1.weight"):
+                # Behind queries and lin2 of zeros these change nothing, and let those learn.
+                value = random.normal(0.0, config.initializer_range, shape)
+            elif part in ("attention.v_lin.weight", "attention.out_lin.weight"):
+                value = np.eye(shape[0]) * (MEAN_WEIGHT if "v_lin" in part else 1.0)
+            else:
+                value = np.full(shape, 1.0 if part.endswith("layer_norm.weight") else 0.0)
+            added[name] = value.astype(np.float32)
+        return replace(self, config=config, tensors={**self.tensors, **added})
 
 
 def load(folder: Path) -> PretrainedWeights:

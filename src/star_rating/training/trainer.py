@@ -147,7 +147,7 @@ class Trainer:
         """
         settings, contract = self.hyperparameters, self.contract
         self.weights = weights.resolve(settings.model, contract.channels, os.environ)
-        self.pretrained = pretrained_weights.load(self.weights.folder)
+        self.pretrained = pretrained_weights.load(self.weights.folder).with_pooling(settings.pooling, settings.seed)
         self.hardware = dataclasses.replace(self.hardware, threads=self._choose_threads(), gpu=has_gpu())
         collectives.start(self.cluster)  # before TensorFlow's first operation, and after what chooses its threads
         self.cluster.require_same({**settings.as_dict(), "weights": self.weights.sha256, **run_record.versions()})

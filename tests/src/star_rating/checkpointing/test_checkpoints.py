@@ -48,20 +48,21 @@ VARIANTS = {
         "label_smoothing": "0.1",
         "class_weights": "balanced",
     },
-    "rates by layer, moving average": {
+    "rates by layer, moving average, pooling": {
+        "pooling": "mean",
         "layer_learning_rate_decay": "0.9",
         "gradual_unfreezing": "0.8",
         "weight_average_decay": "0.9",
     },
 }
 IN_CI = {
-    "schedule, epochs, skipping, bfloat16, rates by layer, moving average": VARIANTS[
+    "schedule, epochs, skipping, bfloat16, rates by layer, moving average, pooling": VARIANTS[
         "linear schedule, weight decay, clipping"
     ]
     | VARIANTS["epochs that are not passes"]
     | VARIANTS["skipping"]
     | VARIANTS["bfloat16"]
-    | VARIANTS["rates by layer, moving average"],
+    | VARIANTS["rates by layer, moving average, pooling"],
     "no validation, frozen body, XLA, a recipe": VARIANTS["no validation"]
     | VARIANTS["frozen body"]
     | VARIANTS["XLA"]

@@ -74,6 +74,12 @@ def test_other_weights_are_told_by_their_hash() -> None:
     assert "pretrained weights (sha256) is aaaaaaaaaaaa... there and cccccccccccc... in this job" in said
 
 
+def test_a_checkpoint_of_before_there_was_a_pooling_is_of_cls() -> None:
+    state().refuse_another_run({**FINGERPRINT, "pooling": "cls"}, Hyperparameters(), FOLDER)
+    said = refused(Hyperparameters(pooling="mean"), {"pooling": "mean"})
+    assert "pooling is cls there and mean in this job" in said
+
+
 def test_a_run_that_has_kept_no_best_epoch_cannot_export_it() -> None:
     said = refused(Hyperparameters(export_epoch="best"), {"exported epoch": "best by validation_loss"})
     assert "exported epoch is None there and best by validation_loss in this job" in said

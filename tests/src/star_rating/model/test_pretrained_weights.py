@@ -4,7 +4,7 @@ import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,8 @@ from transformers import AutoConfig, AutoTokenizer
 
 from star_rating.failures import WeightsError
 from star_rating.model import pretrained_weights
-from star_rating.model.distilbert import DistilBertClassifier
+from star_rating.model.distilbert import BlockLayouts, DistilBertClassifier
+from star_rating.model.packing import PackedTokens
 from star_rating.model.tokenizer import TOKENIZER_FILES
 from tests.helpers.tiny_model import tiny_weights
 from tests.helpers.transformers_reference import load_reference
@@ -144,6 +145,64 @@ class TestLoad:
         )
         loaded = pretrained_weights.load(tmp_path / "two")
         assert pretrained_weights.load_into(DistilBertClassifier(loaded.config, 5), loaded) is False
+
+
+class TestPooling:
+    IDS = ((2, 9, 30, 31, 3), (2, 17, 3, 0, 0), (2, 8, 8, 3, 0))
+    BATCH: ClassVar = {"input_ids": tf.constant(IDS), "input_mask": tf.constant(np.array(IDS) != 0, tf.int32)}
+
+    def pooled(self, folder: Path) -> DistilBertClassifier:
+        loaded = pretrained_weights.load(folder).with_pooling("mean", seed=3)
+        model = DistilBertClassifier(loaded.config, 5, seed=1)
+        pretrained_weights.load_into(model, loaded)
+        return model
+
+    def test_cls_changes_nothing(self, folder: Path) -> None:
+        loaded = pretrained_weights.load(folder)
+        assert loaded.with_pooling("cls", seed=3) is loaded
+
+    def test_the_layer_begins_as_the_mean_of_a_reviews_tokens(self, folder: Path) -> None:
+        body = self.pooled(folder).distilbert
+        tokens = PackedTokens.of(**self.BATCH)
+        vectors = body.embeddings(tokens.ids, tokens.positions, None)
+        for block in body.blocks[:-1]:
+            vectors = block(vectors, tokens, BlockLayouts.of(tokens, body.heads), None)
+        expected = []
+        for first, length in zip(np.cumsum([0, 5, 4]), (5, 4, 3), strict=True):  # the longest review is first
+            row = vectors[first] + pretrained_weights.MEAN_WEIGHT * tf.reduce_mean(vectors[first : first + length], 0)
+            expected.append((row - tf.reduce_mean(row)) / tf.math.reduce_std(row))
+        np.testing.assert_allclose(
+            body(tokens, None), [expected[0], expected[2], expected[1]], atol=1e-5
+        )  # the rows of the batch
+
+    def test_the_layer_learns_from_the_first_step_on(self, folder: Path) -> None:
+        model = self.pooled(folder)
+        block = model.distilbert.blocks[-1]
+        kernels = [block.attention.q_lin, block.attention.v_lin, block.attention.out_lin, block.lin2]
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_logsumexp(model(self.BATCH))
+        for gradient in tape.gradient(loss, [layer.kernel for layer in kernels]):
+            assert np.abs(gradient).max() > 0
+
+    def test_transformers_reads_the_result(self, folder: Path, tmp_path: Path) -> None:
+        model = self.pooled(folder)
+        pretrained_weights.save(model, tmp_path / "saved", folder)
+        theirs = load_reference(tmp_path / "saved")(
+            input_ids=self.BATCH["input_ids"], attention_mask=self.BATCH["input_mask"]
+        ).logits
+        np.testing.assert_allclose(model(self.BATCH), theirs, atol=1e-5)
+
+    def test_weights_with_a_head_keep_the_pooling_that_it_knows(self, folder: Path, tmp_path: Path) -> None:
+        pretrained_weights.save(self.pooled(folder), tmp_path / "saved", folder)
+        fine_tuned = pretrained_weights.load(tmp_path / "saved")
+        assert fine_tuned.with_pooling("mean", seed=3) is fine_tuned
+
+    def test_a_head_for_other_classes_does_not_count(self, folder: Path, tmp_path: Path) -> None:
+        pretrained_weights.save(
+            classifier(folder, number_of_classes=2), tmp_path / "two", folder, {0: "bad", 1: "good"}
+        )
+        two = pretrained_weights.load(tmp_path / "two")
+        assert two.with_pooling("mean", seed=3).config.n_layers == two.config.n_layers + 1
 
 
 class TestBadFolder:
