@@ -8,7 +8,9 @@ operations that run in it, in equal parts, so that the parts add up to the step.
 two cores less half of its part on one. The time in which none runs is "between steps" outside of Keras's training
 function (callbacks, the next batch), and "no operation" inside it. Beside the step stands what the processor itself
 gives: the rate of plain matrix products on one core and on two, which is not twice as high where caches, memory and
-clock are shared. Prints a table per batch size, and writes JSON.
+clock are shared. Prints a table per batch size, and writes JSON. With --resume, what an earlier call has measured
+stays: runs of one that was interrupted, and other batch sizes in the JSON. So it can be measured in parts, on a machine
+that is quiet now and then.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ import os
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from statistics import median
@@ -54,28 +57,49 @@ def main() -> int:
     parser.add_argument("--batch-sizes", type=int, nargs="+", choices=STEPS, default=tuple(STEPS))
     parser.add_argument("--weights", type=Path, default=os.environ.get("DISTILBERT_WEIGHTS"))
     parser.add_argument("--results", type=Path, default=PROJECT / "benchmarks" / "results" / "scaling-ops.json")
+    parser.add_argument("--resume", action="store_true", help="keep what earlier calls have measured")
     options = parser.parse_args()
     if options.weights is None:
         parser.error("--weights is missing: a folder that holds a tokenizer.json")
     pair = two_cores()
     if pair is None:
         parser.error("this process may use only one physical core: two are needed")
-    shutil.rmtree(WORK, ignore_errors=True)
+    if not options.resume:
+        shutil.rmtree(WORK, ignore_errors=True)
     inputs: list[object] = ["--work", WORK, "--tokenizer", options.weights.resolve()]
     for batch_size in options.batch_sizes:
         inputs += ["--case", LENGTH, batch_size, STEPS[batch_size] + TRACED_STEPS]
-    geometry = children.run("measuring.inputs", inputs, WORK / "logs" / "inputs.log").report["geometry"]
+    described = kept(
+        WORK / "-".join(["inputs", *map(str, options.batch_sizes)]),
+        lambda: dict(children.run("measuring.inputs", inputs, WORK / "logs" / "inputs.log").report),
+    )
+    earlier = (
+        json.loads(options.results.read_text(encoding="utf-8")) if options.resume and options.results.exists() else {}
+    )
     results = {
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
         **children.run("measuring.environment", [], WORK / "logs" / "environment.log").report,
-        "geometry": geometry,
+        "geometry": described["geometry"],
         "max_seq_length": LENGTH,
-        "cases": {str(size): measure(size, options.rounds, pair) for size in options.batch_sizes},
+        "cases": earlier.get("cases", {})
+        | {str(size): measure(size, options.rounds, pair) for size in options.batch_sizes},
     }
     options.results.parent.mkdir(parents=True, exist_ok=True)
     options.results.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(options.results)
     return 0
+
+
+def kept(name: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what an interrupted call has kept under this name; else measure it, and keep it."""
+    file = name.with_name(f"{name.name}.json")
+    if not file.exists():
+        found = measure()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.with_suffix(".part").write_text(json.dumps(found), encoding="utf-8")
+        file.with_suffix(".part").replace(file)
+    loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return loaded
 
 
 def two_cores() -> tuple[int, int] | None:
@@ -89,7 +113,8 @@ def measure(batch_size: int, rounds: int, pair: tuple[int, int]) -> dict[str, An
     runs: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
     for number in range(1, rounds + 1):
         for cores in (1, 2) if number % 2 else (2, 1):
-            run = run_pinned(batch_size, pair[:cores], f"batch-{batch_size}-cores-{cores}-{number}")
+            name = f"batch-{batch_size}-cores-{cores}-{number}"
+            run = kept(WORK / "runs" / name, partial(run_pinned, batch_size, pair[:cores], name))
             print(f"batch {batch_size}, round {number}, {cores} core(s): {run['seconds_a_step']:.3f} s", flush=True)
             runs[cores].append(run)
     parts = {cores: median_parts([run["parts"] for run in own]) for cores, own in runs.items()}
@@ -109,8 +134,8 @@ def measure(batch_size: int, rounds: int, pair: tuple[int, int]) -> dict[str, An
 def run_pinned(batch_size: int, cpus: Sequence[int], name: str) -> dict[str, Any]:
     """Train on these CPUs; return the seconds of an untraced step, and the parts of a traced one."""
     case, trace = WORK / case_name(LENGTH, batch_size), WORK / "traces" / name
-    for leftover in ("model", "output"):
-        shutil.rmtree(case / "ml" / leftover, ignore_errors=True)
+    for leftover in (case / "ml" / "model", case / "ml" / "output", trace):
+        shutil.rmtree(leftover, ignore_errors=True)
     steps = WARM_UP_STEPS + STEPS[batch_size]
     options = ["--case", case, "--weights", WORK / "weights", "--length", LENGTH, "--batch-size", batch_size]
     options += ["--steps", steps, "--float32", "--trace", trace]

@@ -28,6 +28,7 @@ from benchmarks.measuring.weights import write_weights
 from benchmarks.scaling_ops import (
     BETWEEN_STEPS,
     NO_OPERATION,
+    kept,
     lost,
     own_segments,
     parts_of_step,
@@ -381,3 +382,14 @@ class TestScalingOfOperations:
     def test_two_cores_are_two_of_this_process(self) -> None:
         pair = two_cores()
         assert pair is None or (len(set(pair)) == 2 and set(pair) <= os.sched_getaffinity(0))
+
+    def test_what_an_interrupted_call_has_measured_is_not_measured_again(self, tmp_path: Path) -> None:
+        name = tmp_path / "runs" / "batch-32-cores-1-1"
+
+        def interrupted() -> dict[str, float]:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            kept(name, interrupted)
+        assert kept(name, lambda: {"seconds_a_step": 4.5}) == {"seconds_a_step": 4.5}
+        assert kept(name, interrupted) == {"seconds_a_step": 4.5}
