@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import optimize
 
 from star_rating.results.evaluation import Floats, Integers, cross_entropy, expected_calibration_error, probabilities
 
@@ -67,6 +66,8 @@ def fit_temperature(labels: Integers, logits: Floats) -> Calibration:
     if len(labels) < FEWEST_RECORDS or not np.isfinite(logits).all():
         log.info("calibration: no temperature is fitted, for which validation needs %d records", FEWEST_RECORDS)
         return UNCALIBRATED
+    from scipy import optimize  # a quarter of a second, which the first step does not have to wait for
+
     # The cross-entropy is convex in 1/temperature, so that the one minimum is found from any bracket.
     found = optimize.minimize_scalar(
         lambda scale: cross_entropy(labels, logits * scale),
