@@ -38,9 +38,9 @@ class BlockLayouts:
     contexts: AttentionBlocks
 
     @classmethod
-    def of(cls, tokens: PackedTokens, heads: int) -> BlockLayouts:
+    def of(cls, tokens: PackedTokens, heads: int, head_dim: int) -> BlockLayouts:
         """Make them for a batch."""
-        return cls(*(AttentionBlocks.of(tokens, heads, num_splits) for num_splits in (3, 2, 1)))
+        return cls(*(AttentionBlocks.of(tokens, heads, head_dim, num_splits) for num_splits in (3, 2, 1)))
 
 
 class Dropout:
@@ -172,7 +172,7 @@ class DistilBert(tf_keras.layers.Layer):
 
     def __init__(self, config: DistilBertConfig, seeds: np.random.Generator, name: str) -> None:
         super().__init__(name=name)
-        self.heads = config.n_heads
+        self.heads, self.head_dim = config.n_heads, config.dim // config.n_heads
         self.embeddings = Embeddings(config, seeds, "embeddings")
         self.blocks = [
             TransformerBlock(config, seeds, f"layer_{index}", cls_only=index == config.n_layers - 1)
@@ -181,7 +181,7 @@ class DistilBert(tf_keras.layers.Layer):
 
     def call(self, tokens: PackedTokens, step: tf.Tensor | None) -> tf.Tensor:
         """Return the last layer's [CLS] vectors, [batch, dim]."""
-        layouts = BlockLayouts.of(tokens, self.heads)
+        layouts = BlockLayouts.of(tokens, self.heads, self.head_dim)
         vectors = self.embeddings(tokens.ids, tokens.positions, step)
         for block in self.blocks:
             vectors = block(vectors, tokens, layouts, step)

@@ -66,17 +66,18 @@ def drop(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
 
 @tf.custom_gradient
 def permute_rows(rows: tf.Tensor, index: tf.Tensor, inverse: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
-    """Return rows[index], where no row is taken twice; an index behind the last row gives some finite values.
+    """Return rows[index], where no row is asked for twice.
 
-    `inverse` is for each row its place in the result, or a place behind the result's end if it is not taken.
-    TensorFlow's own gradient must allow for rows that are taken twice, and adds them up one by one; this one gathers.
+    `inverse` is for each row its place in the result, the number of results if it has none. What stands in a place
+    that is no row's is filling, without a gradient. TensorFlow's own gradient must allow for rows that are asked for
+    twice, and adds them up one by one; this one gathers.
     """
-    taken = tf.gather(rows, tf.minimum(index, tf.shape(rows)[0] - 1))
-    return taken, lambda upstream: (_gather_or_zero(upstream, inverse), None, None)
+    return tf.gather(rows, index), lambda upstream: (_gather_or_zero(upstream, inverse), None, None)
 
 
 def _gather_or_zero(rows: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    return tf.gather(tf.pad(rows, [[0, 1], [0, 0]]), tf.minimum(index, tf.shape(rows)[0]))
+    """Return rows[index], zeros where the index is the number of rows."""
+    return tf.gather(tf.pad(rows, [[0, 1], [0, 0]]), index)
 
 
 @tf.custom_gradient

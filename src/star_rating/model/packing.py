@@ -2,14 +2,14 @@
 
     tokens = PackedTokens.of(input_ids, input_mask)                     # the real tokens, as many as there are
     tokens = PackedTokens.of(input_ids, input_mask, active_positions)   # these positions: XLA has to know the shapes
-    blocks = AttentionBlocks.of(tokens, heads=12, num_splits=3)
+    blocks = AttentionBlocks.of(tokens, heads=12, head_dim=64, num_splits=3)
     blocks.pack(vectors)        # [tokens, 3 * dim] -> for each group three [reviews, heads, width, head_dim]
     blocks.unpack(contexts)     # with num_splits=1: per group one [reviews, heads, width, head_dim] -> [tokens, dim]
 
 Every layer but attention works on a [tokens, dim] matrix. Attention wants reviews as the rows of a block, which is as
 wide as its longest review; so the reviews are sorted by length and cut into groups of similar length, a block each.
-What is computed for a review does not depend on its place. The indices are made once per batch: one gather then does
-in every layer what padding, splitting and moving the heads to the front would take three passes for.
+What is computed for a review does not depend on its place. Indices and shapes are made once per batch: one gather then
+does in every layer what padding, splitting and moving the heads to the front would take three passes for.
 """
 
 from __future__ import annotations
@@ -107,42 +107,51 @@ class AttentionBlocks:
     """The layout of vectors of `num_splits` times `heads` heads: a row is one head's vector of one token."""
 
     heads: int
+    head_dim: int
     num_splits: int
     shapes: tuple[tf.Tensor, ...]
-    """int32[2] a group: reviews and width."""
+    """int32[4] a group: reviews, heads, width, head_dim."""
+    sizes: tf.Tensor
+    """int32[groups * num_splits]: the slots of each group's each split."""
     row_of_slot: tf.Tensor
-    """int32[slots], counting through groups, splits, reviews, heads and width; behind the last row: none."""
+    """int32[slots], counting through groups, splits, reviews, heads and width; the number of rows: none."""
+    row_to_take: tf.Tensor
+    """int32[slots]: the same, and some row where there is none."""
     slot_of_row: tf.Tensor
     """int32[tokens * num_splits * heads]"""
 
     @classmethod
-    def of(cls, tokens: PackedTokens, heads: int, num_splits: int) -> AttentionBlocks:
-        """Compute the indices for a batch."""
+    def of(cls, tokens: PackedTokens, heads: int, head_dim: int, num_splits: int) -> AttentionBlocks:
+        """Compute indices and shapes for a batch."""
         rows = tf.size(tokens.ids) * (num_splits * heads)
-        row_of_slot = tf.concat([_rows(group, heads, num_splits) for group in tokens.groups], axis=0)
+        row_of_slot = tf.minimum(tf.concat([_rows(group, heads, num_splits) for group in tokens.groups], axis=0), rows)
         slots = tf.size(row_of_slot)
         # Slots without a token are written to one entry behind the rows, which is cut off.
         slot_of_row = tf.tensor_scatter_nd_update(
-            tf.fill([rows + 1], slots), tf.minimum(row_of_slot, rows)[:, tf.newaxis], tf.range(slots)
+            tf.fill([rows + 1], slots), row_of_slot[:, tf.newaxis], tf.range(slots)
         )[:rows]
+        blocks = [tf.unstack(tf.shape(group.tokens)) for group in tokens.groups]
         return cls(
-            heads, num_splits, tuple(tf.shape(group.tokens) for group in tokens.groups), row_of_slot, slot_of_row
+            heads,
+            head_dim,
+            num_splits,
+            shapes=tuple(tf.stack([reviews, heads, width, head_dim]) for reviews, width in blocks),
+            sizes=tf.stack([reviews * heads * width for reviews, width in blocks for _ in range(num_splits)]),
+            row_of_slot=row_of_slot,
+            row_to_take=tf.minimum(row_of_slot, rows - 1),
+            slot_of_row=slot_of_row,
         )
 
     def pack(self, vectors: tf.Tensor) -> list[list[tf.Tensor]]:
         """Split [tokens, num_splits * dim]: per group num_splits blocks, [reviews, heads, width, head_dim]."""
-        head_dim = vectors.shape[-1] // (self.num_splits * self.heads)
-        placed = permute_rows(tf.reshape(vectors, [-1, head_dim]), self.row_of_slot, self.slot_of_row)
-        shapes = [[reviews, self.heads, width, head_dim] for reviews, width in map(tf.unstack, self.shapes)]
-        sizes = [reviews * heads * width for reviews, heads, width, _ in shapes for _ in range(self.num_splits)]
-        blocks = iter(tf.split(placed, sizes, num=len(sizes)))
-        return [[tf.reshape(next(blocks), shape) for _ in range(self.num_splits)] for shape in shapes]
+        placed = permute_rows(tf.reshape(vectors, [-1, self.head_dim]), self.row_to_take, self.slot_of_row)
+        blocks = iter(tf.split(placed, self.sizes, num=len(self.shapes) * self.num_splits))
+        return [[tf.reshape(next(blocks), shape) for _ in range(self.num_splits)] for shape in self.shapes]
 
     def unpack(self, blocks: Sequence[tf.Tensor]) -> tf.Tensor:
         """Take one [reviews, heads, width, head_dim] a group back to [tokens, dim]."""
-        head_dim = blocks[0].shape[-1]
-        placed = tf.concat([tf.reshape(block, [-1, head_dim]) for block in blocks], axis=0)
-        return tf.reshape(permute_rows(placed, self.slot_of_row, self.row_of_slot), [-1, self.heads * head_dim])
+        placed = tf.concat([tf.reshape(block, [-1, self.head_dim]) for block in blocks], axis=0)
+        return tf.reshape(permute_rows(placed, self.slot_of_row, self.row_of_slot), [-1, self.heads * self.head_dim])
 
 
 def real_positions(input_mask: tf.Tensor) -> tf.Tensor:

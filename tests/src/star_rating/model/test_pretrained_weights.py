@@ -166,7 +166,7 @@ class TestPooling:
         tokens = PackedTokens.of(**self.BATCH)
         vectors = body.embeddings(tokens.ids, tokens.positions, None)
         for block in body.blocks[:-1]:
-            vectors = block(vectors, tokens, BlockLayouts.of(tokens, body.heads), None)
+            vectors = block(vectors, tokens, BlockLayouts.of(tokens, body.heads, body.head_dim), None)
         expected = []
         for first, length in zip(np.cumsum([0, 5, 4]), (5, 4, 3), strict=True):  # the longest review is first
             row = vectors[first] + pretrained_weights.MEAN_WEIGHT * tf.reduce_mean(vectors[first : first + length], 0)
