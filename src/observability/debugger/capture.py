@@ -35,8 +35,11 @@ class GradientCapture:
     def __init__(self, optimizer: tf_keras.optimizers.Optimizer, variables: Sequence[tf.Variable]) -> None:
         """Make `optimizer` (the outermost, if wrapped) copy the gradients of `variables`."""
         self.variables = list(variables)
+        # Without values: none is read before a step has assigned it, and filling them takes as long as the weights do.
         self._kept = {
-            variable.ref(): tf.Variable(tf.zeros(variable.shape), trainable=False, name="gradient")
+            variable.ref(): tf.Variable(
+                tf.raw_ops.Empty(shape=variable.shape, dtype=tf.float32), trainable=False, name="gradient"
+            )
             for variable in self.variables
         }
         self._is_open = tf.Variable(initial_value=False, trainable=False, name="gradients_are_kept")
@@ -62,9 +65,10 @@ class GradientCapture:
     def _keep(self, pairs: Pairs) -> None:
         for gradient, variable in pairs:
             kept = self._kept.get(variable.ref())
-            if kept is not None and gradient is not None:
+            if kept is not None:
                 # An embedding's gradient is a list of rows, some of them twice: their sum is what training applies.
-                kept.assign(tf.cast(tf.convert_to_tensor(gradient), tf.float32))
+                values = tf.zeros_like(kept) if gradient is None else tf.convert_to_tensor(gradient)
+                kept.assign(tf.cast(values, tf.float32))
 
 
 LABELS, PREDICTIONS = "kept_labels", "kept_predictions"
