@@ -131,9 +131,14 @@ class Hyperparameters:
         "training loss; ordinal: errors count by distance; soft_labels: labels are spread over neighbouring stars",
     )
     label_smoothing: float = _number(0.0, 0.0, 0.9, "share of each training label that goes to all stars alike")
+    r_drop: float = _number(
+        0.0, 0.0, 100.0, "weight of the difference between two passes with other dropout masks; 0: one pass"
+    )
     class_weights: str = _choice("none", ("none", "balanced"), "weights of the training losses; balanced: by rarity")
     pooling: str = _choice(
-        "cls", ("cls", "mean"), "what the head reads; mean: one more layer, which begins as the mean of all tokens"
+        "cls",
+        ("cls", "mean"),
+        "what the head reads; mean: one more layer, which begins close to the mean of all tokens",
     )
     layer_learning_rate_decay: float = _number(
         1.0, 0.1, 1.0, "factor of the learning rate per layer below the head; 1: the same for all"
@@ -181,6 +186,11 @@ class Hyperparameters:
         if not self.train_batch_size_per_host:
             return self
         return dataclasses.replace(self, train_batch_size=num_hosts * self.train_batch_size_per_host)
+
+    @property
+    def reviews_per_step(self) -> int:
+        """Return how many reviews all hosts compute in a training step."""
+        return self.train_batch_size * (2 if self.r_drop else 1)
 
     @property
     def compares_epochs(self) -> bool:

@@ -100,7 +100,7 @@ def seconds_per_step(
     """
     # Forward is a multiplication and an addition a weight; backward twice that, for the weights and for the inputs.
     passes = 1 if hyperparameters.freeze_bert_layer else 3
-    flops = 2 * passes * _dense_weights(config) * tokens * hyperparameters.train_batch_size
+    flops = 2 * passes * _dense_weights(config) * tokens * hyperparameters.reviews_per_step
     return flops / (REACHED * matmul_rate * 1e9)
 
 
@@ -109,7 +109,7 @@ def memory(config: DistilBertConfig, hyperparameters: Hyperparameters, modes: Se
     parameters = _dense_weights(config) + (config.vocab_size + config.max_position_embeddings) * config.dim
     # Kept for backward, in float32: a token's vectors in each layer, and attention's matrices, with what dropout and
     # softmax make of them.
-    positions = hyperparameters.train_batch_size * hyperparameters.max_seq_length
+    positions = hyperparameters.reviews_per_step * hyperparameters.max_seq_length
     vectors = 6 * config.dim + 2 * config.hidden_dim + 3 * config.n_heads * hyperparameters.max_seq_length
     kept = 4 * positions * config.n_layers * vectors
     # TensorFlow gives it back after the step; XLA holds it, for each compiled step.

