@@ -62,10 +62,17 @@ RIVALS = {
     "tf-idf-ordinal": ("tf_idf", ("--ordinal",)),
 }
 """Name -> module of benchmarks/contestants, and its options; they run in .venv-pytorch."""
-RECIPES: dict[str, dict[str, str]] = {OURS: {}}
+POOLING = {"pooling": "mean", "train_batch_size": "16", "gradient_clip_norm": "1.0"}
+RECIPES: dict[str, dict[str, str]] = {
+    OURS: {},
+    "ours-pooling": POOLING,
+    "ours-r-drop": {**POOLING, "loss": "ordinal", "r_drop": "1.0"},
+}
 """Name -> what differs from the recipe of `make train`."""
 LABELS = {
     OURS: "ours, `make train`",
+    "ours-pooling": "ours, pooling=mean",
+    "ours-r-drop": "ours, pooling=mean, ordinal, R-Drop",
     TRAINER: "Hugging Face Trainer, its defaults",
     "tf-idf": "TF-IDF, logistic regression",
     "tf-idf-ordinal": "TF-IDF, ordinal regression",
@@ -289,6 +296,12 @@ def summarise(
             return {}
         return {name: differences(total(OURS, on), total(name, on)) for name in others}
 
+    def recipes_less_trainer() -> dict[str, Any]:
+        recipes = [name for name in contestants if name not in RIVALS and name != OURS]
+        if TRAINER not in contestants:
+            return {}
+        return {name: differences(total(name, pairs), total(TRAINER, pairs)) for name in recipes}
+
     def spent(contestant: str, what: str) -> float:
         return fmean(run[what] for run in runs if run["contestant"] == contestant)
 
@@ -307,6 +320,7 @@ def summarise(
             for name in contestants
         },
         "ours_less_others": compare(pairs),
+        "recipes_less_trainer": recipes_less_trainer(),
         "ours_less_others_where_nothing_was_chosen": {"not_on_folds": list(CHOSEN_ON), **compare(unseen)},
         "runs": [describe(run, counted[run["contestant"], run["seed"], run["fold"]]) for run in runs],
     }
@@ -334,18 +348,24 @@ def table(results: Mapping[str, Any]) -> str:
     for name, found in results["contestants"].items():
         numbers = "".join(f"{found['measures'][measure]['value']:>15.3f}" for measure in MEASURES)
         lines.append(f"{LABELS.get(name, name):{width}}{numbers}{found['processor_seconds']:>10.0f} s")
-    if results["ours_less_others"]:
-        lines += ["", "ours less theirs, and two standard errors"]
-    for name, found in results["ours_less_others"].items():
-        numbers = "".join(
-            f"{found[measure]['value']:>+7.3f} ({2 * found[measure]['standard_error']:.3f})" for measure in MEASURES
-        )
-        saved = found["error_reduction"]
-        lines.append(
-            f"{LABELS.get(name, name):{width}}{numbers}   MAE lower by {saved['value']:.1%} "
-            f"({2 * saved['standard_error']:.1%})"
-        )
+    for title, key in (
+        ("ours less theirs, and two standard errors", "ours_less_others"),
+        ("our other recipes less Hugging Face's Trainer", "recipes_less_trainer"),
+    ):
+        if results[key]:
+            lines += ["", title, *(_difference(name, found, width) for name, found in results[key].items())]
     return "\n".join(lines)
+
+
+def _difference(name: str, found: Mapping[str, Mapping[str, float]], width: int) -> str:
+    numbers = "".join(
+        f"{found[measure]['value']:>+7.3f} ({2 * found[measure]['standard_error']:.3f})" for measure in MEASURES
+    )
+    saved = found["error_reduction"]
+    return (
+        f"{LABELS.get(name, name):{width}}{numbers}   MAE lower by {saved['value']:.1%} "
+        f"({2 * saved['standard_error']:.1%})"
+    )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from benchmarks.measuring.quality import (
     with_errors,
 )
 from benchmarks.quality import Judge, parse_recipe, read_predictions, summarise, table, write_fold
+from star_rating.hyperparameters import Hyperparameters
 from star_rating.results.evaluation import evaluate
 from star_rating.results.predictions import write_predictions
 from tests.helpers.tiny_model import tiny_weights
@@ -111,6 +112,11 @@ class TestMeasures:
 
 
 class TestDriver:
+    def test_a_recipe_is_of_hyperparameters_and_has_a_label(self) -> None:
+        for name, recipe in quality.RECIPES.items():
+            assert Hyperparameters.from_texts(recipe)
+            assert name in quality.LABELS
+
     def test_every_rival_has_a_module_and_a_label(self) -> None:
         for name, (module, _) in quality.RIVALS.items():
             assert (PROJECT / "benchmarks" / "contestants" / f"{module}.py").is_file()
@@ -135,7 +141,8 @@ class TestDriver:
     def test_the_table_and_the_picture_have_everybody(self, reviews: Reviews, tmp_path: Path) -> None:
         folds = {1: make_folds(reviews, seed=1)}
         runs = []
-        for name, share in (("ours", 0.4), ("tf-idf", 0.2)):
+        contestants = ["ours", "ours-r-drop", "huggingface-trainer", "tf-idf"]
+        for name, share in zip(contestants, (0.4, 0.35, 0.3, 0.2), strict=True):
             for number in range(1, FOLDS + 1):
                 labels = reviews.labels[folds[1][number - 1].test]
                 shares = share * np.eye(5)[labels] + (1 - share) * np.random.default_rng(number).random(
@@ -146,14 +153,19 @@ class TestDriver:
                 key = {"settings": {"epochs": "3"}}
                 run = {"contestant": name, "seed": 1, "fold": number, "key": key, **spent}
                 runs.append({**run, "probabilities": probabilities, "uncalibrated": probabilities})
-        results = json.loads(json.dumps(summarise(runs, ["ours", "tf-idf"], reviews, folds)))
-        ours, theirs = (results["contestants"][name]["measures"]["accuracy"]["value"] for name in ("ours", "tf-idf"))
+        results = json.loads(json.dumps(summarise(runs, contestants, reviews, folds)))
+        ours, recipe, trainer, theirs = (
+            results["contestants"][name]["measures"]["accuracy"]["value"] for name in contestants
+        )
         assert results["ours_less_others"]["tf-idf"]["accuracy"]["value"] == pytest.approx(ours - theirs)
+        found = results["recipes_less_trainer"]
+        assert list(found) == ["ours-r-drop"]
+        assert found["ours-r-drop"]["accuracy"]["value"] == pytest.approx(recipe - trainer)
         assert results["ours_less_others_where_nothing_was_chosen"]["not_on_folds"] == list(quality.CHOSEN_ON)
         assert "".join(run["predicted"] for run in results["runs"]).count("1") > 100
         lines = table(results).splitlines()
         assert f"{ours:.3f}" in lines[1]
-        assert lines[-1].startswith(quality.LABELS["tf-idf"])
+        assert lines[-1].startswith(quality.LABELS["ours-r-drop"])
         figure.draw_quality(results, tmp_path / "picture.png", quality.LABELS)
         assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
