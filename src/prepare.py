@@ -44,7 +44,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str]) -> int:
     """Run the command line and return the exit code; a user's error is a sentence, never a traceback."""
     logs.configure()
-    unwind_on_stop("Nothing is written: start the same command again.")
+    unwind_on_stop("The output may not be complete: start the same command again.")
     base = base_dir(os.environ)
     try:
         settings = read_settings(arguments, ProcessingJob.from_environment(os.environ))

@@ -59,7 +59,7 @@ class PretrainedWeights:
     """float32 by name, the encoder's with the `distilbert.` prefix, PyTorch's layouts."""
 
     def with_pooling(self, pooling: str, seed: int) -> PretrainedWeights:
-        """Return the weights to start from: for pooling "mean" with one layer more, which makes [CLS] the mean.
+        """Return the weights to start from: for pooling "mean" with one layer more, which mixes the tokens into [CLS].
 
         Its heads attend to all tokens nearly alike, and values and outputs pass through: [CLS] becomes the layer norm
         of itself plus MEAN_WEIGHT times the mean of the review's tokens. The rest of the layer begins as small random
